@@ -1,0 +1,44 @@
+"""What can go wrong for a user, as exceptions.
+
+Every message has three parts: what was wrong with which value, what was expected, what to do next.
+"""
+
+
+class UlmusError(Exception):
+    """Base of every error that Ulmus raises on purpose."""
+
+
+class ConfigError(UlmusError, ValueError):
+    """A constructor argument, recipe key or command-line value that cannot be used."""
+
+
+class ShapeError(UlmusError, ValueError):
+    """A tensor whose shape or dtype does not fit the neuron it was given to."""
+
+
+class DataError(UlmusError):
+    """A data file that is missing, damaged, or not what it claims to be."""
+
+
+class CheckpointError(UlmusError):
+    """A saved neuron or run folder that cannot be loaded."""
+
+
+class BackendError(UlmusError, RuntimeError):
+    """A compute backend that was asked for and cannot run here."""
+
+
+class MissingToolError(UlmusError, RuntimeError):
+    """A program or package outside Ulmus that a command needs."""
+
+
+class DivergedError(UlmusError, ArithmeticError):
+    """Training that met a loss or gradient which is not finite."""
+
+
+def closest(word: str, known: list[str]) -> str:
+    """A hint like `` Did you mean 'memory'?`` for a mistyped word, or nothing when no known word is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,38 @@
+"""Sparse input: the events of a batch of sequences, without the dense array."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int32
+from torch import Tensor
+
+
+class Events(NamedTuple):
+    """Input events of a batch, as the rows of a sparse matrix ``[batch * time, channels]``.
+
+    Row ``b * time + t`` holds the events of sequence ``b`` in step ``t``: the inputs
+    ``inputs[row_start[row]:row_start[row + 1]]`` with the signed amplitudes ``values[...]``.
+    An input may occur more than once in a row; its amplitudes then add up.
+    """
+
+    row_start: Int32[Tensor, "rows_plus_one"]
+    inputs: Int32[Tensor, "events"]
+    values: Float[Tensor, "events"]
+    batch: int
+    time: int
+    channels: int
+
+    def dense(self) -> Float[Tensor, "batch time channels"]:
+        """The same input as a dense array, zero where nothing happened."""
+        counts = (self.row_start[1:] - self.row_start[:-1]).long()
+        rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        flat = self.values.new_zeros(self.batch * self.time, self.channels)
+        flat.index_put_((rows, self.inputs.long()), self.values, accumulate=True)
+        return flat.view(self.batch, self.time, self.channels)
+
+    def to(self, *args: torch.device | torch.dtype | str) -> "Events":
+        """The same events with ``values`` in another dtype, or everything on another device."""
+        values = self.values.to(*args)
+        return self._replace(
+            row_start=self.row_start.to(values.device), inputs=self.inputs.to(values.device), values=values
+        )
