@@ -1,0 +1,60 @@
+"""The tensors that one neuron's recurrence needs, and the nonlinearities between them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+
+class ELMState(NamedTuple):
+    """What an ELM neuron remembers between two calls."""
+
+    branches: Float[Tensor, "batch branches"]
+    """Synaptic trace of every branch, b_t."""
+    memory: Float[Tensor, "batch memory"]
+    """Memory units, m_t."""
+
+
+class Weights(NamedTuple):
+    """Everything the recurrence multiplies with, ready to use (rectified, folded, decays computed).
+
+    Paper symbols: ``synapses`` w_s, ``branch_decay`` kappa_s = exp(-dt / tau_s), ``memory_decay`` kappa_m,
+    ``memory_gain`` lambda (1 - kappa_m) or 1 - kappa_lambda; the MLP w_p is ``projection`` (from branches),
+    ``recurrent`` (from memory), ``first_bias`` and the ``later`` layers; ``readout`` is w_y.
+    """
+
+    synapses: Tensor
+    """Folded over the routing: ``[branches, inputs]``; or ``[inputs]`` when each input is its own branch."""
+    branch_decay: Float[Tensor, "branches"]
+    projection: Float[Tensor, "first branches"]
+    recurrent: Float[Tensor, "first memory"]
+    first_bias: Float[Tensor, "first"]
+    later: tuple[tuple[Tensor, Tensor], ...]
+    """Weight and bias of every MLP layer after the first; empty when the MLP is one linear map."""
+    memory_decay: Float[Tensor, "memory"]
+    memory_gain: Float[Tensor, "memory"]
+    readout: tuple[Tensor, Tensor] | None
+    """Weight ``[outputs, memory]`` and bias ``[outputs]``; without it the memory itself is the output."""
+
+
+def squared_relu(values: Tensor) -> Tensor:
+    """max(0, x) squared."""
+    return torch.relu(values).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "silu": functional.silu,
+    "squared_relu": squared_relu,
+}
+
+BOUND = 1.7159
+SLOPE = 2.0 / 3.0
+
+
+def bounded(values: Tensor) -> Tensor:
+    """LeCun's scaled tanh, ``1.7159 tanh(2 x / 3)``: keeps memory proposals, and so the memory, bounded."""
+    return BOUND * torch.tanh(SLOPE * values)

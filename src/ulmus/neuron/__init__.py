@@ -1,0 +1,1 @@
+"""The ELM neuron and the fitted neuron with units."""
