@@ -30,9 +30,9 @@ class Events(NamedTuple):
         flat.index_put_((rows, self.inputs.long()), self.values, accumulate=True)
         return flat.view(self.batch, self.time, self.channels)
 
-    def to(self, *args: torch.device | torch.dtype | str) -> "Events":
+    def to(self, target: torch.device | torch.dtype) -> "Events":
         """The same events with ``values`` in another dtype, or everything on another device."""
-        values = self.values.to(*args)
-        return self._replace(
-            row_start=self.row_start.to(values.device), inputs=self.inputs.to(values.device), values=values
-        )
+        if isinstance(target, torch.dtype):
+            return self._replace(values=self.values.to(target))
+        row_start, inputs, values = (part.to(target) for part in self[:3])
+        return self._replace(row_start=row_start, inputs=inputs, values=values)

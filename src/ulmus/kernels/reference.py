@@ -83,7 +83,9 @@ def memory_scan(
     activate = ACTIVATIONS[activation]
     recurrent = weights.recurrent.t()
     memory, steps = initial, []
-    for drive_t in drive.unbind(1):  # unbind, not drive[:, t]: the backward of a slice costs a full-size array a step
+    for drive_t in drive.unbind(
+        1
+    ):  # unbind, not drive[:, t]: the backward of a slice costs a full-size array a step
         decayed = weights.memory_decay * memory
         layer = torch.addmm(drive_t, decayed, recurrent)
         for weight, bias in weights.later:
@@ -97,9 +99,7 @@ def run(
     inputs: Tensor | Events, state: ELMState, weights: Weights, activation: str
 ) -> tuple[Tensor, ELMState]:
     """Outputs of every step (the memory where there is no readout) and the state after the last one."""
-    branches = leaky_filter(
-        synaptic_currents(inputs, weights.synapses), weights.branch_decay, state.branches
-    )
+    branches = leaky_filter(synaptic_currents(inputs, weights.synapses), weights.branch_decay, state.branches)
     drive = functional.linear(branches, weights.projection, weights.first_bias)
     memory = memory_scan(drive, state.memory, weights, activation)
     outputs = memory if weights.readout is None else functional.linear(memory, *weights.readout)
@@ -116,9 +116,7 @@ def traces(
     memory: Float[Tensor, "batch time memory"],
 ) -> Traces:
     """All inner signals, computed for all steps at once from the memory that `run` returned."""
-    branches = leaky_filter(
-        synaptic_currents(inputs, weights.synapses), weights.branch_decay, state.branches
-    )
+    branches = leaky_filter(synaptic_currents(inputs, weights.synapses), weights.branch_decay, state.branches)
     before = torch.cat([state.memory.unsqueeze(1), memory], dim=1)[:, : memory.shape[1]]
     layer = functional.linear(branches, weights.projection, weights.first_bias)
     layer = layer + functional.linear(weights.memory_decay * before, weights.recurrent)

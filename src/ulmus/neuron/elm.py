@@ -1,7 +1,7 @@
 """The Expressive Leaky Memory neuron as a layer (`ELM`) and as one step (`ELMCell`)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -89,17 +89,24 @@ class ELM(nn.Module):
         dt_ms: float = 1.0,
     ) -> None:
         super().__init__()
+        tau_synapse_ms = torch.as_tensor(tau_synapse_ms).tolist()
         self.config: dict[str, Any] = {
             key: value for key, value in locals().items() if key not in ("self", "__class__")
         }
         branches = inputs if branches is None else branches
         hidden = 2 * memory if hidden is None else hidden
-        _check_positive(inputs=inputs, memory=memory, branches=branches, synapses_per_branch=synapses_per_branch)
-        _check_positive(hidden=hidden, dt_ms=dt_ms, gain=gain, **({} if outputs is None else {"outputs": outputs}))
+        _check_positive(
+            inputs=inputs, memory=memory, branches=branches, synapses_per_branch=synapses_per_branch
+        )
+        _check_positive(
+            hidden=hidden, dt_ms=dt_ms, gain=gain, **({} if outputs is None else {"outputs": outputs})
+        )
         _check_choice("activation", activation, list(ACTIVATIONS))
         _check_choice("update", update, UPDATES)
         if hidden_layers < 0:
-            raise ConfigError(f"hidden_layers={hidden_layers} is negative; expected 0 (one linear map), 1, 2, ...")
+            raise ConfigError(
+                f"hidden_layers={hidden_layers} is negative; expected 0 (one linear map), 1, 2, ..."
+            )
         if synaptic_weight < 0:
             raise ConfigError(
                 f"synaptic_weight={synaptic_weight} is negative, but synaptic weights are rectified and would stay at zero; "
@@ -123,9 +130,8 @@ class ELM(nn.Module):
         )
         widths = [branches + memory, *[hidden] * hidden_layers, memory]
         self.mlp = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
-        self.readout = None
-        if outputs is not None:
-            self.readout = nn.Linear(memory + hidden if hidden_readout else memory, outputs)
+        seen = memory + hidden if hidden_readout else memory
+        self.readout = None if outputs is None else nn.Linear(seen, outputs)
         self.hidden_readout = hidden_readout
 
     def forward(
@@ -144,11 +150,11 @@ class ELM(nn.Module):
         """
         x, state = self._check(inputs, state)
         weights = self.weights()
-        if not self.hidden_readout:
+        if not self.hidden_readout or self.readout is None:
             return kernels.run(x, state, weights, self.activation)
         memory, after = kernels.run(x, state, weights._replace(readout=None), self.activation)
         inner = kernels.traces(x, state, weights, self.activation, memory)
-        outputs: Tensor = self.readout(torch.cat([memory, inner.hidden], dim=-1))  # type: ignore[misc]
+        outputs: Tensor = self.readout(torch.cat([memory, inner.hidden], dim=-1))
         return outputs, after
 
     def traces(
@@ -164,18 +170,16 @@ class ELM(nn.Module):
 
     def initial_state(self, batch: int) -> ELMState:
         """The neuron at rest: no synaptic trace, no memory."""
-        like = self.mlp[0].weight
+        like = self._layers()[0].weight
         return ELMState(like.new_zeros(batch, self.branches), like.new_zeros(batch, self.memory))
 
     def weights(self) -> Weights:
         """Tensors the recurrence works with, computed from the parameters (differentiable)."""
         tau_memory = self.tau_memory().clamp(min=_SHORTEST_TAU_MS)
         decay = torch.exp(-self.dt_ms / tau_memory)
-        if self.update == "published":
-            gain = self.gain * (1 - decay)
-        else:
-            gain = 1 - torch.exp(-self.dt_ms * self.gain / tau_memory)
-        first, *later = self.mlp
+        bounded_gain = 1 - torch.exp(-self.dt_ms * self.gain / tau_memory)
+        gain = self.gain * (1 - decay) if self.update == "published" else bounded_gain
+        first, *later = self._layers()
         readout = None
         if self.readout is not None and not self.hidden_readout:
             readout = (self.readout.weight, self.readout.bias)
@@ -202,9 +206,16 @@ class ELM(nn.Module):
             f"update={self.update!r}, dt_ms={self.dt_ms}, trainable={self.trainable_parameters()}"
         )
 
+    def _layers(self) -> list[nn.Linear]:
+        return cast(list[nn.Linear], list(self.mlp))
+
     def _check(self, inputs: Tensor | Events, state: ELMState | None) -> tuple[Tensor | Events, ELMState]:
-        dtype = self.mlp[0].weight.dtype
-        shape = (inputs.batch, inputs.time, inputs.channels) if isinstance(inputs, Events) else tuple(inputs.shape)
+        dtype = self._layers()[0].weight.dtype
+        shape = (
+            (inputs.batch, inputs.time, inputs.channels)
+            if isinstance(inputs, Events)
+            else tuple(inputs.shape)
+        )
         if len(shape) != 3 or shape[2] != self.inputs:
             raise ShapeError(
                 f"input has shape {list(shape)}, but this neuron has inputs={self.inputs}; expected "

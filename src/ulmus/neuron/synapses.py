@@ -23,8 +23,9 @@ class Synapses(nn.Module):
         self.register_buffer("indices", routing.indices)
         self.register_buffer("connected", routing.connected)
         self.raw = nn.Parameter(torch.full(tuple(routing.indices.shape), initial), requires_grad=learn)
-        branches, synapses = routing.indices.shape
-        self._one_each = synapses == 1 and torch.equal(routing.indices.flatten(), torch.arange(inputs))
+        self._one_each = routing.indices.shape[1] == 1 and torch.equal(
+            routing.indices.flatten(), torch.arange(inputs)
+        )
 
     def weights(self) -> Float[Tensor, "branches synapses"]:
         """Rectified weight of every synapse; zero where a synapse has no input."""

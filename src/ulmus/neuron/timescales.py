@@ -56,4 +56,6 @@ def spread(count: int, range_ms: tuple[float, float], spacing: str) -> Float[Ten
     if spacing == "log":
         ends = torch.tensor([low, high], dtype=torch.float64).log()
         return torch.linspace(float(ends[0]), float(ends[1]), count, dtype=torch.float64).exp()
-    raise ConfigError(f"tau_spacing={spacing!r} is not known; expected one of {SPACINGS}.{closest(spacing, SPACINGS)}")
+    raise ConfigError(
+        f"tau_spacing={spacing!r} is not known; expected one of {SPACINGS}.{closest(spacing, SPACINGS)}"
+    )

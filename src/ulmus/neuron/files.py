@@ -1,0 +1,133 @@
+"""Neurons on disk: one safetensors file whose header holds, as JSON, everything but the weights."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ulmus.errors import CheckpointError
+from ulmus.neuron.elm import ELM, ELMCell
+from ulmus.neuron.official import import_official, is_official
+from ulmus.neuron.surrogate import Surrogate, VoltageUnits
+
+FORMAT = 1
+_HEADER = "ulmus"
+RUN_CHECKPOINT = Path("checkpoints") / "best.safetensors"
+"""Where a run folder keeps the neuron that `load` returns."""
+
+
+def save(neuron: ELM | Surrogate, path: str | Path) -> Path:
+    """Write a neuron or a fitted surrogate to one file; an existing file is replaced only once the new one is whole.
+
+    Raises:
+        CheckpointError: the path cannot be written, or is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path} is a folder; give a file name, for example {path / 'neuron.safetensors'}."
+        )
+    header: dict[str, Any] = {"format": FORMAT, "kind": type(neuron).__name__}
+    if isinstance(neuron, Surrogate):
+        header |= {
+            "neuron": neuron.neuron.config,
+            "sites": neuron.sites,
+            "units": asdict(neuron.units),
+            "spike_threshold": neuron.spike_threshold,
+            "card": neuron.card,
+        }
+    else:
+        header["neuron"] = neuron.config
+    beside = path.with_name(path.name + f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {key: value.contiguous() for key, value in neuron.state_dict().items()}
+        save_file(tensors, beside, metadata={_HEADER: json.dumps(header)})
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}); choose a folder you may write to."
+        ) from error
+    return path
+
+
+def load(path: str | Path) -> Any:
+    """A neuron from a saved file, from a run folder (its best checkpoint), or from an authors' checkpoint folder.
+
+    Returns:
+        The `Surrogate` or `ELM` that was saved.
+
+    Raises:
+        CheckpointError: nothing is there, or it is damaged, or from a later version of Ulmus.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if is_official(path):
+            return import_official(path)
+        if not (path / RUN_CHECKPOINT).is_file():
+            raise CheckpointError(
+                f"{path} holds neither {RUN_CHECKPOINT} (a run folder) nor model_config.json (an authors' checkpoint). "
+                "Give a run folder after its first validation, or a file written by ulmus.save."
+            )
+        path = path / RUN_CHECKPOINT
+    header, tensors = _read(path)
+    neuron = _build(header, path)
+    floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
+    neuron.to(floating[0] if floating else None)
+    try:
+        neuron.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: the weights do not fit the neuron described in the header ({str(error).splitlines()[-1].strip()}). "
+            "The file was changed by hand or is damaged; save it again."
+        ) from error
+    return neuron
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} does not exist; expected a file written by ulmus.save, or a run folder."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}); copy or save it again."
+        ) from error
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path} is a safetensors file without the {_HEADER!r} header; expected a file written by ulmus.save."
+        ) from error
+    if not isinstance(header, dict) or header.get("format", FORMAT + 1) > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {header.get('format') if isinstance(header, dict) else header!r}; "
+            f"this Ulmus reads up to {FORMAT}. Upgrade Ulmus."
+        )
+    return header, tensors
+
+
+def _build(header: dict[str, Any], path: Path) -> ELM | Surrogate:
+    try:
+        kind = {"ELM": ELM, "ELMCell": ELMCell, "Surrogate": ELM}[header["kind"]]
+        neuron = kind(**header["neuron"])
+        if header["kind"] != Surrogate.__name__:
+            return neuron
+        return Surrogate(
+            neuron,
+            sites=header["sites"],
+            units=VoltageUnits(**header["units"]),
+            spike_threshold=header["spike_threshold"],
+            card=header["card"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the header does not describe a neuron ({error}); save it again."
+        ) from error

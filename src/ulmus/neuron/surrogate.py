@@ -1,0 +1,127 @@
+"""A fitted neuron with units: input spikes in, spike probability and voltage in millivolts out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from ulmus.errors import ConfigError
+from ulmus.kernels import ELMState, Events
+from ulmus.neuron.elm import ELM
+
+
+@dataclass(frozen=True)
+class VoltageUnits:
+    """How a voltage becomes a training target: ``(min(v, clip_mv) - offset_mv) * scale_per_mv``.
+
+    The defaults are those published with NeuronIO: spikes are cut off at -55 mV, so that the fit spends itself on the
+    sub-threshold voltage; the output for spikes is separate.
+    """
+
+    clip_mv: float = -55.0
+    offset_mv: float = -67.7
+    scale_per_mv: float = 0.1
+
+    def encode(self, voltage_mv: Tensor) -> Tensor:
+        """Training target of a voltage in mV."""
+        return (voltage_mv.clamp(max=self.clip_mv) - self.offset_mv) * self.scale_per_mv
+
+    def decode(self, output: Tensor) -> Tensor:
+        """Voltage in mV of a network output."""
+        return output / self.scale_per_mv + self.offset_mv
+
+
+class Prediction(NamedTuple):
+    """What a surrogate says about a batch of input."""
+
+    spike_probability: Float[Tensor, "batch time"]
+    """Probability of an output spike in every time step."""
+    voltage_mv: Float[Tensor, "batch time sites"]
+    """Voltage of every recorded site, cut off at the clip voltage."""
+    spike_times_ms: list[Float64[np.ndarray, "spikes"]]
+    """Predicted spike times of every trial in the batch, from the start of this input."""
+    state: ELMState
+    """State to go on from."""
+
+
+class Surrogate(nn.Module):
+    """An ELM neuron fitted to a detailed neuron.
+
+    Args:
+        neuron: ELM whose first output is the spike logit and whose further outputs are scaled voltages of ``sites``.
+        sites: Names of the places whose voltage is predicted.
+        units: How voltage targets were scaled.
+        spike_threshold: Spike probability above which `predict` reports a spike; training chooses it on the
+            validation trials so that the surrogate fires as often as the neuron.
+        card: What a user should know of this neuron: data, protocol, scores (JSON values).
+
+    Raises:
+        ConfigError: the neuron does not have one output for spikes and one for every site.
+    """
+
+    def __init__(
+        self,
+        neuron: ELM,
+        *,
+        sites: Sequence[str] = ("soma",),
+        units: VoltageUnits | None = None,
+        spike_threshold: float = 0.5,
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if neuron.outputs != 1 + len(sites):
+            raise ConfigError(
+                f"the neuron has outputs={neuron.outputs}, but a surrogate with sites={list(sites)} needs "
+                f"{1 + len(sites)}: one for spikes and one voltage for every site. Build the ELM with outputs={1 + len(sites)}."
+            )
+        self.neuron = neuron
+        self.sites = tuple(sites)
+        self.units = units or VoltageUnits()
+        self.spike_threshold = float(spike_threshold)
+        self.card = dict(card or {})
+
+    def forward(
+        self, inputs: Float[Tensor, "batch time inputs"] | Events
+    ) -> Float[Tensor, "batch time outputs"]:
+        """Spike logit and scaled voltages of whole trials that start at rest; `predict` gives units and carries state."""
+        outputs: Tensor = self.neuron(inputs)[0]
+        return outputs
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: Float[Tensor, "batch time inputs"] | Events, state: ELMState | None = None
+    ) -> Prediction:
+        """Spike probability, voltage in mV and spike times for signed input (+1 excitatory, -1 inhibitory).
+
+        Long input can be given in pieces: pass the ``state`` of the last prediction on.
+        """
+        outputs, state = self.neuron(inputs, state)
+        probability = torch.sigmoid(outputs[..., 0])
+        times = [
+            spike_times(row, self.spike_threshold, self.neuron.dt_ms)
+            for row in probability.double().cpu().numpy()
+        ]
+        return Prediction(probability, self.units.decode(outputs[..., 1:]), times, state)
+
+    def trainable_parameters(self) -> int:
+        """Number of trained values."""
+        return self.neuron.trainable_parameters()
+
+
+def spike_times(
+    probability: Float64[np.ndarray, "time"], threshold: float, dt_ms: float
+) -> Float64[np.ndarray, "spikes"]:
+    """Times in ms of predicted spikes: the peak of every stretch in which the probability exceeds the threshold.
+
+    Step k stands for spikes between (k + 1/2) dt and (k + 3/2) dt (the published binning), so its time is (k + 1) dt.
+    """
+    above = np.concatenate([[False], probability > threshold, [False]])
+    starts, stops = np.flatnonzero(above[1:] & ~above[:-1]), np.flatnonzero(above[:-1] & ~above[1:])
+    peaks = [
+        start + int(np.argmax(probability[start:stop])) for start, stop in zip(starts, stops, strict=True)
+    ]
+    return (np.asarray(peaks, dtype=np.float64) + 1) * dt_ms

@@ -1,0 +1,109 @@
+"""Saved neurons come back whole, or with an error that says why not."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import ulmus
+from ulmus.errors import CheckpointError
+from ulmus.neuron.surrogate import VoltageUnits, spike_times
+
+
+@pytest.fixture
+def surrogate() -> ulmus.Surrogate:
+    torch.manual_seed(0)
+    neuron = ulmus.ELM(6, 3, memory=4, branches=3, synapses_per_branch=5, routing="random")
+    return ulmus.Surrogate(
+        neuron,
+        sites=("soma", "nexus"),
+        spike_threshold=0.2,
+        units=VoltageUnits(clip_mv=-50.0),
+        card={"score": 1},
+    )
+
+
+def test_a_saved_surrogate_is_the_same_neuron(surrogate, tmp_path):
+    again = ulmus.load(ulmus.save(surrogate, tmp_path / "new" / "neuron.safetensors"))
+    x = torch.randn(2, 30, 6)
+    assert torch.equal(again(x), surrogate(x))
+    assert (again.sites, again.units, again.spike_threshold, again.card) == (
+        surrogate.sites, surrogate.units, surrogate.spike_threshold, surrogate.card,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [ulmus.ELM, ulmus.ELMCell])
+def test_a_saved_layer_keeps_kind_and_precision(kind, tmp_path):
+    neuron = kind(6, memory=4, tau_synapse_ms=[1.0, 2, 3, 4, 5, 6]).double()
+    again = ulmus.load(ulmus.save(neuron, tmp_path / "neuron"))
+    assert type(again) is kind
+    assert again.mlp[0].weight.dtype == torch.float64
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(again.state_dict().values(), neuron.state_dict().values(), strict=True)
+    )
+
+
+def test_nothing_is_pickled(surrogate, tmp_path):
+    path = ulmus.save(surrogate, tmp_path / "neuron")
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    header = json.loads(path.read_bytes()[8 : 8 + size])
+    assert json.loads(header["__metadata__"]["ulmus"])["kind"] == "Surrogate"
+
+
+def test_damage_is_reported(surrogate, tmp_path):
+    path = ulmus.save(surrogate, tmp_path / "neuron")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="whole safetensors file"):
+        ulmus.load(path)
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="whole safetensors file"):
+        ulmus.load(path)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        ulmus.load(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="neither"):
+        ulmus.load(tmp_path)
+    with pytest.raises(CheckpointError, match="is a folder"):
+        ulmus.save(surrogate, tmp_path)
+
+
+def test_foreign_and_later_files_are_refused(surrogate, tmp_path):
+    path = ulmus.save(surrogate, tmp_path / "neuron")
+    tensors = load_file(path)
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match="without the 'ulmus' header"):
+        ulmus.load(path)
+    save_file(tensors, path, metadata={"ulmus": json.dumps({"format": 99})})
+    with pytest.raises(CheckpointError, match="Upgrade"):
+        ulmus.load(path)
+    header = {"format": 1, "kind": "ELM", "neuron": {"inputs": 6, "memory": 5}}
+    save_file(tensors, path, metadata={"ulmus": json.dumps(header)})
+    with pytest.raises(CheckpointError, match="do not fit"):
+        ulmus.load(path)
+
+
+def test_predictions_carry_units_and_state(surrogate):
+    x = torch.randn(2, 40, 6)
+    raw = surrogate(x).detach()
+    whole = surrogate.predict(x)
+    torch.testing.assert_close(whole.voltage_mv, raw[..., 1:] * 10 - 67.7)
+    torch.testing.assert_close(whole.spike_probability, torch.sigmoid(raw[..., 0]))
+    first = surrogate.predict(x[:, :15])
+    second = surrogate.predict(x[:, 15:], first.state)
+    torch.testing.assert_close(torch.cat([first.voltage_mv, second.voltage_mv], dim=1), whole.voltage_mv)
+
+
+def test_voltage_units_are_the_published_ones():
+    units = VoltageUnits()
+    voltage = torch.tensor([-77.7, -67.7, -55.0, 20.0])
+    torch.testing.assert_close(units.encode(voltage), torch.tensor([-1.0, 0.0, 1.27, 1.27]))
+    torch.testing.assert_close(units.decode(units.encode(voltage[:3])), voltage[:3])
+
+
+def test_every_stretch_above_threshold_is_one_spike_at_its_peak():
+    probability = np.array([0.9, 0.2, 0.6, 0.8, 0.7, 0.1, 0.4, 0.6])
+    np.testing.assert_array_equal(spike_times(probability, 0.5, 2.0), [2.0, 8.0, 16.0])
+    assert len(spike_times(probability, 0.95, 1.0)) == 0
