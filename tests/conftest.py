@@ -13,5 +13,42 @@ def reference_data() -> Path:
     """The folder with golden outputs and recordings, or a skip that says where they were looked for."""
     folder = Path(os.environ.get("ULMUS_REFERENCE", REPOSITORY.parent / "shared"))
     if not (folder / "golden").is_dir():
-        pytest.skip(f"no reference data in {folder}; set ULMUS_REFERENCE to the folder that holds golden/ and data/")
+        pytest.skip(
+            f"no reference data in {folder}; set ULMUS_REFERENCE to the folder that holds golden/ and data/"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def integrator_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 16 trials of 1.2 s of a leaky integrate-and-fire neuron with 8 excitatory and 4 inhibitory inputs."""
+    import numpy as np
+
+    from ulmus.data import Header, StoreWriter, Trial
+
+    folder = tmp_path_factory.mktemp("integrator") / "store"
+    sign = np.repeat(np.array([1, -1], dtype=np.int8), [8, 4])
+    header = Header(steps=1200, dt_ms=1.0, input_sign=sign, sites=("soma",), source="test integrator")
+    writer = StoreWriter(folder, header, trials_total=16, shard_trials=8)
+    for index in range(16):
+        random = np.random.default_rng(index)
+        drive = random.random((header.steps, header.inputs)) < 0.03
+        voltage, membrane, synapse, spikes = np.empty(header.steps, dtype=np.float32), 0.0, 0.0, []
+        for step, active in enumerate(drive):
+            synapse = 0.8 * synapse + float(sign[active].sum())
+            membrane = 0.95 * membrane + 0.4 * synapse
+            if membrane > 8.0:
+                spikes.append(step + 1.0)
+                membrane = 0.0
+            voltage[step] = -70.0 + membrane
+        steps, inputs = np.nonzero(drive)
+        trial = Trial(
+            event_step=steps.astype(np.int32),
+            event_input=inputs.astype(np.uint16),
+            voltage_mv=voltage[:, None],
+            spike_time_ms=np.array(spikes, dtype=np.float64),
+            attributes={"seed": index},
+        )
+        writer.add(index, trial)
+    writer.finish()
     return folder

@@ -1,0 +1,5 @@
+"""``python -m ulmus``."""
+
+from ulmus.cli import main
+
+main()

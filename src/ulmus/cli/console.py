@@ -1,0 +1,81 @@
+"""Where output goes: results to standard output, progress and errors to standard error."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console()
+error_console = Console(stderr=True)
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar, or now and then a line where standard error is no terminal.
+
+    Yields:
+        A function to call with what is done, what there is to do, and a note.
+    """
+    if error_console.is_terminal:
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        with Progress(*columns, TextColumn("{task.fields[note]}"), console=error_console) as bar:
+            task = bar.add_task(label, total=None, note="")
+
+            def move(done: int, total: int, note: str = "") -> None:
+                bar.update(task, completed=done, total=total, note=note)
+
+            yield move
+        return
+    last = time.monotonic()
+
+    def line(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last > _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            error_console.print(f"{label}: {done} of {total} {note}".rstrip(), soft_wrap=True)
+
+    yield line
+
+
+def say(text: str) -> None:
+    """A line about what is going on."""
+    error_console.print(text, soft_wrap=True, highlight=False)
+
+
+SCORES = {
+    "auc": ("AUC, spikes", "{:.4f}"),
+    "tpr_at_fpr_0025": ("TPR at FPR 0.0025", "{:.4f}"),
+    "tpr_at_fpr_01": ("TPR at FPR 0.01", "{:.4f}"),
+    "rmse_mv": ("RMSE, mV", "{:.3f}"),
+    "mae_mv": ("MAE, mV", "{:.3f}"),
+    "explained_variance_percent": ("explained variance, %", "{:.2f}"),
+    "trials": ("trials", "{}"),
+    "spikes": ("output spikes", "{}"),
+    "parameters": ("trainable parameters", "{:,}"),
+}
+"""Scores as a user reads them: label and format."""
+
+
+def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and text of every score; a score that is not defined says so."""
+    return [
+        (label, "undefined (no spikes)" if scores[key] is None else form.format(scores[key]))
+        for key, (label, form) in SCORES.items()
+        if key in scores
+    ]
+
+
+def print_table(title: str, rows: list[tuple[str, str]]) -> None:
+    """Two columns: what, and how much."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

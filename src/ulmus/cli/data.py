@@ -1,0 +1,61 @@
+"""``ulmus data``: convert, info, verify."""
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from ulmus.cli.console import console, print_table, progress
+from ulmus.data.convert import convert as convert_trials
+from ulmus.data.store import Store
+
+app = App(name="data", help="Convert, describe and check trials.")
+
+
+@app.command
+def convert(*sources: str, out: Path) -> None:
+    """Convert recordings or published NeuronIO files into a store; an interrupted conversion goes on.
+
+    Args:
+        sources: Recordings (.h5), NeuronIO files (*sim__*) or folders of them, with optional pattern and slice.
+        out: Folder of the store.
+    """
+    with progress("convert") as show:
+        store = convert_trials(list(sources), out, on_trial=lambda done, total: show(done, total or done, ""))
+    console.print(f"{out}: {len(store)} trials", soft_wrap=True)
+
+
+@app.command
+def info(store: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Describe a store.
+
+    Args:
+        store: Folder of the store.
+        json: Print JSON.
+    """
+    values = Store(store).info()
+    if json:
+        console.print_json(json_format.dumps(values))
+    else:
+        print_table(str(store), [(key, _short(value)) for key, value in values.items()])
+
+
+@app.command
+def verify(store: Path) -> None:
+    """Check hashes and every trial of a store; exit status 3 when something is wrong.
+
+    Args:
+        store: Folder of the store.
+    """
+    problems = Store(store).verify()
+    for problem in problems:
+        console.print(problem, markup=False, soft_wrap=True)
+    if problems:
+        sys.exit(3)
+    console.print(f"{store}: every hash and every trial is right", soft_wrap=True)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

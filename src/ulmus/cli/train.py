@@ -1,0 +1,128 @@
+"""``ulmus train``."""
+
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import yaml
+from cyclopts import Parameter
+
+from ulmus.cli.console import console, print_table, progress, say, score_rows
+from ulmus.errors import ConfigError, closest
+from ulmus.training.fit import Progress, fit
+from ulmus.training.recipe import Recipe, all_keys, load_recipe, shipped_recipes
+from ulmus.training.run import Run
+
+_FLAGS = ["run", "resume", "dry-run"]
+
+
+def train(
+    recipe: str | None = None,
+    *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    run: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train a recipe. Any key of it can be given as a flag: --neuron.memory 50 --training.steps 1000.
+
+    Args:
+        recipe: Recipe file, or the name of a shipped one (l5pc-branch-20).
+        overrides: Keys of the recipe with their values.
+        run: Run folder; a new one under runs/ by default.
+        resume: Go on with the run in the folder, after an interruption.
+        dry_run: Print the resolved recipe and stop.
+    """
+    if recipe is None:
+        if not (resume and run):
+            raise ConfigError(
+                f"no recipe was given; expected a recipe file or one of {shipped_recipes()}. "
+                "To go on with an interrupted run: ulmus train --resume --run FOLDER."
+            )
+        resolved = Run(run).recipe()
+    else:
+        resolved = load_recipe(recipe, parse_overrides(overrides))
+    if dry_run:
+        console.print(resolved.to_yaml(), markup=False, highlight=False, end="")
+        return
+    folder = run or Path("runs") / f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{resolved.name}-s{resolved.seed}"
+    finished = train_in(resolved, folder, resume)
+    if not finished:
+        say(f"interrupted; go on with: ulmus train --resume --run {folder}")
+        sys.exit(130)
+    best = [line["validation"] for line in Run(folder).metrics() if "validation" in line]
+    chosen = min(best, key=lambda scores: scores["loss"])
+    print_table(f"best of {len(best)} validations, {folder}", score_rows(chosen))
+    console.print(f"ulmus evaluate {folder} --data TEST_DATA", soft_wrap=True)
+
+
+def train_in(recipe: Recipe, folder: Path, resume: bool) -> bool:
+    """Train with a progress bar; False when a signal asked to stop first."""
+    say(f"training {recipe.name} (seed {recipe.seed}) in {folder}")
+    with stopping_on_signals() as stopped, progress("train") as show:
+        last = ""
+
+        def report(now: Progress) -> None:
+            nonlocal last
+            if now.validation:
+                auc = now.validation["auc"]
+                last = f" validation AUC {'undefined' if auc is None else f'{auc:.4f}'} RMSE {now.validation['rmse_mv']:.3f} mV"
+            show(now.step, now.steps, f"loss {now.loss:.4f}{last}")
+
+        done = fit(recipe, folder, resume=resume, on_progress=report, stop=lambda: bool(stopped))
+    return done.finished()
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[list[int]]:
+    """Collect the first interrupt or termination instead of dying of it; a second one interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def parse_overrides(tokens: Iterable[str]) -> dict[str, Any]:
+    """Dotted keys with their values from ``--key value`` and ``--key=value``.
+
+    Raises:
+        ConfigError: a value without a key, a key without a value, or an unknown key, with the nearest known one.
+    """
+    values: dict[str, Any] = {}
+    rest = iter(tokens)
+    for token in rest:
+        if not token.startswith("--"):
+            raise ConfigError(f"unexpected {token!r}; expected --key value pairs after the recipe.")
+        key, equals, value = token[2:].partition("=")
+        known = [*all_keys(), *_FLAGS]
+        if key not in known:
+            raise ConfigError(
+                f"unknown option --{key}; expected a key of the recipe or a flag of ulmus train.{closest(key, known)}"
+            )
+        if not equals:
+            try:
+                value = next(rest)
+            except StopIteration:
+                raise ConfigError(f"--{key} has no value; write --{key} VALUE.") from None
+        values[key] = _typed(value)
+    return values
+
+
+def _typed(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text  # a glob such as *.h5 is no YAML, but a fine value

@@ -1,0 +1,1 @@
+"""Fit neurons to trials: recipes, run folders, training, evaluation."""

@@ -1,0 +1,227 @@
+"""A recipe: everything that decides the result of a training run, as one validated, frozen value."""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from ulmus.errors import ConfigError, closest
+
+SHIPPED = resources.files("ulmus.training") / "recipes"
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Sources = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+"""One or more stores or files, each with an optional glob and slice: ``"trials_*.h5[:96]"``."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NeuronRecipe(_Part):
+    """The ELM to fit; the fields are the arguments of `ulmus.ELM` (inputs, outputs and dt come from the data)."""
+
+    memory: PositiveInt = 20
+    hidden: PositiveInt | None = None
+    hidden_layers: int = Field(default=1, ge=0)
+    activation: Literal["relu", "silu", "squared_relu"] = "relu"
+    branches: PositiveInt | None = None
+    synapses_per_branch: PositiveInt = 1
+    routing: Literal["dense", "random", "windows"] = "dense"
+    tau_memory_ms: tuple[PositiveFloat, PositiveFloat] = (1.0, 150.0)
+    tau_memory_bounds_ms: tuple[float, PositiveFloat] | None = None
+    tau_spacing: Literal["log", "linear"] = "log"
+    learn_tau_memory: bool = False
+    tau_synapse_ms: PositiveFloat = 5.0
+    gain: PositiveFloat = 5.0
+    update: Literal["published", "bounded"] = "published"
+    synaptic_weight: float = Field(default=0.5, ge=0)
+    learn_synapses: bool = True
+    hidden_readout: bool = False
+
+
+class UnitsRecipe(_Part):
+    """How voltage becomes a training target; the published values for NeuronIO."""
+
+    clip_mv: float = -55.0
+    offset_mv: float = -67.7
+    scale_per_mv: PositiveFloat = 0.1
+
+
+class DataRecipe(_Part):
+    """Where the trials are and how windows are cut from them."""
+
+    train: Sources
+    """Trials to learn from."""
+    validation: Sources
+    """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
+    window_ms: PositiveFloat = 500.0
+    """Length of a training window; every window starts from rest."""
+    burn_in_ms: float = Field(default=150.0, ge=0)
+    """Beginning of a window that the loss leaves out, while the neuron forgets that it started from rest."""
+    earliest_ms: float = Field(default=0.0, ge=0)
+    """Windows start no earlier in their trial than this."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that make batches; batches are the same for any number."""
+
+
+class TrainingRecipe(_Part):
+    """How the neuron is trained."""
+
+    steps: PositiveInt = 350_000
+    batch: PositiveInt = 8
+    learning_rate: PositiveFloat = 5e-4
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: PositiveFloat | None = None
+    spike_weight: float = Field(default=0.5, ge=0)
+    """Weight of the binary cross-entropy of spikes in the loss."""
+    voltage_weight: float = Field(default=0.5, ge=0)
+    """Weight of the mean squared error of scaled voltage in the loss."""
+    validate_every: PositiveInt = 10_000
+    select: Literal["loss", "auc", "rmse_mv"] = "loss"
+    """Validation score that decides which checkpoint is the best."""
+    checkpoint_every: PositiveInt = 2_000
+    log_every: PositiveInt = 100
+    accelerator: str = "cpu"
+    devices: PositiveInt = 1
+    nodes: PositiveInt = 1
+    precision: str = "32-true"
+    threads: PositiveInt = 1
+    """CPU threads of this process; one is best for small neurons."""
+
+
+class Recipe(_Part):
+    """One training run."""
+
+    name: str
+    seed: int = Field(default=0, ge=0)
+    neuron: NeuronRecipe = NeuronRecipe()
+    units: UnitsRecipe = UnitsRecipe()
+    data: DataRecipe
+    training: TrainingRecipe = TrainingRecipe()
+
+    def to_yaml(self) -> str:
+        """The whole recipe with every default filled in; itself a valid recipe file."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with Ulmus."""
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in SHIPPED.iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe from a file or the name of a shipped one, with dotted keys replaced: ``{"neuron.memory": 50}``.
+
+    Raises:
+        ConfigError: no such recipe, not YAML, an unknown key (with the nearest known one), or a value out of range.
+    """
+    text, origin = _read(source)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin} is not YAML ({error}); correct the file.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{origin} holds {type(values).__name__}; expected keys such as 'name', 'neuron' and 'data'."
+        )
+    for key, value in (overrides or {}).items():
+        _set(values, key, value)
+    return parse_recipe(values, origin)
+
+
+def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
+    """A recipe from nested dictionaries.
+
+    Raises:
+        ConfigError: an unknown key or a value out of range; the message names ``origin`` and the key.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{origin}: " + "; ".join(_explain(problem) for problem in error.errors())
+        ) from error
+
+
+def _read(source: str | Path) -> tuple[str, str]:
+    shipped = SHIPPED / f"{source}.yaml"
+    if str(source) in shipped_recipes():
+        return str(shipped.read_text()), f"recipe {source}"
+    path = Path(source)
+    try:
+        return path.read_text(), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        known = shipped_recipes()
+        raise ConfigError(
+            f"recipe {str(source)!r} is neither a readable file nor a shipped recipe; shipped are {known}."
+            + closest(str(source), known)
+        ) from error
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{dotted!r} cannot be set: {parent!r} is not a group of keys.")
+        values = inner
+    values[last] = value
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        group = _group(location[:-1])
+        known = list(group.model_fields) if group else []
+        nearest = closest(location[-1], known)
+        elsewhere = [found for found in all_keys() if found.rsplit(".", 1)[-1] == location[-1]]
+        hint = nearest or (f" Did you mean {elsewhere[0]!r}?" if elsewhere else "")
+        return f"unknown key {key!r}; expected one of {known}.{hint}"
+    if problem["type"] == "missing":
+        return f"{key!r} is missing; set it in the recipe or with --{key}"
+    return f"{key!r} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+
+
+def _group(location: list[str]) -> type[BaseModel] | None:
+    group: type[BaseModel] = Recipe
+    for part in location:
+        field = group.model_fields.get(part)
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not inner:
+            return None
+        group = inner[0]
+    return group
+
+
+def all_keys(group: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
+    """Every dotted key of a recipe."""
+    keys = []
+    for name, field in group.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += all_keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

@@ -1,0 +1,205 @@
+"""The run folder: what a training run leaves behind, and what it needs to go on after an interruption."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ulmus.errors import CheckpointError
+from ulmus.neuron import Surrogate, save
+from ulmus.neuron.files import RUN_CHECKPOINT
+from ulmus.training.recipe import Recipe, parse_recipe
+
+_VERSIONS = ["ulmus", "torch", "numpy", "numba", "lightning-fabric", "h5py", "scikit-learn", "arbor"]
+
+
+class Run:
+    """A run folder.
+
+    ::
+
+        recipe.yaml         every key, defaults filled in; itself a valid recipe
+        provenance.json     versions, machine, data with hashes, command, backend
+        metrics.jsonl       one line per logged step and per validation
+        checkpoints/        best.safetensors (a neuron for ulmus.load), state.pt (for going on)
+        evaluation/         scores and predictions per protocol
+        report.html
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def provenance_file(self) -> Path:
+        """Versions, machine and data."""
+        return self.folder / "provenance.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """Logged metrics, one JSON object a line."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def best_file(self) -> Path:
+        """The neuron with the best validation score so far."""
+        return self.folder / RUN_CHECKPOINT
+
+    @property
+    def state_file(self) -> Path:
+        """Everything needed to go on."""
+        return self.folder / "checkpoints" / "state.pt"
+
+    @property
+    def report_file(self) -> Path:
+        """The report page."""
+        return self.folder / "report.html"
+
+    def evaluation_file(self, protocol: str) -> Path:
+        """Scores under one protocol."""
+        return self.folder / "evaluation" / f"{protocol}.json"
+
+    def exists(self) -> bool:
+        """Whether a run was started in this folder."""
+        return self.recipe_file.is_file()
+
+    def finished(self) -> bool:
+        """Whether every step of the recipe was done."""
+        sessions = self.provenance()["sessions"]
+        return bool(sessions[-1].get("step") == self.recipe().training.steps)
+
+    def start(self, recipe: Recipe, data: dict[str, Any], backend: str) -> None:
+        """Write what is known before the first step."""
+        write_text(self.recipe_file, recipe.to_yaml())
+        write_text(self.metrics_file, "")
+        self.write_provenance(data, backend)
+
+    def write_provenance(self, data: dict[str, Any], backend: str) -> None:
+        """Add this process to the sessions of the run; data hashes must not have changed since the first one.
+
+        Raises:
+            CheckpointError: the data are not those the run began with.
+        """
+        provenance: dict[str, Any] = {"data": data, "sessions": []}
+        if self.provenance_file.is_file():
+            provenance = self.provenance()
+            if provenance["data"] != data:
+                changed = [key for key in data if provenance["data"].get(key) != data[key]]
+                raise CheckpointError(
+                    f"{self.folder} was begun with other data: {', '.join(changed)} has changed since. An interrupted run "
+                    "goes on only with the same trials; restore them, or start a new run in another folder."
+                )
+        provenance["sessions"].append(_session(backend))
+        write_text(self.provenance_file, json.dumps(provenance, indent=2))
+
+    def note_session(self, **values: Any) -> None:
+        """Record how far this process got, and what it cost."""
+        provenance = self.provenance()
+        provenance["sessions"][-1] |= values
+        write_text(self.provenance_file, json.dumps(provenance, indent=2))
+
+    def recipe(self) -> Recipe:
+        """The recipe the run was started with.
+
+        Raises:
+            CheckpointError: there is no run in this folder.
+        """
+        if not self.exists():
+            raise CheckpointError(
+                f"{self.folder} is not a run folder (no recipe.yaml); give one made by ulmus train."
+            )
+        return parse_recipe(yaml.safe_load(self.recipe_file.read_text()), str(self.recipe_file))
+
+    def provenance(self) -> dict[str, Any]:
+        """Versions, machine and data of the run."""
+        values: dict[str, Any] = json.loads(self.provenance_file.read_text())
+        return values
+
+    def log(self, values: dict[str, Any]) -> None:
+        """Append one line of metrics."""
+        with self.metrics_file.open("a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All logged metrics; a line cut off by a crash is left out."""
+        return list(_whole_lines(self.metrics_file))
+
+    def keep_metrics_until(self, step: int) -> None:
+        """Drop metrics later than a checkpoint, which will be logged again."""
+        kept = [json.dumps(values) + "\n" for values in self.metrics() if values["step"] <= step]
+        write_text(self.metrics_file, "".join(kept))
+
+    def save_best(self, surrogate: Surrogate) -> None:
+        """Replace the best neuron."""
+        save(surrogate, self.best_file)
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Replace the state to go on from, once the new one is whole on disk."""
+        self.state_file.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.state_file.with_suffix(f".{os.getpid()}.part")
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.state_file)
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The state to go on from; None when the run stopped before its first checkpoint.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        if not self.state_file.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise CheckpointError(
+                f"{self.state_file} is damaged ({type(error).__name__}); start the run again in another folder, "
+                f"or use its best neuron in {self.best_file}."
+            ) from error
+        return state
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place, then rename, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def _session(backend: str) -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for package in _VERSIONS:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "backend": backend,
+        "versions": versions,
+    }

@@ -1,0 +1,234 @@
+"""Training: it learns, it resumes bit for bit, its best is the best, it stops on nonsense."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import ulmus
+from ulmus.data.sources import open_trials
+from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
+from ulmus.training.evaluation import evaluate
+from ulmus.training.fit import fit, learning_rate
+from ulmus.training.recipe import Recipe
+from ulmus.training.run import Run
+
+
+def make_recipe(store, **training) -> Recipe:
+    defaults = {
+        "steps": 60,
+        "validate_every": 20,
+        "checkpoint_every": 10,
+        "log_every": 7,
+        "learning_rate": 5e-3,
+    }
+    return Recipe.model_validate(
+        {
+            "name": "test",
+            "neuron": {"memory": 5, "tau_memory_ms": [1.0, 50.0], "learn_tau_memory": True},
+            "data": {
+                "train": f"{store}[:12]", "validation": f"{store}[12:]", "window_ms": 200, "burn_in_ms": 50,
+            },
+            "training": defaults | training,
+        }
+    )  # fmt: skip
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return run.load_state()["neuron"]
+
+
+def same(one, other) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.values(), other.values(), strict=True))
+
+
+def test_an_interrupted_run_ends_as_if_it_had_never_stopped(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store)
+    whole = fit(recipe, tmp_path / "whole")
+    stops = iter([False] * 23 + [True] + [False] * 12 + [True] + [False] * 1000)
+    folder = tmp_path / "interrupted"
+    fit(recipe, folder, stop=lambda: next(stops))
+    assert not Run(folder).finished()
+    fit(recipe, folder, resume=True, stop=lambda: next(stops))
+    assert Run(folder).load_state()["loop"]["step"] == 37
+    resumed = fit(recipe, folder, resume=True)
+    assert resumed.finished()
+    assert same(weights(resumed), weights(whole))
+    assert resumed.metrics_file.read_text() == whole.metrics_file.read_text()
+    assert resumed.best_file.read_bytes() == whole.best_file.read_bytes()
+
+
+def test_a_killed_process_resumes_from_its_last_checkpoint(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store)
+    whole = fit(recipe, tmp_path / "whole")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe.to_yaml())
+    command = [sys.executable, "-m", "ulmus", "train", str(file), "--run", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    killed = Run(tmp_path / "killed")
+    deadline = time.monotonic() + 60
+    while not killed.state_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    fit(recipe, killed.folder, resume=True)
+    assert same(weights(killed), weights(whole))
+    assert killed.metrics_file.read_text() == whole.metrics_file.read_text()
+
+
+def test_workers_do_not_change_the_result(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store, steps=6, validate_every=6)
+    alone = fit(recipe, tmp_path / "alone")
+    helped = recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": 2})})
+    assert same(weights(alone), weights(fit(helped, tmp_path / "helped")))
+
+
+def test_a_seed_fixes_everything_and_matters(integrator_store, tmp_path):
+    first, again, other = (
+        weights(
+            fit(make_recipe(integrator_store, steps=5).model_copy(update={"seed": seed}), tmp_path / name)
+        )
+        for name, seed in [("first", 1), ("again", 1), ("other", 2)]
+    )
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_it_learns_a_leaky_integrator(integrator_store, tmp_path):
+    run = fit(make_recipe(integrator_store, steps=600, validate_every=100), tmp_path / "run")
+    scores = evaluate(ulmus.load(run.folder), open_trials(f"{integrator_store}[12:]"))
+    assert scores["auc"] > 0.9
+    assert scores["explained_variance_percent"] > 50
+
+
+def test_the_best_checkpoint_is_really_the_best(integrator_store, tmp_path):
+    """When later steps ruin the neuron, the best is not the last, and scores as it was logged."""
+    recipe = make_recipe(integrator_store, steps=80)
+    steps = iter(range(1, 100))
+    run = fit(recipe, tmp_path / "run", stop=lambda: next(steps) == 60)
+    state = run.load_state()
+    state["neuron"]["neuron.readout.bias"] += 3.0
+    run.save_state(state)
+    fit(recipe, run.folder, resume=True)
+    validations = [
+        line["validation"] | {"step": line["step"]} for line in run.metrics() if "validation" in line
+    ]
+    best = min(validations, key=lambda scores: scores["loss"])
+    surrogate = ulmus.load(run.folder)
+    assert surrogate.card["step"] == best["step"] < 80 == validations[-1]["step"]
+    again = evaluate(surrogate, open_trials(f"{integrator_store}[12:]"))
+    assert again["rmse_mv"] == pytest.approx(best["rmse_mv"], rel=1e-6)
+    assert surrogate.spike_threshold == best["spike_threshold"]
+
+
+def test_burn_in_does_not_count(integrator_store, tmp_path):
+    from ulmus.data import Windows
+    from ulmus.neuron import VoltageUnits
+    from ulmus.training.fit import objective
+    from ulmus.training.recipe import TrainingRecipe
+
+    batch = Windows(open_trials(str(integrator_store)), 100, 4, 0, 10).batch(0, 0)
+    outputs = torch.randn(4, 100, 2)
+    spoiled = outputs.clone()
+    spoiled[:, :30] = 1e9
+    losses = [
+        objective(value, batch, VoltageUnits(), TrainingRecipe(), 30).total for value in (outputs, spoiled)
+    ]
+    assert losses[0] == losses[1]
+    error = outputs[:, 30:, 1] - (batch.voltage_mv[:, 30:, 0].clamp(max=-55.0) + 67.7) / 10
+    p = torch.sigmoid(outputs[:, 30:, 0].double())
+    target = batch.spikes[:, 30:].double()
+    entropy = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+    assert losses[0].item() == pytest.approx(
+        0.5 * entropy.item() + 0.5 * error.square().mean().item(), rel=1e-5
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_parameter_and_checkpoint(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store)
+    run = fit(recipe, tmp_path / "run", stop=Run(tmp_path / "run").state_file.exists)
+    state = run.load_state()
+    state["neuron"]["neuron.mlp.0.weight"][0, 0] = float("nan")
+    run.save_state(state)
+    with pytest.raises(DivergedError, match=r"step 12: .*neuron\.mlp\.0\.weight.*state\.pt.*learning_rate"):
+        fit(recipe, run.folder, resume=True)
+
+
+def test_a_folder_holds_one_run(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store, steps=3)
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        fit(recipe, tmp_path / "run", resume=True)
+    fit(recipe, tmp_path / "run")
+    with pytest.raises(ConfigError, match="--resume"):
+        fit(recipe, tmp_path / "run")
+    with pytest.raises(ConfigError, match="recipe differs"):
+        fit(recipe.model_copy(update={"seed": 5}), tmp_path / "run", resume=True)
+
+
+def test_other_data_under_the_same_name_are_noticed(integrator_store, tmp_path):
+    import shutil
+
+    store = tmp_path / "store"
+    shutil.copytree(integrator_store, store)
+    recipe = make_recipe(store, steps=20)
+    fit(recipe, tmp_path / "run", stop=lambda: True)
+    shard = sorted(store.glob("*.h5"))[0]
+    index = json.loads((store / "store.json").read_text())
+    index["shards"][0]["sha256"] = "0" * 64
+    (store / "store.json").write_text(json.dumps(index))
+    assert shard.exists()
+    with pytest.raises(CheckpointError, match="other data: train"):
+        fit(recipe, tmp_path / "run", resume=True)
+
+
+def test_damaged_state_is_reported(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store, steps=20)
+    run = fit(recipe, tmp_path / "run", stop=lambda: True)
+    run.state_file.write_bytes(run.state_file.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="damaged"):
+        fit(recipe, run.folder, resume=True)
+
+
+def test_missing_data_are_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere"):
+        fit(make_recipe(tmp_path / "nowhere"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_values_that_leave_nothing_to_learn_from(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store)
+    no_loss = recipe.model_copy(update={"data": recipe.data.model_copy(update={"burn_in_ms": 200})})
+    with pytest.raises(ConfigError, match="burn_in_ms"):
+        fit(no_loss, tmp_path / "run")
+    training = recipe.training.model_copy(update={"accelerator": "abacus"})
+    with pytest.raises(ConfigError, match="abacus"):
+        fit(recipe.model_copy(update={"training": training}), tmp_path / "other")
+
+
+def test_learning_rate_warms_up_and_follows_a_cosine():
+    recipe = make_recipe("s", steps=110, warmup_steps=10, learning_rate=1.0).training
+    assert learning_rate(4, recipe) == pytest.approx(0.5)
+    assert learning_rate(10, recipe) == pytest.approx(1.0)
+    assert learning_rate(60, recipe) == pytest.approx(0.5)
+    assert learning_rate(110, recipe) == pytest.approx(0.0)
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(integrator_store, tmp_path):
+    """The same loss to rounding, since together they do the same batches."""
+    recipe = make_recipe(integrator_store, steps=6, log_every=1, validate_every=6)
+    whole = fit(recipe, tmp_path / "one")
+    shared = recipe.model_copy(update={"training": recipe.training.model_copy(update={"devices": 2})})
+    file = tmp_path / "recipe.yaml"
+    file.write_text(shared.to_yaml())
+    subprocess.run(
+        [sys.executable, "-m", "ulmus", "train", str(file), "--run", str(tmp_path / "two")], check=True
+    )
+    for one, two in zip(whole.metrics(), Run(tmp_path / "two").metrics(), strict=True):
+        if "loss" in one:
+            assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)

@@ -1,0 +1,93 @@
+"""Recipes: round trip, overrides, suggestions."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulmus.errors import ConfigError
+from ulmus.training.recipe import Recipe, all_keys, load_recipe, parse_recipe, shipped_recipes
+
+DATA = {"data.train": "store[:8]", "data.validation": "store[8:]"}
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_is_valid(name):
+    recipe = load_recipe(name, DATA)
+    assert recipe.name == name
+
+
+def test_the_headline_recipe_has_8002_parameters():
+    import ulmus
+
+    recipe = load_recipe("l5pc-branch-20", DATA)
+    assert ulmus.ELM(1278, 2, **recipe.neuron.model_dump()).trainable_parameters() == 8002
+    assert recipe.training.steps == 350_000
+
+
+@given(
+    memory=st.integers(1, 300),
+    activation=st.sampled_from(["relu", "silu", "squared_relu"]),
+    rate=st.floats(1e-6, 1.0),
+    sources=st.lists(st.text(min_size=1), min_size=1, max_size=3),
+)
+def test_a_written_recipe_reads_back_the_same(memory, activation, rate, sources):
+    recipe = Recipe.model_validate(
+        {
+            "name": "any",
+            "neuron": {"memory": memory, "activation": activation},
+            "data": {"train": sources, "validation": sources},
+            "training": {"learning_rate": rate},
+        }
+    )
+    assert parse_recipe(yaml.safe_load(recipe.to_yaml()), "text") == recipe
+
+
+def test_overrides_replace_only_what_they_name():
+    recipe = load_recipe("l5pc-branch-20", {**DATA, "neuron.memory": 50, "training.steps": "100"})
+    assert (recipe.neuron.memory, recipe.neuron.branches, recipe.training.steps) == (50, 45, 100)
+    assert recipe.data.train == ("store[:8]",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"neuron.memry": 5}, r"unknown key 'neuron\.memry'.*Did you mean 'memory'"),
+        ({"trainning.steps": 5}, r"unknown key 'trainning'.*Did you mean 'training'"),
+        ({"neuron.learning_rate": 5}, r"Did you mean 'training\.learning_rate'"),
+        ({"neuron.memory": 0}, r"'neuron\.memory' is 0"),
+        ({"neuron.activation": "tanh"}, r"'neuron\.activation' is 'tanh'"),
+        ({"training.learning_rate": "fast"}, r"'training\.learning_rate' is 'fast'"),
+        ({"name.inner": 1}, "is not a group"),
+    ],
+)
+def test_mistakes_name_the_key(change, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("l5pc-branch-20", {**DATA, **change})
+
+
+def test_missing_data_says_which_flag():
+    with pytest.raises(ConfigError, match=r"'data\.train' is missing.*--data\.train"):
+        load_recipe("l5pc-branch-20")
+
+
+def test_an_unknown_recipe_gets_a_suggestion():
+    with pytest.raises(ConfigError, match="Did you mean 'l5pc-branch-20'"):
+        load_recipe("l5pc-branch20")
+
+
+def test_files_that_are_no_recipes(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("name: [")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_recipe(file)
+    file.write_text("just text")
+    with pytest.raises(ConfigError, match="expected keys"):
+        load_recipe(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="neither a readable file"):
+        load_recipe(file)
+
+
+def test_all_keys_are_dotted():
+    assert {"name", "neuron.memory", "data.train", "training.select"} <= set(all_keys())
