@@ -1,19 +1,27 @@
 """Expressive Leaky Memory neurons: fit them to detailed neurons, train them on long sequences, run them fast."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ulmus.errors import UlmusError
-from ulmus.kernels import ELMState, Events
-from ulmus.neuron import ELM, ELMCell, Surrogate, import_official, load, save
+
+if TYPE_CHECKING:
+    from ulmus.kernels import ELMState, Events
+    from ulmus.neuron import ELM, ELMCell, Surrogate, import_official, load, save
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ELM",
-    "ELMCell",
-    "ELMState",
-    "Events",
-    "Surrogate",
-    "UlmusError",
-    "import_official",
-    "load",
-    "save",
-]
+__all__ = ["ELM", "ELMCell", "ELMState", "Events", "Surrogate", "UlmusError", "import_official", "load", "save"]
+
+_HOMES = {
+    "ulmus.kernels": ("ELMState", "Events"),
+    "ulmus.neuron": ("ELM", "ELMCell", "Surrogate", "import_official", "load", "save"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used: the command line shows its help without waiting for PyTorch.
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'ulmus' has no attribute {name!r}")

@@ -1,0 +1,128 @@
+"""Turn recordings and published pickles into a store, one trial at a time."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulmus.data.neuronio import PATTERN, NeuronIOFile, pickles_in, trials_by_name
+from ulmus.data.recorded import Recorded, trials_in
+from ulmus.data.sources import expand
+from ulmus.data.store import Store, StoreWriter
+from ulmus.data.trial import Header
+from ulmus.errors import DataError
+
+Progress = Callable[[int, int | None], None]
+
+
+def convert(
+    sources: str | Path | Sequence[str | Path],
+    destination: str | Path,
+    *,
+    nexus: bool = False,
+    shard_trials: int = 64,
+    on_trial: Progress | None = None,
+) -> Store:
+    """Write the trials of recordings or NeuronIO files into a store, in the order of the sources.
+
+    Interrupted, it goes on from where it was when it is called again.
+
+    Args:
+        sources: files, patterns (each with an optional slice), or folders that hold files ``*sim__*``.
+        destination: folder of the store.
+        nexus: also keep the voltage at the nexus (NeuronIO files only).
+        shard_trials: trials per HDF5 file of the store.
+        on_trial: called with (trials done, trials in total or None while unknown).
+
+    Raises:
+        DataError: a source is missing, damaged, or unlike the others; what was written before stays.
+        ConfigError: the destination is a store of other sources.
+    """
+    files = [
+        (file, part)
+        for path, part in expand(sources)
+        for file in (_pickles(path) if path.is_dir() else [path])
+    ]
+    counts = [_count(file, part) for file, part in files]
+    total = sum(count for count in counts if count is not None) if None not in counts else None
+    if total == 0:
+        raise DataError(f"{sources}: no trials; expected at least one; widen the slices")
+    settings = {
+        "files": [
+            {"file": file.name, "bytes": file.stat().st_size, "slice": [part.start, part.stop]}
+            for file, part in files
+        ]
+    }
+    report = on_trial or (lambda done, total: None)
+    (file, part), source = files[0], _open(files[0][0], nexus)
+    writer = StoreWriter(destination, _header(source, settings), total, shard_trials)
+    first = _add(writer, source, part, 0, lambda done: report(done, total))
+    del source  # a published file takes gigabytes in memory
+    for (file, part), count in zip(files[1:], counts[1:], strict=True):
+        if count is not None and writer.done().issuperset(range(first, first + count)):
+            first += count
+            report(first, total)
+            continue
+        first = _add(
+            writer, _open_same(file, nexus, writer, settings), part, first, lambda n: report(n, total)
+        )
+    return writer.finish()
+
+
+def _add(
+    writer: StoreWriter,
+    source: Recorded | NeuronIOFile,
+    part: slice,
+    first: int,
+    report: Callable[[int], None],
+) -> int:
+    """Write the trials of one file that are not there yet, from index `first` on; the index after the last."""
+    done = writer.done()
+    for local in range(len(source))[part]:
+        if first not in done:
+            writer.add(first, source.trial(local))
+        first += 1
+        report(first)
+    return first
+
+
+def _header(source: Recorded | NeuronIOFile, settings: dict[str, Any]) -> Header:
+    return Header.from_json({**source.header.to_json(), "settings": settings})
+
+
+def _open_same(
+    file: Path, nexus: bool, writer: StoreWriter, settings: dict[str, Any]
+) -> Recorded | NeuronIOFile:
+    source = _open(file, nexus)
+    if differences := writer.header.differences(_header(source, settings)):
+        raise DataError(
+            f"{file} differs from the files before it in {'; '.join(differences)}; expected one layout; convert it "
+            "into a store of its own"
+        )
+    return source
+
+
+def _pickles(folder: Path) -> list[Path]:
+    files = pickles_in(folder)
+    if not files:
+        raise DataError(f"{folder} holds no files {PATTERN}; expected pickled simulations; check the folder")
+    return files
+
+
+def _is_pickle(file: Path) -> bool:
+    return file.match(PATTERN)
+
+
+def _count(file: Path, part: slice) -> int | None:
+    """Trials to be taken from a file, if that can be told without reading it."""
+    trials = trials_by_name(file) if _is_pickle(file) else trials_in(file)
+    return None if trials is None else len(range(trials)[part])
+
+
+def _open(file: Path, nexus: bool) -> Recorded | NeuronIOFile:
+    if _is_pickle(file):
+        return NeuronIOFile(file, nexus)
+    if nexus:
+        raise DataError(
+            f"{file} is a recording of the soma alone; expected NeuronIO files with nexus; leave it out"
+        )
+    return Recorded(file)

@@ -1,0 +1,276 @@
+"""What a trial is: input events, membrane voltage and output spikes of one simulated stretch of time."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int, Int8, Int32, UInt16
+
+from ulmus.errors import ConfigError, DataError
+
+MAX_INPUTS = 2**16  # input indices are stored as uint16
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What all trials of one data set have in common.
+
+    Attributes:
+        steps: time bins per trial.
+        dt_ms: width of a time bin in ms.
+        input_sign: +1 for an excitatory, -1 for an inhibitory input.
+        sites: where the voltage was recorded; the first is ``"soma"``.
+        source: what made the data.
+        settings: how it was made (anything JSON can hold).
+
+    Raises:
+        ConfigError: a value that no data set can have.
+    """
+
+    steps: int
+    dt_ms: float
+    input_sign: Int8[np.ndarray, "inputs"]
+    sites: tuple[str, ...] = ("soma",)
+    source: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sign = np.asarray(self.input_sign)
+        if self.steps < 1 or not (np.isfinite(self.dt_ms) and self.dt_ms > 0):
+            raise ConfigError(
+                f"header with steps={self.steps}, dt_ms={self.dt_ms}: a trial needs at least one step of a "
+                "positive length; correct these values"
+            )
+        if sign.ndim != 1 or not 1 <= sign.size <= MAX_INPUTS or not np.isin(sign, (-1, 1)).all():
+            raise ConfigError(
+                f"header with input_sign of shape {sign.shape} and values {np.unique(sign)[:5].tolist()}: expected "
+                f"one dimension of 1 to {MAX_INPUTS} entries +1 (excitatory) or -1 (inhibitory)"
+            )
+        if not self.sites or self.sites[0] != "soma" or len(set(self.sites)) != len(self.sites):
+            raise ConfigError(
+                f"header with sites={self.sites}: expected distinct names, the first 'soma'; reorder or rename them"
+            )
+        try:
+            settings = json.loads(json.dumps(self.settings, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"header with settings that JSON cannot hold ({error}): expected numbers, strings, lists and "
+                "dictionaries; convert arrays with .tolist()"
+            ) from error
+        sign = sign.astype(np.int8)
+        sign.flags.writeable = False
+        for name, value in (
+            ("steps", int(self.steps)),
+            ("dt_ms", float(self.dt_ms)),
+            ("input_sign", sign),
+            ("sites", tuple(self.sites)),
+            ("settings", settings),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def inputs(self) -> int:
+        """Number of input channels."""
+        return int(self.input_sign.size)
+
+    @property
+    def duration_ms(self) -> float:
+        """Length of a trial in ms."""
+        return self.steps * self.dt_ms
+
+    def to_json(self) -> dict[str, Any]:
+        """The header as a dictionary for JSON."""
+        return {
+            "steps": self.steps,
+            "dt_ms": self.dt_ms,
+            "input_sign": self.input_sign.tolist(),
+            "sites": list(self.sites),
+            "source": self.source,
+            "settings": self.settings,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Header":
+        """The header that :meth:`to_json` wrote."""
+        return cls(
+            steps=values["steps"],
+            dt_ms=values["dt_ms"],
+            input_sign=np.array(values["input_sign"], dtype=np.int8),
+            sites=tuple(values["sites"]),
+            source=values["source"],
+            settings=values["settings"],
+        )
+
+    def differences(self, other: "Header", *, layout_only: bool = False) -> list[str]:
+        """Where two headers differ, one line ``key: this != that`` each; with `layout_only`, in the shape alone."""
+        ours, theirs = self.to_json(), other.to_json()
+        if layout_only:
+            ours, theirs = (
+                {k: v for k, v in d.items() if k not in ("source", "settings")} for d in (ours, theirs)
+            )
+        return _differences("", ours, theirs)
+
+
+def _differences(prefix: str, ours: Any, theirs: Any) -> list[str]:
+    if ours == theirs:
+        return []
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        absent = "(absent)"
+        return [
+            line
+            for key in [*ours, *(k for k in theirs if k not in ours)]
+            for line in _differences(
+                f"{prefix}.{key}" if prefix else str(key), ours.get(key, absent), theirs.get(key, absent)
+            )
+        ]
+    return [f"{prefix}: {_short(ours)} != {_short(theirs)}"]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return (
+        text
+        if len(text) <= 60
+        else f"{text[:40]}... ({len(value) if isinstance(value, list) else len(text)} long)"
+    )
+
+
+class Trial(NamedTuple):
+    """One trial, or a window of one.
+
+    Attributes:
+        event_step: time bin of each input event, ascending.
+        event_input: which input it came from.
+        voltage_mv: membrane voltage in mV at the end of each time bin.
+        spike_time_ms: output spikes in ms from the beginning, ascending.
+        attributes: what is known of this trial alone (seed, regime, ...), as JSON can hold it.
+    """
+
+    event_step: Int32[np.ndarray, "events"]
+    event_input: UInt16[np.ndarray, "events"]
+    voltage_mv: Float32[np.ndarray, "time sites"]
+    spike_time_ms: Float64[np.ndarray, "spikes"]
+    attributes: dict[str, Any]
+
+
+def label_bins(spike_time_ms: Float64[np.ndarray, "spikes"], dt_ms: float) -> Int[np.ndarray, "spikes"]:
+    """Bin of every spike, ``int(t / dt - 0.5)`` truncated towards zero (the published labels of NeuronIO)."""
+    return np.trunc(spike_time_ms / dt_ms - 0.5).astype(np.int64)
+
+
+def spike_bins(
+    spike_time_ms: Float64[np.ndarray, "spikes"], dt_ms: float, steps: int
+) -> Int[np.ndarray, "bins"]:
+    """Bins that hold a spike, ascending, each once: bin ``int(t / dt - 0.5)``, truncated.
+
+    Raises:
+        DataError: a spike outside of the `steps` bins.
+    """
+    bins = np.unique(label_bins(np.asarray(spike_time_ms, dtype=np.float64), dt_ms))
+    if bins.size and not (bins[0] >= 0 and bins[-1] < steps):
+        raise DataError(
+            f"spike_time_ms from {np.min(spike_time_ms)} to {np.max(spike_time_ms)} ms: expected times within "
+            f"0 and {steps * dt_ms} ms; correct or cut the spike times"
+        )
+    return bins
+
+
+def step_offsets(event_step: Int32[np.ndarray, "events"], steps: int) -> Int[np.ndarray, "time_plus_one"]:
+    """Index of the first event of every step, and the number of events at the end."""
+    offsets = np.zeros(steps + 1, dtype=np.int64)
+    np.cumsum(np.bincount(event_step, minlength=steps), out=offsets[1:])
+    return offsets
+
+
+def validate(trial: Trial, header: Header, where: str) -> None:
+    """Check that a trial is what `header` says.
+
+    Args:
+        trial: the trial.
+        header: what it should fit.
+        where: file and trial, for the message.
+
+    Raises:
+        DataError: names `where`, the key and the value that is wrong.
+    """
+    expected = {
+        "event_step": (np.int32, 1),
+        "event_input": (np.uint16, 1),
+        "voltage_mv": (np.float32, 2),
+        "spike_time_ms": (np.float64, 1),
+    }
+    for key, (dtype, dimensions) in expected.items():
+        array = getattr(trial, key)
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != dimensions:
+            found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise _bad(where, key, f"is {found}", f"a {np.dtype(dtype)} array of {dimensions} dimension(s)")
+    if trial.event_step.size != trial.event_input.size:
+        found = f"has {trial.event_input.size} entries, event_step {trial.event_step.size}"
+        raise _bad(where, "event_input", found, "one input for each event")
+    _validate_events(trial, header, where)
+    _validate_outputs(trial, header, where)
+    try:
+        json.dumps(trial.attributes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise _bad(
+            where, "attributes", f"cannot be written as JSON ({error})", "numbers, strings, lists"
+        ) from error
+
+
+def _validate_events(trial: Trial, header: Header, where: str) -> None:
+    step = trial.event_step
+    if not step.size:
+        return
+    descents = np.flatnonzero(step[1:] < step[:-1])
+    if descents.size:
+        at = int(descents[0])
+        raise _bad(
+            where,
+            "event_step",
+            f"falls from {step[at]} to {step[at + 1]} at event {at + 1}",
+            "ascending steps",
+        )
+    if step[0] < 0 or step[-1] >= header.steps:
+        raise _bad(
+            where,
+            "event_step",
+            f"runs from {step[0]} to {step[-1]}",
+            f"steps within 0 and {header.steps - 1}",
+        )
+    if int(trial.event_input.max()) >= header.inputs:
+        raise _bad(
+            where, "event_input", f"holds {trial.event_input.max()}", f"inputs 0 to {header.inputs - 1}"
+        )
+
+
+def _validate_outputs(trial: Trial, header: Header, where: str) -> None:
+    shape = (header.steps, len(header.sites))
+    if trial.voltage_mv.shape != shape:
+        raise _bad(where, "voltage_mv", f"has shape {trial.voltage_mv.shape}", f"{shape} (steps, sites)")
+    if not np.isfinite(trial.voltage_mv).all():
+        at = np.argwhere(~np.isfinite(trial.voltage_mv))[0]
+        found = f"is {trial.voltage_mv[tuple(at)]} at step {at[0]}, site {header.sites[at[1]]!r}"
+        raise _bad(where, "voltage_mv", found, "finite numbers")
+    times = trial.spike_time_ms
+    if not times.size:
+        return
+    if not np.isfinite(times).all() or times.min() < 0:
+        bad = times[~(np.isfinite(times) & (times >= 0))][0]
+        raise _bad(where, "spike_time_ms", f"holds {bad}", "finite times from 0 on")
+    if (np.diff(times) < 0).any():
+        at = int(np.flatnonzero(np.diff(times) < 0)[0])
+        raise _bad(where, "spike_time_ms", f"falls from {times[at]} to {times[at + 1]}", "ascending times")
+    # The last label bin ends half a step after the last voltage sample.
+    if label_bins(times[-1:], header.dt_ms)[0] >= header.steps:
+        raise _bad(
+            where,
+            "spike_time_ms",
+            f"holds {times[-1]}",
+            f"times within the {header.duration_ms} ms of the trial",
+        )
+
+
+def _bad(where: str, key: str, found: str, wanted: str) -> DataError:
+    return DataError(f"{where}: {key} {found}; expected {wanted}; correct the data or leave this trial out")

@@ -1,0 +1,212 @@
+"""Batches for training and evaluation: events stay sparse, windows are drawn reproducibly."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ulmus.data.source import Clip, TrialSource
+from ulmus.data.trial import Header, Trial, label_bins, step_offsets
+from ulmus.errors import ConfigError
+from ulmus.kernels.events import Events
+
+
+class Batch(NamedTuple):
+    """Windows of equal length, side by side.
+
+    Attributes:
+        events: input events with the signs of their inputs as amplitudes.
+        voltage_mv: recorded voltage in mV.
+        spikes: 1 in the label bin of an output spike, else 0.
+        trial: which trial each window is of.
+        start: the step it begins at.
+    """
+
+    events: Events
+    voltage_mv: Float32[Tensor, "batch time sites"]
+    spikes: Float32[Tensor, "batch time"]
+    trial: Int64[Tensor, "batch"]
+    start: Int64[Tensor, "batch"]
+
+
+class Windows(Dataset[Batch]):
+    """Random windows of trials; batch ``k`` of an epoch depends on (seed, epoch, k) alone.
+
+    Trials are drawn uniformly with replacement, starts uniformly from `earliest_step` to the last one that fits.
+
+    Args:
+        trials: where the windows come from.
+        window_steps: length of a window in steps.
+        batch: windows in a batch.
+        seed: 0 to 2**64 - 1.
+        batches_per_epoch: batches in an epoch.
+        earliest_step: first step that a window may begin at.
+        share: number of this process and of all processes that share the windows of every batch.
+
+    Raises:
+        ConfigError: a value that gives no window.
+    """
+
+    def __init__(
+        self,
+        trials: TrialSource,
+        window_steps: int,
+        batch: int,
+        seed: int,
+        batches_per_epoch: int,
+        earliest_step: int = 0,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        steps = trials.header.steps
+        for name, value in (
+            ("window_steps", window_steps),
+            ("batch", batch),
+            ("batches_per_epoch", batches_per_epoch),
+        ):
+            if value < 1:
+                raise ConfigError(f"{name}={value}: expected at least 1; correct {name}")
+        if not 0 <= earliest_step <= steps - window_steps:
+            raise ConfigError(
+                f"window_steps={window_steps} from earliest_step={earliest_step} on: does not fit in trials of {steps} "
+                "steps; shorten the window or let it begin earlier"
+            )
+        if not 0 <= seed < 2**64:
+            raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
+        if not len(trials):
+            raise ConfigError(
+                "no trials to draw windows from: expected at least one; widen the slice of the data"
+            )
+        self.trials, self.window_steps, self.batch_size = trials, window_steps, batch
+        self.seed, self.batches_per_epoch, self.earliest_step = seed, batches_per_epoch, earliest_step
+        self._mine = slice(share[0], None, share[1])
+        self._amplitude = trials.header.input_sign.astype(np.float32)
+
+    def plan(self, epoch: int, k: int) -> tuple[Int64[np.ndarray, "batch"], Int64[np.ndarray, "batch"]]:
+        """Trial and first step of every window of batch `k` in `epoch`."""
+        # Philox gives independent streams for different keys, so no stream has to be advanced to reach a batch.
+        key = np.array([self.seed, epoch << 32 | k], dtype=np.uint64)
+        random = np.random.Generator(np.random.Philox(key=key))
+        trial = random.integers(len(self.trials), size=self.batch_size)
+        last = self.trials.header.steps - self.window_steps
+        start = random.integers(self.earliest_step, last, size=self.batch_size, endpoint=True)
+        return trial, start
+
+    def batch(self, epoch: int, k: int) -> Batch:
+        """Batch `k` of `epoch`.
+
+        Raises:
+            DataError: a file of the data is missing or damaged.
+        """
+        trial, start = (drawn[self._mine] for drawn in self.plan(epoch, k))
+        length = self.window_steps
+        places = zip(trial.tolist(), start.tolist(), strict=True)
+        clips = [self.trials.clip(index, first, first + length) for index, first in places]
+        return _assemble(clips, self._amplitude, trial, start)
+
+    def __getitem__(self, number: int) -> Batch:
+        """The batch with this number, counted through all epochs."""
+        return self.batch(*divmod(number, self.batches_per_epoch))
+
+    def loader(self, first_batch: int, total: int, workers: int = 0) -> Iterator[Batch]:
+        """Batches number `first_batch` up to `total` (exclusive), in order, counted through all epochs.
+
+        Args:
+            first_batch: 0, or where an interrupted training goes on.
+            total: the number after the last batch.
+            workers: processes that prepare batches ahead; 0 prepares each when it is asked for.
+
+        Raises:
+            DataError: a file of the data is missing or damaged.
+        """
+        numbers = range(first_batch, total)
+        if not workers:
+            return map(self.__getitem__, numbers)
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                sampler=numbers,
+                num_workers=workers,
+                collate_fn=_unchanged,
+                multiprocessing_context="spawn",  # a fork of a process with threads can deadlock
+            )
+        )
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def whole_trials(trials: TrialSource, batch: int) -> Iterator[Batch]:
+    """All trials from beginning to end, in order, `batch` at a time; the last batch may be smaller.
+
+    Raises:
+        ConfigError: `batch` is not positive.
+        DataError: a file of the data is missing or damaged.
+    """
+    if batch < 1:
+        raise ConfigError(f"batch={batch}: expected at least 1; correct batch")
+    amplitude = trials.header.input_sign.astype(np.float32)
+    for first in range(0, len(trials), batch):
+        index = np.arange(first, min(first + batch, len(trials)))
+        clips = [trials.clip(i, 0, trials.header.steps) for i in index.tolist()]
+        yield _assemble(clips, amplitude, index, np.zeros_like(index))
+
+
+def events_from_trials(trials: Sequence[Trial], header: Header) -> Events:
+    """The input events of trials (or windows of equal length) as a batch, amplitude +1 or -1 by input."""
+    clips = [
+        Clip(
+            step_offsets(trial.event_step, len(trial.voltage_mv)),
+            trial.event_input,
+            trial.voltage_mv,
+            trial.spike_time_ms,
+            label_bins(trial.spike_time_ms, header.dt_ms),
+        )
+        for trial in trials
+    ]
+    return _events(clips, header.input_sign.astype(np.float32))
+
+
+def _assemble(
+    clips: list[Clip],
+    amplitude: Float32[np.ndarray, "inputs"],
+    trial: Int64[np.ndarray, "batch"],
+    start: Int64[np.ndarray, "batch"],
+) -> Batch:
+    voltage = np.stack([clip.voltage_mv for clip in clips])
+    spikes = np.zeros(voltage.shape[:2], dtype=np.float32)
+    for row, clip in zip(spikes, clips, strict=True):
+        row[clip.spike_bin] = 1
+    return Batch(
+        _events(clips, amplitude),
+        torch.from_numpy(voltage),
+        torch.from_numpy(spikes),
+        torch.from_numpy(trial),
+        torch.from_numpy(start),
+    )
+
+
+def _events(clips: list[Clip], amplitude: Float32[np.ndarray, "inputs"]) -> Events:
+    time = len(clips[0].voltage_mv)
+    inputs = np.concatenate([clip.event_input for clip in clips], dtype=np.int32, casting="safe")
+    row_start = np.empty(len(clips) * time + 1, dtype=np.int32)
+    events = 0
+    for position, clip in enumerate(clips):
+        # Differences, since uint32 offsets minus the first are exact whatever event the clip begins at.
+        row_start[position * time : (position + 1) * time] = clip.step_offset[:-1] - clip.step_offset[0]
+        row_start[position * time : (position + 1) * time] += events
+        events += len(clip.event_input)
+    row_start[-1] = events
+    return Events(
+        torch.from_numpy(row_start),
+        torch.from_numpy(inputs),
+        torch.from_numpy(amplitude.take(inputs)),
+        len(clips),
+        time,
+        len(amplitude),
+    )
