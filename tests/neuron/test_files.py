@@ -68,6 +68,8 @@ def test_damage_is_reported(surrogate, tmp_path):
         ulmus.load(tmp_path)
     with pytest.raises(CheckpointError, match="is a folder"):
         ulmus.save(surrogate, tmp_path)
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        ulmus.save(surrogate, path / "below_a_file")
 
 
 def test_foreign_and_later_files_are_refused(surrogate, tmp_path):

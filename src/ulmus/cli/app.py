@@ -20,13 +20,17 @@ app = App(
     help="Fit Expressive Leaky Memory neurons to detailed neurons, and use them.",
     version_flags=["--version"],
 )
-app.command("ulmus.cli.demo:demo", name="demo")
-app.command("ulmus.cli.simulate:simulate", name="simulate")
-app.command("ulmus.cli.data:app", name="data")
-app.command("ulmus.cli.train:train", name="train")
-app.command("ulmus.cli.evaluate:evaluate", name="evaluate")
-app.command("ulmus.cli.report:report", name="report")
-app.command("ulmus.cli.importing:import_", name="import")
+# Named as text and described here, so that help appears without importing what the commands need.
+for command, place, description in (
+    ("demo", "demo:demo", "From a detailed neuron to a fitted one, with a page to look at."),
+    ("simulate", "simulate:simulate", "Simulate a detailed neuron with random synaptic input into a store."),
+    ("data", "data:app", "Convert, describe and check trials."),
+    ("train", "train:train", "Train a recipe in a run folder; resume an interrupted run."),
+    ("evaluate", "evaluate:evaluate", "Score a fitted neuron on trials."),
+    ("report", "report:report", "Write a page that opens offline: traces, ROC, what was learnt."),
+    ("import", "importing:import_", "Turn an authors' checkpoint folder into a saved surrogate."),
+):
+    app.command(f"ulmus.cli.{place}", name=command, help=description)
 
 EXIT_CODES: list[tuple[type[UlmusError], int]] = [
     (ConfigError, 2),
@@ -39,10 +43,10 @@ EXIT_CODES: list[tuple[type[UlmusError], int]] = [
 """Beside these: 1 for any other error, 130 when interrupted."""
 
 
-def main() -> None:
-    """Run the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line with these arguments, by default those of the process; exits."""
     try:
-        app()
+        app(sys.argv[1:] if arguments is None else arguments)
     except UlmusError as error:
         error_console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))

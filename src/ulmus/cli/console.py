@@ -1,9 +1,9 @@
 """Where output goes: results to standard output, progress and errors to standard error."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,8 +15,15 @@ error_console = Console(stderr=True)
 _SECONDS_BETWEEN_LINES = 15.0
 
 
+class Show(Protocol):
+    """Moves a progress bar."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show what is done, what there is to do, and a note."""
+
+
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int, str], None]]:
+def progress(label: str) -> Iterator[Show]:
     """A progress bar, or now and then a line where standard error is no terminal.
 
     Yields:

@@ -32,7 +32,7 @@ def evaluate(
     surrogate = load_surrogate(model)
     trials = open_trials(data)
     with progress("evaluate") as show:
-        scores = score_trials(surrogate, trials, protocol, lambda done, total: show(done, total, ""))
+        scores = score_trials(surrogate, trials, protocol, show)
     result = {**scores, "model": str(model), "data": data, "data_hash": trials.content_hash}
     if Run(model).exists():
         record(Run(model), result)

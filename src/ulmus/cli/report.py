@@ -1,9 +1,44 @@
 """``ulmus report``."""
 
+import json
 from pathlib import Path
 
-from ulmus.cli.console import console
+from ulmus.cli.console import console, say
+from ulmus.cli.evaluate import load_surrogate
+from ulmus.data.sources import open_trials
+from ulmus.errors import ConfigError
+from ulmus.report.gather import gather, training_cost
+from ulmus.report.page import write_report
+from ulmus.training.run import Run
 
 
-def report(run: Path) -> None:
-    """placeholder"""
+def report(model: Path, *, data: list[str] | None = None, out: Path | None = None) -> None:
+    """Write a page that opens offline: traces, ROC, learning curve, what was learnt.
+
+    Args:
+        model: Run folder, saved surrogate, or authors' checkpoint folder.
+        data: Trials to show; by default those of the run's last evaluation, else its validation trials.
+        out: File to write; by default report.html in the run folder.
+    """
+    run = Run(model) if Run(model).exists() else None
+    if out is None and run is None:
+        raise ConfigError(
+            f"{model} is no run folder, so the report has no place of its own; give one with --out FILE.html."
+        )
+    if data is None and run is None:
+        raise ConfigError(f"{model} is no run folder, so there are no trials to show; give some with --data.")
+    surrogate = load_surrogate(model)
+    specs, what = (data, "trials given for this report") if data else _evaluated(run or Run(model))
+    trials = open_trials(specs)
+    say(f"predicting {len(trials)} trials")
+    evaluated_on = f"{len(trials)} {what}: {', '.join(specs)}."
+    content = gather(surrogate, trials, run, evaluated_on, () if run is None else (training_cost(run),))
+    console.print(str(write_report(content, out or Run(model).report_file)), soft_wrap=True)
+
+
+def _evaluated(run: Run) -> tuple[list[str], str]:
+    """Data of the last evaluation under protocol stream, else the validation data; and what they are."""
+    file = run.evaluation_file("stream")
+    if file.is_file():
+        return json.loads(file.read_text())["data"], "trials of the last evaluation"
+    return list(run.recipe().data.validation), "validation trials, which chose the best checkpoint"

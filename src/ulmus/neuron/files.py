@@ -2,6 +2,8 @@
 
 import json
 import os
+from contextlib import suppress
+
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,8 @@ def save(neuron: ELM | Surrogate, path: str | Path) -> Path:
         save_file(tensors, beside, metadata={_HEADER: json.dumps(header)})
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise CheckpointError(
             f"{path} cannot be written ({error.strerror}); choose a folder you may write to."
         ) from error

@@ -227,14 +227,20 @@ class _Trainer:
             loop = {"step": self.loop.step, "best": self.loop.best, "sums": self.loop.sums}
             optimizer = self.optimizer.state_dict()
             self.run.save_state({"neuron": self.surrogate.state_dict(), "optimizer": optimizer, "loop": loop})
-            wall, cpu = time.perf_counter() - self.started[0], time.process_time() - self.started[1]
-            self.run.note_session(step=self.loop.step, seconds=round(wall, 1), cpu_seconds=round(cpu, 1))
+            self.note_cost()
         self.fabric.barrier()
+
+    def note_cost(self) -> None:
+        """Keep in the run folder how far this process got, and what that took."""
+        wall, cpu = time.perf_counter() - self.started[0], time.process_time() - self.started[1]
+        self.run.note_session(step=self.loop.step, seconds=round(wall, 1), cpu_seconds=round(cpu, 1))
 
     def train(self, windows: Windows, stop: Callable[[], bool]) -> None:
         """All steps that are left."""
         recipe, loop = self.recipe.training, self.loop
         burn_in = round(self.recipe.data.burn_in_ms / windows.trials.header.dt_ms)
+        if self.fabric.is_global_zero:
+            self.note_cost()  # so that a run resumed after its last step still counts as finished
         for batch in windows.loader(loop.step, recipe.steps, self.recipe.data.workers):
             losses = self._step(_to(batch, self.fabric.device), burn_in)
             loop.step += 1

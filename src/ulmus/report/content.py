@@ -1,0 +1,251 @@
+"""What a report shows, as plain values: no model, no run folder, no plotting."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ulmus.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of the score table.
+
+    Attributes:
+        label: what was measured, short.
+        value: the number; None where it is undefined; a string is shown as it is.
+        unit: unit of the value, empty for a pure number.
+        explanation: one sentence on how to read it.
+        headline: whether it also stands in large type under the title; three to five of them look best.
+    """
+
+    label: str
+    value: float | int | str | None
+    unit: str = ""
+    explanation: str = ""
+    headline: bool = False
+
+
+@dataclass(frozen=True)
+class InputGroup:
+    """Neighbouring inputs with a name, such as the basal tree.
+
+    Attributes:
+        label: name of the group.
+        first: index of its first input, counted among inputs of one sign.
+        stop: index after its last input.
+    """
+
+    label: str
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One trial: what went in, what the neuron did and what the surrogate says it did.
+
+    Attributes:
+        label: name of the trial on its button.
+        time_ms: times of the voltage samples, equally spaced.
+        voltage_mv: voltage of the neuron; spikes need not be cut off.
+        predicted_voltage_mv: voltage of the surrogate.
+        spike_times_ms: output spikes of the neuron.
+        predicted_spike_times_ms: output spikes of the surrogate.
+        spike_probability: the surrogate's probability of a spike in every time step.
+        event_time_ms: time of every input event, in any order.
+        event_input: input of every event.
+        input_sign: +1 for an excitatory, -1 for an inhibitory input.
+        clip_mv: where the surrogate's target was cut off; None where it was not.
+        spike_threshold: probability above which the surrogate reports a spike; None where none was chosen.
+
+    Raises:
+        ConfigError: arrays that do not fit each other.
+    """
+
+    label: str
+    time_ms: Float[np.ndarray, "time"]
+    voltage_mv: Float[np.ndarray, "time"]
+    predicted_voltage_mv: Float[np.ndarray, "time"]
+    spike_times_ms: Float[np.ndarray, "spikes"]
+    predicted_spike_times_ms: Float[np.ndarray, "predicted_spikes"]
+    spike_probability: Float[np.ndarray, "time"]
+    event_time_ms: Float[np.ndarray, "events"]
+    event_input: Int[np.ndarray, "events"]
+    input_sign: Int[np.ndarray, "inputs"]
+    clip_mv: float | None = -55.0
+    spike_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        where = f"example {self.label!r}"
+        _same_shape(
+            where,
+            time_ms=self.time_ms,
+            voltage_mv=self.voltage_mv,
+            predicted_voltage_mv=self.predicted_voltage_mv,
+            spike_probability=self.spike_probability,
+        )
+        _same_shape(where, event_time_ms=self.event_time_ms, event_input=self.event_input)
+        if np.size(self.time_ms) < 2:
+            raise ConfigError(
+                f"{where} has {np.size(self.time_ms)} time steps; expected 2 or more; give a whole trial"
+            )
+        _indices_within(where, "event_input", self.event_input, len(self.input_sign))
+
+
+@dataclass(frozen=True, eq=False)
+class RocCurve:
+    """Receiver operating characteristic of the spike prediction, over all evaluated time steps.
+
+    Attributes:
+        false_positive_rate: ascending, from 0 to 1.
+        true_positive_rate: at each of them.
+        auc: area under the curve.
+        marks: operating points to point out, as pairs (false positive rate, true positive rate).
+
+    Raises:
+        ConfigError: rates that do not fit each other.
+    """
+
+    false_positive_rate: Float[np.ndarray, "thresholds"]
+    true_positive_rate: Float[np.ndarray, "thresholds"]
+    auc: float
+    marks: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        _same_shape(
+            "ROC",
+            false_positive_rate=self.false_positive_rate,
+            true_positive_rate=self.true_positive_rate,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LearningCurve:
+    """How the fit went.
+
+    Attributes:
+        step: training step of every recorded loss.
+        loss: training loss.
+        validation_step: training step of every validation.
+        validation_auc: AUC of the spike prediction; NaN where it is undefined.
+        validation_rmse_mv: error of the voltage in mV.
+        best_step: step of the checkpoint that was kept; None where none was.
+
+    Raises:
+        ConfigError: arrays that do not fit each other.
+    """
+
+    step: Int[np.ndarray, "steps"]
+    loss: Float[np.ndarray, "steps"]
+    validation_step: Int[np.ndarray, "validations"]
+    validation_auc: Float[np.ndarray, "validations"]
+    validation_rmse_mv: Float[np.ndarray, "validations"]
+    best_step: int | None = None
+
+    def __post_init__(self) -> None:
+        _same_shape("learning curve", step=self.step, loss=self.loss)
+        _same_shape(
+            "learning curve",
+            validation_step=self.validation_step,
+            validation_auc=self.validation_auc,
+            validation_rmse_mv=self.validation_rmse_mv,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Synaptic weights and time constants of the surrogate.
+
+    Attributes:
+        synaptic_weights: rectified weight of every synapse.
+        connected: whether the synapse receives any input.
+        input_index: which input feeds it.
+        tau_memory_ms: time constant of every memory unit.
+        tau_synapse_ms: synaptic time constant of every branch (or a single one).
+        input_sign: +1 for an excitatory, -1 for an inhibitory input.
+        input_groups: names of stretches of inputs, such as basal and apical.
+
+    Raises:
+        ConfigError: arrays that do not fit each other.
+    """
+
+    synaptic_weights: Float[np.ndarray, "branches synapses"]
+    connected: Bool[np.ndarray, "branches synapses"]
+    input_index: Int[np.ndarray, "branches synapses"]
+    tau_memory_ms: Float[np.ndarray, "memory"]
+    tau_synapse_ms: Float[np.ndarray, "branches"]
+    input_sign: Int[np.ndarray, "inputs"]
+    input_groups: tuple[InputGroup, ...] = ()
+
+    def __post_init__(self) -> None:
+        _same_shape(
+            "learned weights",
+            synaptic_weights=self.synaptic_weights,
+            connected=self.connected,
+            input_index=self.input_index,
+        )
+        if np.ndim(self.synaptic_weights) != 2:
+            raise ConfigError(
+                f"learned weights: synaptic_weights has shape {np.shape(self.synaptic_weights)}; expected "
+                "[branches, synapses]; give one row for each branch"
+            )
+        _indices_within("learned weights", "input_index", self.input_index, len(self.input_sign))
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContent:
+    """Everything a report shows.
+
+    Attributes:
+        title: name of the fit.
+        subtitle: one sentence on what was fitted to what.
+        scores: rows of the score table.
+        examples: trials to look at, chosen by a button each; two or three keep the file small.
+        roc: None where it is undefined; ``roc_absent`` then says why.
+        learning_curve: None where there is none; ``learning_curve_absent`` then says why.
+        learned: weights and time constants.
+        recipe_yaml: the resolved recipe.
+        provenance: versions, hashes, seeds, by name.
+        notes: remarks a reader should see, one paragraph each.
+        evaluated_on: one sentence on the trials behind scores and examples, such as whether they were held out.
+        roc_absent: sentence in place of the ROC.
+        learning_curve_absent: sentence in place of the learning curve.
+    """
+
+    title: str
+    subtitle: str
+    scores: tuple[Score, ...]
+    examples: tuple[Example, ...]
+    roc: RocCurve | None
+    learning_curve: LearningCurve | None
+    learned: Learned
+    recipe_yaml: str
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    evaluated_on: str = ""
+    roc_absent: str = (
+        "The neuron fired no spike in the evaluated trials, so no hit rate exists and the area under the curve is "
+        "undefined. Evaluate on trials with stronger input to see it."
+    )
+    learning_curve_absent: str = (
+        "These weights were not trained in this run, so there is no learning curve to show."
+    )
+
+
+def _same_shape(where: str, **arrays: np.ndarray) -> None:
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        raise ConfigError(
+            f"{where} has shapes {shapes}; expected the same shape for all; cut them to the same steps"
+        )
+
+
+def _indices_within(where: str, name: str, indices: np.ndarray, inputs: int) -> None:
+    if np.size(indices) and not 0 <= np.min(indices) <= np.max(indices) < inputs:
+        raise ConfigError(
+            f"{where}: {name} runs from {np.min(indices)} to {np.max(indices)}; expected inputs 0 to {inputs - 1}, "
+            "one for each entry of input_sign; correct the indices"
+        )

@@ -1,0 +1,204 @@
+"""From a fitted neuron, its run folder and trials to the content of a report."""
+
+from typing import Any
+
+import numpy as np
+from sklearn import metrics
+
+from ulmus.data import TrialSource
+from ulmus.errors import CheckpointError
+from ulmus.neuron import Surrogate
+from ulmus.neuron.surrogate import spike_times
+from ulmus.report.content import (
+    Example,
+    InputGroup,
+    Learned,
+    LearningCurve,
+    ReportContent,
+    RocCurve,
+    Score,
+)
+from ulmus.training.evaluation import PROTOCOLS, Predictions, check_fit, predict, score
+from ulmus.training.run import Run
+
+_HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")
+_EXAMPLE_QUANTILES = (0.5, 0.75, 0.95)
+"""Example trials are those with this rank in number of output spikes: a quiet, a lively and a bursting one."""
+
+
+def gather(
+    surrogate: Surrogate,
+    trials: TrialSource,
+    run: Run | None,
+    evaluated_on: str,
+    extra_scores: tuple[Score, ...] = (),
+) -> ReportContent:
+    """Predict the trials (protocol ``stream``) and put together what a report shows.
+
+    Args:
+        surrogate: The fitted neuron.
+        trials: Trials it was not fitted to.
+        evaluated_on: Which trials these are, as a sentence for the reader.
+        run: Its run folder, for learning curve, recipe and provenance; None for a neuron without one.
+        extra_scores: Rows to add to the score table.
+
+    Raises:
+        CheckpointError: the run folder is damaged.
+        DataError: the trials do not fit the surrogate.
+    """
+    check_fit(surrogate, trials, repr(trials))
+    protocol = PROTOCOLS["stream"]
+    predictions = predict(surrogate, trials, protocol)
+    dt_ms = trials.header.dt_ms
+    scores = score(predictions, protocol, dt_ms)
+    chosen = examples_worth_showing(predictions.spike_count)
+    name = str(surrogate.card.get("recipe") or surrogate.card.get("source", "fitted neuron"))
+    return ReportContent(
+        title=name,
+        subtitle=(
+            f"An Expressive Leaky Memory neuron with {surrogate.trainable_parameters():,} trainable parameters beside the "
+            "detailed neuron it was fitted to."
+        ),
+        evaluated_on=evaluated_on,
+        scores=(*score_table(scores, surrogate), *extra_scores),
+        examples=tuple(_example(surrogate, trials, predictions, index) for index in chosen),
+        roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
+        learning_curve=None if run is None else learning_curve(run),
+        learned=_learned(surrogate, trials),
+        recipe_yaml="" if run is None else run.recipe_file.read_text(),
+        provenance=_provenance(trials, run),
+    )
+
+
+def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[Score, ...]:
+    """The scores of one evaluation with how to read them."""
+    clip = f"{surrogate.units.clip_mv:g} mV"
+    return tuple(
+        Score(label, value, unit, explanation, headline=label in _HEADLINES)
+        for label, value, unit, explanation in (
+            (
+                "AUC",
+                scores["auc"],
+                "",
+                "Chance that a step with a spike ranks above one without; 0.5 is guessing.",
+            ),
+            ("TPR at FPR 0.0025", scores["tpr_at_fpr_0025"], "", "Spikes found at 0.25 % false alarms."),
+            ("TPR at FPR 0.01", scores["tpr_at_fpr_01"], "", "Spikes found at 1 % false alarms."),
+            ("RMSE", scores["rmse_mv"], "mV", f"Error of the soma voltage, spikes cut off at {clip}."),
+            ("MAE", scores["mae_mv"], "mV", "Mean absolute error of the same."),
+            ("Explained variance", scores["explained_variance_percent"], "%", "Of the same voltage."),
+            ("Trainable parameters", surrogate.trainable_parameters(), "", "Size of the surrogate."),
+            ("Trials", scores["trials"], "", "Trials that were scored."),
+            ("Output spikes", scores["spikes"], "", "Spikes of the detailed neuron in them."),
+        )
+    )
+
+
+def training_cost(run: Run) -> Score:
+    """What training took, over all sessions of the run."""
+    sessions = run.provenance()["sessions"]
+    seconds = sum(session.get("seconds", 0.0) for session in sessions)
+    cpu = sum(session.get("cpu_seconds", 0.0) for session in sessions)
+    return Score(
+        "Training",
+        round(seconds, 1),
+        "s",
+        f"Wall time of {run.recipe().training.steps:,} steps; {cpu:.0f} s of CPU time.",
+    )
+
+
+def learning_curve(run: Run) -> LearningCurve:
+    """Loss and validation scores over the steps of a run.
+
+    Raises:
+        CheckpointError: the run logged nothing yet.
+    """
+    lines = run.metrics()
+    losses = [line for line in lines if "loss" in line]
+    validations = [line for line in lines if "validation" in line]
+    if not losses or not validations:
+        raise CheckpointError(
+            f"{run.metrics_file} has no losses or no validation yet; let the run reach its first validation."
+        )
+    best = min(validations, key=lambda line: line["validation"]["loss"])
+
+    def scores(key: str) -> np.ndarray:
+        return np.array(
+            [line["validation"][key] for line in validations], dtype=np.float64
+        )  # None becomes NaN
+
+    return LearningCurve(
+        step=np.array([line["step"] for line in losses]),
+        loss=np.array([line["loss"] for line in losses]),
+        validation_step=np.array([line["step"] for line in validations]),
+        validation_auc=scores("auc"),
+        validation_rmse_mv=scores("rmse_mv"),
+        best_step=best["step"],
+    )
+
+
+def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
+    """Trials with few, some and many output spikes, each once."""
+    order = np.argsort(spike_count, kind="stable")
+    ranks = [int(quantile * (len(order) - 1)) for quantile in _EXAMPLE_QUANTILES]
+    return list(dict.fromkeys(int(order[rank]) for rank in ranks))
+
+
+def _example(surrogate: Surrogate, trials: TrialSource, predictions: Predictions, index: int) -> Example:
+    trial, dt_ms = trials.trial(index), trials.header.dt_ms
+    count = len(trial.spike_time_ms)
+    return Example(
+        label=f"trial {index}: {count} {'spike' if count == 1 else 'spikes'}",
+        time_ms=np.arange(trials.header.steps) * dt_ms,
+        voltage_mv=trial.voltage_mv[:, 0],
+        predicted_voltage_mv=predictions.voltage_mv[index, :, 0],
+        spike_times_ms=trial.spike_time_ms,
+        predicted_spike_times_ms=spike_times(
+            predictions.probability[index].astype(np.float64), surrogate.spike_threshold, dt_ms
+        ),
+        spike_probability=predictions.probability[index],
+        event_time_ms=trial.event_step * dt_ms,
+        event_input=trial.event_input,
+        input_sign=trials.header.input_sign,
+        clip_mv=surrogate.units.clip_mv,
+        spike_threshold=surrogate.spike_threshold,
+    )
+
+
+def _roc(predictions: Predictions, scores: dict[str, Any], skip: int) -> RocCurve | None:
+    if scores["auc"] is None:
+        return None
+    spikes, logit = predictions.spikes[:, skip:].ravel(), predictions.logit[:, skip:].ravel()
+    false_positive, true_positive, _ = metrics.roc_curve(spikes, logit)
+    marks = tuple((rate, scores[key]) for rate, key in ((0.0025, "tpr_at_fpr_0025"), (0.01, "tpr_at_fpr_01")))
+    return RocCurve(false_positive, true_positive, scores["auc"], marks)
+
+
+def _learned(surrogate: Surrogate, trials: TrialSource) -> Learned:
+    neuron = surrogate.neuron
+    groups = trials.header.settings.get("input_groups", [])
+    return Learned(
+        synaptic_weights=neuron.synapses.weights().detach().cpu().numpy(),
+        connected=neuron.synapses.connected.cpu().numpy(),
+        input_index=neuron.synapses.indices.cpu().numpy(),
+        tau_memory_ms=neuron.tau_memory().detach().cpu().numpy(),
+        tau_synapse_ms=neuron.tau_synapse_ms.cpu().numpy(),
+        input_sign=trials.header.input_sign,
+        input_groups=tuple(InputGroup(group["label"], group["first"], group["stop"]) for group in groups),
+    )
+
+
+def _provenance(trials: TrialSource, run: Run | None) -> dict[str, str]:
+    values = {"test data": "; ".join(str(entry.get("path", entry)) for entry in trials.description)}
+    values["test data hash"] = trials.content_hash
+    if run is not None:
+        recorded = run.provenance()
+        values |= {f"{name} data hash": digest for name, digest in recorded["data"].items()}
+        last = recorded["sessions"][-1]
+        values |= {
+            "command": " ".join(last["command"]),
+            "machine": last["machine"],
+            "backend": last["backend"],
+        }
+        values |= {f"version of {name}": number for name, number in last["versions"].items()}
+    return values

@@ -1,0 +1,138 @@
+"""The report page: every figure, table and text in a single HTML file that loads nothing from outside."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from ulmus.errors import ConfigError
+from ulmus.report import figures, traces
+from ulmus.report.content import ReportContent, Score
+
+UNDEFINED = "undefined"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A place for one figure on the page, and the variants of it among which buttons choose."""
+
+    name: str
+    variants: tuple[tuple[str, go.Figure], ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """What the buttons say."""
+        return [label for label, _ in self.variants]
+
+
+def write_report(content: ReportContent, path: Path) -> Path:
+    """Write a report; an existing file is replaced only once the new one is whole.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        ConfigError: the path cannot be written, or is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ConfigError(
+            f"{path} is a folder; expected a file name; give for example {path / 'report.html'}."
+        )
+    page = render(content)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # there may be no folder to remove it from
+            beside.unlink()
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}); expected a folder you may write to; choose another path."
+        ) from error
+    return path
+
+
+def render(content: ReportContent) -> str:
+    """The report as HTML text."""
+    panels = build_panels(content)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = format_value
+    environment.tests["undefined_score"] = lambda score: format_value(score) == UNDEFINED
+    template = environment.from_string(
+        files("ulmus.report").joinpath("template.html").read_text(encoding="utf-8")
+    )
+    return template.render(
+        content=content,
+        panels=panels,
+        figures_json=figures_json(panels),
+        plotly_js=Markup(get_plotlyjs()),
+        learned=content.learned,
+        inputs=len(content.learned.input_sign),
+        has_inhibition=bool(np.any(np.asarray(content.learned.input_sign) < 0)),
+        synapse_count=int(np.sum(content.learned.connected)),
+        shared_inputs=_most_synapses_per_input(content) > 1,
+        bin_ms=[traces.bin_width_ms(example) for example in content.examples],
+        ceilings=[traces.raster_ceiling(example) for example in content.examples],
+        clip_mv=next((example.clip_mv for example in content.examples), None),
+        threshold=next((example.spike_threshold for example in content.examples), None),
+    )
+
+
+def build_panels(content: ReportContent) -> dict[str, Panel]:
+    """The panels for which there is something to draw, by name."""
+    groups = content.learned.input_groups
+    variants: dict[str, list[tuple[str, go.Figure]]] = {
+        "traces": [(example.label, traces.trace_figure(example, groups)) for example in content.examples]
+    }
+    if content.roc is not None:
+        variants["roc"] = [
+            ("low rates", figures.roc_figure(content.roc, logarithmic=True)),
+            ("whole curve", figures.roc_figure(content.roc, logarithmic=False)),
+        ]
+    if content.learning_curve is not None:
+        variants["learning"] = [("learning curve", figures.learning_curve_figure(content.learning_curve))]
+    variants["weights"] = [("weights", figures.weight_profile_figure(content.learned))]
+    if content.learned.synaptic_weights.shape[1] > 1:
+        variants["branches"] = [("branches", figures.branch_weights_figure(content.learned))]
+    variants["timescales"] = [("time constants", figures.time_constants_figure(content.learned))]
+    return {name: Panel(name, tuple(found)) for name, found in variants.items() if found}
+
+
+def figures_json(panels: Mapping[str, Panel]) -> Markup:
+    """All figures as JSON that may stand inside a script element, whatever text they hold."""
+    entries = [
+        f'"{panel.name}":[{",".join(str(figure.to_json()) for _, figure in panel.variants)}]'
+        for panel in panels.values()
+    ]
+    # Only "<" can end a script element, and in JSON it can only stand inside a string.
+    return Markup(("{" + ",".join(entries) + "}").replace("<", "\\u003c"))
+
+
+def format_value(score: Score) -> str:
+    """A score's value as text: four digits, thousands apart, ``undefined`` for none."""
+    value = score.value
+    if value is None or (isinstance(value, (float, np.floating)) and not np.isfinite(value)):
+        return UNDEFINED
+    if isinstance(value, str):
+        return value
+    whole = isinstance(value, (int, np.integer)) or abs(value) >= 1e4
+    digits = ",.0f" if whole else ".4f" if 1e-3 <= abs(value) < 1 else ".4g"
+    return f"{value:{digits}}".replace("-", "\N{MINUS SIGN}")
+
+
+def _most_synapses_per_input(content: ReportContent) -> int:
+    learned = content.learned
+    fed = learned.input_index[np.asarray(learned.connected, dtype=bool)]
+    return int(np.bincount(fed, minlength=1).max())

@@ -1,0 +1,146 @@
+"""The commands as a user types them: output, exit codes, suggestions."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ulmus.cli import main
+
+
+def ulmus(*arguments: object, check: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ulmus", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == check, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def run(integrator_store, tmp_path_factory):
+    """A short run made by the command line."""
+    folder = tmp_path_factory.mktemp("command") / "run"
+    recipe = folder.with_name("recipe.yaml")
+    recipe.write_text("name: small\nneuron: {memory: 3}\ndata: {window_ms: 200, burn_in_ms: 50}\n")
+    ulmus(
+        "train", recipe, "--run", folder, "--data.train", f"{integrator_store}[:12]",
+        "--data.validation", f"{integrator_store}[12:]", "--training.steps", 20, "--training.validate_every=10",
+        "--training.log_every", 5,
+    )  # fmt: skip
+    return folder
+
+
+def test_a_run_folder_has_everything(run):
+    assert {"recipe.yaml", "provenance.json", "metrics.jsonl", "checkpoints"} <= {
+        path.name for path in run.iterdir()
+    }
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert provenance["sessions"][0]["versions"]["torch"]
+    assert len(provenance["data"]["train"]) == 64
+    assert provenance["sessions"][0]["step"] == 20
+
+
+def test_evaluate_prints_json_with_every_score(run, integrator_store):
+    result = ulmus("evaluate", run, "--data", f"{integrator_store}[12:]", "--protocol", "stream", "--json")
+    scores = json.loads(result.stdout)
+    expected = {
+        "auc", "tpr_at_fpr_0025", "tpr_at_fpr_01", "rmse_mv", "mae_mv", "explained_variance_percent", "trials",
+        "protocol", "parameters",
+    }  # fmt: skip
+    assert expected <= set(scores)
+    assert scores["trials"] == 4
+    recorded = json.loads((run / "evaluation" / "stream.json").read_text())
+    assert recorded["auc"] == scores["auc"]
+
+
+def test_report_is_written_into_the_run(run, integrator_store):
+    ulmus("evaluate", run, "--data", f"{integrator_store}[12:]")
+    ulmus("report", run)
+    assert "plotly" in (run / "report.html").read_text()
+
+
+def test_a_finished_run_resumes_to_the_same(run):
+    before = (run / "metrics.jsonl").read_text()
+    ulmus("train", "--resume", "--run", run)
+    assert (run / "metrics.jsonl").read_text() == before
+
+
+def test_convert_info_verify(integrator_store, tmp_path):
+    info = json.loads(ulmus("data", "info", integrator_store, "--json").stdout)
+    assert info["trials"] == 16
+    ulmus("data", "verify", integrator_store)
+    shards = sorted(integrator_store.glob("*.h5"))
+    import shutil
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(integrator_store, damaged)
+    content = bytearray((damaged / shards[0].name).read_bytes())
+    content[-5] ^= 1
+    (damaged / shards[0].name).write_bytes(content)
+    assert shards[0].name in ulmus("data", "verify", damaged, check=3).stdout
+
+
+@pytest.mark.golden
+def test_published_files_convert_and_the_authors_neuron_imports(reference_data, tmp_path):
+    ulmus("data", "convert", reference_data / "golden" / "l5pc", "--out", tmp_path / "store")
+    checkpoint = reference_data / "golden" / "official" / "checkpoints" / "num_memory_1"
+    ulmus("import", checkpoint, "--out", tmp_path / "neuron.safetensors")
+    one, other = (
+        json.loads(ulmus("evaluate", model, "--data", tmp_path / "store", "--json").stdout)
+        for model in (checkpoint, tmp_path / "neuron.safetensors")
+    )
+    assert one["auc"] == other["auc"]
+    assert one["spikes"] == 18
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "l5pc-branch20"], 2, "Did you mean 'l5pc-branch-20'"),
+        (["train", "l5pc-branch-20", "--neuron.memry", "5"], 2, "Did you mean 'neuron.memory'"),
+        (["train", "l5pc-branch-20", "--rum", "x"], 2, "Did you mean 'run'"),
+        (["train", "l5pc-branch-20", "--neuron.memory"], 2, "has no value"),
+        (["train", "l5pc-branch-20"], 2, "--data.train"),
+        (["train"], 2, "no recipe"),
+        (
+            ["train", "l5pc-branch-20", "--data.train", "nowhere", "--data.validation", "nowhere"],
+            3,
+            "nowhere",
+        ),
+        (["evaluate", "nowhere", "--data", "x"], 3, "does not exist"),
+        (["evalute"], 2, 'Did you mean "evaluate"'),
+        (["evaluate", "x", "--data", "y", "--protocl", "stream"], 2, "Did you mean --protocol"),
+        (["data", "info", "nowhere"], 3, "nowhere"),
+        (["report", "nowhere"], 2, "no run folder"),
+        (["import", "nowhere", "--out", "x"], 3, "nowhere"),
+    ],
+)
+def test_mistakes_get_a_sentence_and_an_exit_code(arguments, code, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == code
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_dry_run_prints_the_resolved_recipe():
+    result = ulmus(
+        "train", "l5pc-branch-20", "--dry-run", "--data.train", "a", "--data.validation", "b", "--seed", 7
+    )
+    assert "seed: 7" in result.stdout
+    assert "steps: 350000" in result.stdout
+
+
+def test_help_is_quick_and_imports_no_torch():
+    code = "import atexit, sys, ulmus.cli; atexit.register(lambda: print('torch' in sys.modules)); ulmus.cli.main(['--help'])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("demo", "simulate", "data", "train", "evaluate", "report", "import"):
+        assert command in result.stdout
+    assert result.stdout.strip().endswith("False")
+
+
+def test_importing_ulmus_is_light():
+    heavy = ["h5py", "numba", "plotly", "sklearn", "pydantic", "arbor", "joblib"]
+    code = f"import sys, ulmus; ulmus.ELM, ulmus.load; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

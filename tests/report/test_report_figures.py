@@ -1,0 +1,188 @@
+"""What figures show, against counts and sums taken the slow way."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ulmus.errors import ConfigError
+from ulmus.report import Example, Learned, LearningCurve, RocCurve
+from ulmus.report.figures import (
+    block_means,
+    branch_weights_figure,
+    learning_curve_figure,
+    roc_figure,
+    rows_of_sign,
+    running_mean,
+    summed_weights,
+    time_constants_figure,
+)
+from ulmus.report.traces import input_raster, trace_figure
+
+
+def small_example(steps: int = 230, inputs: int = 7, seed: int = 0, events: int = 300) -> Example:
+    rng = np.random.default_rng(seed)
+    flat = np.full(steps, -70.0)
+    return Example(
+        label="small",
+        time_ms=np.arange(steps, dtype=float),
+        voltage_mv=flat,
+        predicted_voltage_mv=flat + 1,
+        spike_times_ms=np.array([20.0]),
+        predicted_spike_times_ms=np.array([21.0]),
+        spike_probability=np.zeros(steps),
+        event_time_ms=rng.integers(0, steps, events).astype(float),
+        event_input=rng.integers(0, inputs, events),
+        input_sign=rng.permutation(np.r_[1, -1, rng.choice([-1, 1], inputs - 2)]),
+    )
+
+
+def small_learned(seed: int = 0, branches: int = 4, synapses: int = 6, inputs: int = 10) -> Learned:
+    rng = np.random.default_rng(seed)
+    return Learned(
+        synaptic_weights=rng.gamma(1, 1, (branches, synapses)),
+        connected=rng.random((branches, synapses)) < 0.8,
+        input_index=rng.integers(0, inputs, (branches, synapses)),
+        tau_memory_ms=np.array([30.0, 1.0, 150.0]),
+        tau_synapse_ms=np.array([5.0]),
+        input_sign=rng.choice([-1, 1], inputs),
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    steps=st.integers(2, 400), inputs=st.integers(2, 120), seed=st.integers(0, 99), events=st.integers(0, 500)
+)
+def test_raster_counts_every_event_once_and_in_its_place(
+    steps: int, inputs: int, seed: int, events: int
+) -> None:
+    example = small_example(steps, inputs, seed, events)
+    for sign in (1, -1):
+        raster = input_raster(example, sign)
+        of_sign = [i for i in range(inputs) if example.input_sign[i] == sign]
+        expected = np.zeros(raster.events.shape, dtype=int)
+        for time_ms, channel in zip(example.event_time_ms, example.event_input, strict=True):
+            if channel in of_sign:
+                row = int(np.searchsorted(raster.row_edge, of_sign.index(channel), side="right")) - 1
+                # The last cell includes its right edge.
+                column = min(int(time_ms // 5), expected.shape[1] - 1)
+                expected[row, column] += 1
+        np.testing.assert_array_equal(raster.events, expected)
+
+
+def test_long_trials_get_wider_cells() -> None:
+    raster = input_raster(small_example(steps=60_000), 1)
+    assert raster.events.shape[1] <= 1200
+    assert raster.time_edge_ms[1] - raster.time_edge_ms[0] == 50
+
+
+def test_all_panels_share_one_time_axis() -> None:
+    figure = trace_figure(small_example())
+    assert len(figure.data) == 7
+    assert {trace.xaxis or "x" for trace in figure.data} == {"x"}
+    domains = sorted(axis.domain for axis in figure.select_yaxes())
+    assert all(below[1] < above[0] for below, above in zip(domains, domains[1:], strict=False))
+
+
+def test_summed_weights_and_rows_leave_out_what_is_not_connected() -> None:
+    learned = small_learned()
+    total = np.zeros(10)
+    for branch in range(4):
+        for synapse in range(6):
+            if learned.connected[branch, synapse]:
+                total[learned.input_index[branch, synapse]] += learned.synaptic_weights[branch, synapse]
+    np.testing.assert_allclose(summed_weights(learned), total)
+    for sign in (1, -1):
+        weights, inputs = rows_of_sign(learned, sign)
+        for branch in range(4):
+            keep = learned.connected[branch] & (learned.input_sign[learned.input_index[branch]] == sign)
+            count = int(keep.sum())
+            np.testing.assert_array_equal(weights[branch, :count], learned.synaptic_weights[branch, keep])
+            np.testing.assert_array_equal(inputs[branch, :count], learned.input_index[branch, keep])
+            assert np.isnan(weights[branch, count:]).all()
+
+
+def test_branches_of_one_sign_fill_the_width() -> None:
+    learned = replace(small_learned(), input_sign=np.ones(10, dtype=int))
+    figure = branch_weights_figure(learned)
+    assert len(figure.data) == 1
+    assert figure.layout.xaxis.domain == (0, 1)
+
+
+def test_thinned_roc_follows_the_whole_curve() -> None:
+    rng = np.random.default_rng(1)
+    rate = np.sort(np.r_[0, rng.random(50_000) ** 4, 1])
+    hits = np.sort(np.r_[0, rng.random(50_000) ** 0.2, 1])
+    for logarithmic in (True, False):
+        curve = roc_figure(RocCurve(rate, hits, 0.9), logarithmic=logarithmic).data[1]
+        assert len(curve.x) < 2500
+        np.testing.assert_allclose(
+            np.interp(rate[rate >= curve.x[0]], curve.x, curve.y), hits[rate >= curve.x[0]], atol=0.005
+        )
+        assert (curve.x[-1], curve.y[-1]) == (1, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2000))
+def test_block_means_keep_the_mean(length: int) -> None:
+    rng = np.random.default_rng(length)
+    step, value = np.arange(length), rng.random(length)
+    steps, values = block_means(step, value)
+    assert len(steps) == min(600, length)
+    if length <= 600:
+        np.testing.assert_allclose(values, value)
+    else:
+        parts = [part.mean() for part in np.split(value, np.linspace(0, length, 601).astype(int)[1:-1])]
+        np.testing.assert_allclose(values, parts)
+
+
+def test_running_mean_at_the_ends_takes_what_is_there() -> None:
+    values = np.random.default_rng(2).random(50)
+    mean = running_mean(values)
+    assert mean.shape == values.shape
+    np.testing.assert_allclose(mean[25], values[15:36].mean())
+    np.testing.assert_allclose(mean[0], values[:11].mean())
+    np.testing.assert_allclose(running_mean(np.full(3, 2.0)), 2.0)
+
+
+def test_undefined_validation_is_said_in_the_figure() -> None:
+    steps = np.arange(4)
+    figure = learning_curve_figure(LearningCurve(steps, np.ones(4), steps, np.full(4, np.nan), np.ones(4)))
+    assert any("no spike" in annotation.text for annotation in figure.layout.annotations)
+
+
+def test_time_constants_are_sorted_and_the_synaptic_one_marked() -> None:
+    figure = time_constants_figure(small_learned())
+    np.testing.assert_array_equal(figure.data[1].x, [1, 30, 150])
+    assert [shape.x0 for shape in figure.layout.shapes] == [5]
+    assert "5 ms" in figure.layout.annotations[0].text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"voltage_mv": np.zeros(3)}, "voltage_mv"),
+        ({"event_time_ms": np.zeros(3)}, "event_time_ms"),
+        ({"event_input": np.full(300, 7)}, "inputs 0 to 6"),
+        ({name: np.zeros(1) for name in ("time_ms", "voltage_mv", "predicted_voltage_mv", "spike_probability")}, "1 time steps"),
+    ],
+)  # fmt: skip
+def test_examples_that_do_not_fit_are_refused(changes: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(small_example(), **changes)
+
+
+def test_other_values_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ConfigError, match="true_positive_rate"):
+        RocCurve(np.zeros(3), np.zeros(2), 0.5)
+    with pytest.raises(ConfigError, match="validation_auc"):
+        LearningCurve(np.arange(2), np.zeros(2), np.arange(2), np.zeros(3), np.zeros(2))
+    with pytest.raises(ConfigError, match="connected"):
+        replace(small_learned(), connected=np.ones((2, 2), dtype=bool))
+    with pytest.raises(ConfigError, match="inputs 0 to 9"):
+        replace(small_learned(), input_index=np.full((4, 6), 10))
+    flat = {name: np.zeros(4, dtype=int) for name in ("synaptic_weights", "connected", "input_index")}
+    with pytest.raises(ConfigError, match=r"\[branches, synapses\]"):
+        replace(small_learned(), **flat)

@@ -1,0 +1,356 @@
+"""The report file: complete, self-contained, safe against hostile text, and drawn without error by a browser."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ulmus.errors import ConfigError
+from ulmus.report import (
+    Example,
+    InputGroup,
+    Learned,
+    LearningCurve,
+    ReportContent,
+    RocCurve,
+    Score,
+    write_report,
+)
+from ulmus.report.page import format_value
+
+ALL_PANELS = {"traces", "roc", "learning", "weights", "branches", "timescales"}
+HOSTILE = "</title></script><script>document.documentElement.dataset.hostile = 1</script><img src=x onerror=alert(1)>"
+
+
+def example(seed: int, *, sign: np.ndarray, label: str, spikes: int = 5, steps: int = 6000) -> Example:
+    rng = np.random.default_rng(seed)
+    time_ms = np.arange(steps, dtype=float)
+    voltage_mv = -70 + 6 * np.sin(time_ms / 300 + seed) + rng.normal(0, 0.5, steps)
+    spike_ms = np.sort(rng.choice(steps - 2, spikes, replace=False)) + 1.0
+    voltage_mv[spike_ms.astype(int)] = 25
+    return Example(
+        label=label,
+        time_ms=time_ms,
+        voltage_mv=voltage_mv,
+        predicted_voltage_mv=voltage_mv.clip(max=-55) + rng.normal(0, 0.5, steps),
+        spike_times_ms=spike_ms,
+        predicted_spike_times_ms=spike_ms[1:],
+        spike_probability=rng.beta(0.2, 20, steps),
+        event_time_ms=rng.integers(0, steps, 75_000).astype(float),
+        event_input=rng.integers(0, len(sign), 75_000),
+        input_sign=sign,
+        spike_threshold=0.2,
+    )
+
+
+def content(**changes: Any) -> ReportContent:
+    rng = np.random.default_rng(0)
+    sign = np.repeat([1, -1], 639)
+    rate = np.linspace(0, 1, 20_000)
+    steps, validations = np.arange(1, 20_001), np.arange(500, 20_001, 500)
+    connected = np.ones((45, 100), dtype=bool)
+    connected[-1, 60:] = False
+    whole = ReportContent(
+        title="Branch-ELM",
+        subtitle="fitted to a layer-5 pyramidal cell",
+        scores=(
+            Score("AUC", 0.98934, "", "ranking", headline=True),
+            Score("RMSE", 0.7337, "mV", "error", headline=True),
+            Score("trainable parameters", 8002),
+        ),
+        examples=tuple(example(seed, sign=sign, label=f"trial {seed}") for seed in range(3)),
+        roc=RocCurve(rate, rate**0.05, 0.95, marks=((0.0025, 0.0025**0.05), (0.01, 0.01**0.05))),
+        learning_curve=LearningCurve(
+            steps, 1 / steps**0.3, validations, 1 - 1 / validations, 1 + 1 / validations, best_step=17_500
+        ),
+        learned=Learned(
+            synaptic_weights=rng.gamma(2, 0.3, (45, 100)),
+            connected=connected,
+            input_index=rng.integers(0, 1278, (45, 100)),
+            tau_memory_ms=np.geomspace(1, 150, 20),
+            tau_synapse_ms=np.full(45, 5.0),
+            input_sign=sign,
+            input_groups=(InputGroup("basal", 0, 262), InputGroup("apical", 262, 639)),
+        ),
+        recipe_yaml="training:\n  steps: 20000\n",
+        provenance={"ulmus": "0.1.0"},
+        notes=("first note",),
+    )
+    return replace(whole, **changes)
+
+
+class Page(HTMLParser):
+    """What a browser would find in the file: elements with attributes, and the text inside each kind of element."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img", "br", "base"):
+            self._open.append(tag)
+            self.text.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self._open):
+            self.text[tag][-1] += data
+
+    def figures(self) -> dict[str, list[dict[str, Any]]]:
+        return json.loads(next(text for text in self.text["script"] if text.startswith('{"')))
+
+
+def decoded(values: Any) -> np.ndarray:
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"])
+    return np.asarray(values)
+
+
+def test_page_holds_every_figure_and_text(tmp_path: Path) -> None:
+    page = Page(write_report(content(), tmp_path / "new folder" / "report.html"))
+    assert set(page.figures()) == ALL_PANELS
+    drawn_into = {attributes["id"] for _, attributes in page.elements if attributes.get("class") == "plot"}
+    assert drawn_into == {f"plot-{name}" for name in ALL_PANELS}
+    assert len(page.figures()["traces"]) == 3
+    everything = page.text["body"][0]
+    for words in (
+        "trial 2",
+        "0.9893",
+        "0.7337",
+        "8,002",
+        "steps: 20000",
+        "first note",
+        "step 17,500",
+        "−55 mV",
+    ):
+        assert words in everything, words
+
+
+def test_figures_hold_the_values_they_were_given(tmp_path: Path) -> None:
+    given = content()
+    figure = Page(write_report(given, tmp_path / "report.html")).figures()["traces"][1]
+    curves = {trace["name"]: trace for trace in figure["data"]}
+    expected = {
+        "neuron": given.examples[1].voltage_mv,
+        "surrogate": given.examples[1].predicted_voltage_mv,
+        "spike probability": given.examples[1].spike_probability,
+        "spikes of the neuron": None,
+    }
+    for name, values in expected.items():
+        if values is not None:
+            np.testing.assert_allclose(decoded(curves[name]["y"]), values, atol=1e-5)
+    np.testing.assert_array_equal(
+        decoded(curves["spikes of the neuron"]["x"]), given.examples[1].spike_times_ms
+    )
+
+
+def test_page_loads_nothing_from_outside(tmp_path: Path) -> None:
+    page = Page(write_report(content(), tmp_path / "report.html"))
+    for tag, attributes in page.elements:
+        assert tag not in ("link", "img", "iframe", "object", "embed", "base", "form"), tag
+        assert not {"src", "href", "srcset", "data", "action", "poster"} & set(attributes), (tag, attributes)
+    assert not re.search(r"url\(|@import", "".join(page.text["style"]))
+    policy = next(a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_a_realistic_page_stays_small(tmp_path: Path) -> None:
+    assert write_report(content(), tmp_path / "report.html").stat().st_size < 8e6
+
+
+def hostile_content() -> ReportContent:
+    base = content()
+    groups = (InputGroup(HOSTILE, 0, 300), InputGroup("apical", 300, 639))
+    return replace(
+        base,
+        title=HOSTILE,
+        subtitle=HOSTILE,
+        scores=(Score(HOSTILE, HOSTILE, HOSTILE, HOSTILE, headline=True),),
+        examples=(replace(base.examples[0], label=HOSTILE), base.examples[1]),
+        learned=replace(base.learned, input_groups=groups),
+        recipe_yaml=HOSTILE,
+        provenance={HOSTILE: HOSTILE},
+        notes=(HOSTILE,),
+        evaluated_on=HOSTILE,
+    )
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    ordinary = Page(write_report(content(), tmp_path / "ordinary.html"))
+    hostile = Page(write_report(hostile_content(), tmp_path / "hostile.html"))
+    for tag in ("title", "h1", "pre", "dt", "dd", "li", "button"):
+        assert any(HOSTILE in text for text in hostile.text[tag]), tag
+    scripts = [sum(tag == "script" for tag, _ in page.elements) for page in (ordinary, hostile)]
+    assert scripts[0] == scripts[1]
+    assert not any(tag == "img" for tag, _ in hostile.elements)
+
+
+def test_what_cannot_be_drawn_is_explained(tmp_path: Path) -> None:
+    page = Page(write_report(content(roc=None, learning_curve=None, examples=()), tmp_path / "report.html"))
+    assert set(page.figures()) == ALL_PANELS - {"roc", "learning", "traces"}
+    assert "fired no spike" in page.text["body"][0]
+    assert "not trained in this run" in page.text["body"][0]
+    assert "No example trial" in page.text["body"][0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.98934, "0.9893"),
+        (0.44, "0.4400"),
+        (1.25e-5, "1.25e−05"),
+        (8002, "8,002"),
+        (np.int64(54002), "54,002"),
+        (123456.7, "123,457"),
+        (-1.5, "−1.5"),
+        (None, "undefined"),
+        (float("nan"), "undefined"),
+        (np.float32("nan"), "undefined"),
+        ("stream", "stream"),
+    ],
+)
+def test_values_are_written_for_readers(value: Any, text: str) -> None:
+    assert format_value(Score("", value)) == text
+
+
+def test_path_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder.*report\.html"):
+        write_report(content(), tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_report(content(), tmp_path / "file" / "report.html")
+
+
+def test_a_failed_report_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def full_disk(self: Path, *_: Any, **__: Any) -> int:
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(ConfigError, match="No space left"):
+        write_report(content(), path)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+# In a browser -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """A Chromium, or a skip that says which programs were looked for."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser to draw the report: none of {', '.join(names)} is installed")
+    return found
+
+
+def opened(browser: str, page: Path, script: str = "") -> dict[str, str]:
+    """Open a page with an additional script at its end; the attributes of its root element once all is drawn."""
+    source = page.read_text(encoding="utf-8")
+    probed = page.with_name("probed.html")
+    probed.write_text(
+        source.replace("</body>\n</html>", f"<script>{script}</script></body>\n</html>"), encoding="utf-8"
+    )
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    flags += [f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=15000", "--dump-dom"]
+    done = subprocess.run(
+        [browser, *flags, probed.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    root = re.search(r"<html[^>]*>", done.stdout)
+    assert root, done.stdout[:500] + done.stderr[-2000:]
+    return dict(re.findall(r'data-([a-z-]+)="([^"]*)"', root.group()))
+
+
+CLICK_EVERYTHING = """
+setTimeout(function () {
+  var root = document.documentElement;
+  document.querySelectorAll(".choice button").forEach(function (button) { button.click(); });
+  setTimeout(function () {
+    Plotly.relayout("plot-traces", {"xaxis.range": [1000, 1500]}).then(function () {
+      var empty = Array.from(document.querySelectorAll(".plot")).filter(function (plot) {
+        return !plot.querySelector(".scatterlayer .trace path, .heatmaplayer image");
+      });
+      root.setAttribute("data-empty", empty.map(function (plot) { return plot.id; }).join(","));
+      root.setAttribute("data-pressed", document.querySelectorAll("button[aria-pressed=true]").length);
+    });
+  }, 500);
+}, 500);
+"""
+
+
+def test_a_browser_draws_every_figure(browser: str, tmp_path: Path) -> None:
+    root = opened(browser, write_report(content(), tmp_path / "report.html"), CLICK_EVERYTHING)
+    assert "script-error" not in root, root
+    assert root["figures-drawn"] == root["figures-expected"] == str(len(ALL_PANELS))
+    assert root["empty"] == ""
+    assert root["pressed"] == "2"
+
+
+def test_a_browser_runs_no_hostile_text(browser: str, tmp_path: Path) -> None:
+    root = opened(browser, write_report(hostile_content(), tmp_path / "report.html"), CLICK_EVERYTHING)
+    assert "script-error" not in root, root
+    assert "hostile" not in root
+    assert root["figures-drawn"] == str(len(ALL_PANELS))
+
+
+def test_a_browser_draws_a_neuron_without_inhibition_branches_or_spikes(browser: str, tmp_path: Path) -> None:
+    sign = np.ones(30, dtype=int)
+    silent = replace(
+        example(0, sign=sign, label="silent", spikes=0), predicted_spike_times_ms=np.zeros(0), clip_mv=None
+    )
+    steps = np.arange(3)
+    plain = content(
+        examples=(silent,),
+        scores=(Score("AUC", None, "", "no spike", headline=True),),
+        roc=None,
+        learning_curve=LearningCurve(steps, np.zeros(3), steps, np.full(3, np.nan), np.ones(3)),
+        learned=Learned(
+            synaptic_weights=np.full((30, 1), 0.5),
+            connected=np.ones((30, 1), dtype=bool),
+            input_index=np.arange(30)[:, None],
+            tau_memory_ms=np.array([0.0, 30.0]),
+            tau_synapse_ms=np.linspace(2, 8, 30),
+            input_sign=sign,
+        ),
+    )
+    root = opened(browser, write_report(plain, tmp_path / "report.html"))
+    assert "script-error" not in root, root
+    assert root["figures-drawn"] == root["figures-expected"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("script", "recorded"),
+    [
+        ("throw new Error('deliberate');", "deliberate"),
+        (
+            "document.body.appendChild(document.createElement('img')).src = 'http://127.0.0.1:9/x.png';",
+            "img-src",
+        ),
+        ("Promise.reject('broken promise');", "broken promise"),
+    ],
+)
+def test_the_page_records_what_goes_wrong(browser: str, tmp_path: Path, script: str, recorded: str) -> None:
+    root = opened(browser, write_report(content(examples=()), tmp_path / "report.html"), script)
+    assert recorded in root["script-error"]
