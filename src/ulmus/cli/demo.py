@@ -51,9 +51,7 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> No
     surrogate, unseen = load_surrogate(run.folder), open_trials(test)
     for protocol in PROTOCOLS:
         with progress(f"evaluate ({protocol})") as show:
-            scores = evaluate(
-                surrogate, unseen, protocol, lambda done, total, show=show: show(done, total, "")
-            )  # type: ignore[misc]
+            scores = evaluate(surrogate, unseen, protocol, show)
         record(run, {**scores, "model": str(run.folder), "data": [test], "data_hash": unseen.content_hash})
         cost = [("seconds simulated", f"{trials * SECONDS:.0f}"), ("this took, s", f"{simulated:.0f}")]
         cost.append(("training took, s", f"{training_cost(run).value}"))

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 
+from ulmus import kernels
 from ulmus.data import Batch, TrialSource, Windows
 from ulmus.data.sources import open_trials
 from ulmus.errors import CheckpointError, ConfigError, DivergedError
@@ -20,7 +21,6 @@ from ulmus.training.evaluation import PROTOCOLS, check_fit, matching_threshold, 
 from ulmus.training.recipe import Recipe, TrainingRecipe
 from ulmus.training.run import Run
 
-BACKEND = "reference"
 BATCHES_PER_EPOCH = 10_000
 """How batches are numbered, as (epoch, number in the epoch); of no consequence for what they hold."""
 
@@ -122,16 +122,19 @@ def fit(
     check_fit(surrogate, validation, "the validation data")
     torch.set_num_threads(recipe.training.threads)
     fabric = _fabric(recipe.training)
-    data = {"train": train.content_hash, "validation": validation.content_hash}
+    windows = _windows(recipe, train, fabric)
     if fabric.is_global_zero:
+        data = {"train": train.content_hash, "validation": validation.content_hash}
+        first = _to(windows.batch(0, 0), fabric.device)
+        backend = kernels.backend_for(first.events, surrogate.to(fabric.device).neuron.weights())
         if state is None:
-            run.start(recipe, data, BACKEND)
+            run.start(recipe, data, backend)
         else:
-            run.write_provenance(data, BACKEND)
+            run.write_provenance(data, backend)
     trainer = _Trainer(recipe, run, fabric, surrogate, validation, on_progress)
     if state is not None:
         trainer.restore(state)
-    trainer.train(_windows(recipe, train, fabric), stop)
+    trainer.train(windows, stop)
     return run
 
 
