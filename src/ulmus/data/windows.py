@@ -1,6 +1,7 @@
 """Batches for training and evaluation: events stay sparse, windows are drawn reproducibly."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,10 +10,14 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ulmus.data.augmentation import Augmentation
 from ulmus.data.source import Clip, TrialSource
 from ulmus.data.trial import Header, Trial, label_bins, step_offsets
 from ulmus.errors import ConfigError
 from ulmus.kernels.events import Events
+
+Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From inputs of events and the sign of every input to changed inputs and amplitudes."""
 
 
 class Batch(NamedTuple):
@@ -45,6 +50,7 @@ class Windows(Dataset[Batch]):
         seed: 0 to 2**64 - 1.
         batches_per_epoch: batches in an epoch.
         earliest_step: first step that a window may begin at.
+        augmentation: changes of the input events; none by default.
         share: number of this process and of all processes that share the windows of every batch.
 
     Raises:
@@ -59,6 +65,7 @@ class Windows(Dataset[Batch]):
         seed: int,
         batches_per_epoch: int,
         earliest_step: int = 0,
+        augmentation: Augmentation | None = None,
         share: tuple[int, int] = (0, 1),
     ) -> None:
         steps = trials.header.steps
@@ -83,17 +90,19 @@ class Windows(Dataset[Batch]):
         self.trials, self.window_steps, self.batch_size = trials, window_steps, batch
         self.seed, self.batches_per_epoch, self.earliest_step = seed, batches_per_epoch, earliest_step
         self._mine = slice(share[0], None, share[1])
-        self._amplitude = trials.header.input_sign.astype(np.float32)
+        self._augmentation = augmentation or Augmentation()
 
     def plan(self, epoch: int, k: int) -> tuple[Int64[np.ndarray, "batch"], Int64[np.ndarray, "batch"]]:
         """Trial and first step of every window of batch `k` in `epoch`."""
-        # Philox gives independent streams for different keys, so no stream has to be advanced to reach a batch.
-        key = np.array([self.seed, epoch << 32 | k], dtype=np.uint64)
-        random = np.random.Generator(np.random.Philox(key=key))
+        random = np.random.Generator(self._random(epoch, k))
         trial = random.integers(len(self.trials), size=self.batch_size)
         last = self.trials.header.steps - self.window_steps
         start = random.integers(self.earliest_step, last, size=self.batch_size, endpoint=True)
         return trial, start
+
+    def _random(self, epoch: int, k: int) -> np.random.Philox:
+        # Philox gives independent streams for different keys, so no stream has to be advanced to reach a batch.
+        return np.random.Philox(key=np.array([self.seed, epoch << 32 | k], dtype=np.uint64))
 
     def batch(self, epoch: int, k: int) -> Batch:
         """Batch `k` of `epoch`.
@@ -105,7 +114,9 @@ class Windows(Dataset[Batch]):
         length = self.window_steps
         places = zip(trial.tolist(), start.tolist(), strict=True)
         clips = [self.trials.clip(index, first, first + length) for index, first in places]
-        return _assemble(clips, self._amplitude, trial, start)
+        random = self._random(epoch, k).jumped(1 + self._mine.start)
+        change = partial(self._augmentation, random=np.random.Generator(random))
+        return _assemble(clips, self.trials.header, trial, start, change)
 
     def __getitem__(self, number: int) -> Batch:
         """The batch with this number, counted through all epochs."""
@@ -150,11 +161,10 @@ def whole_trials(trials: TrialSource, batch: int) -> Iterator[Batch]:
     """
     if batch < 1:
         raise ConfigError(f"batch={batch}: expected at least 1; correct batch")
-    amplitude = trials.header.input_sign.astype(np.float32)
     for first in range(0, len(trials), batch):
         index = np.arange(first, min(first + batch, len(trials)))
         clips = [trials.clip(i, 0, trials.header.steps) for i in index.tolist()]
-        yield _assemble(clips, amplitude, index, np.zeros_like(index))
+        yield _assemble(clips, trials.header, index, np.zeros_like(index))
 
 
 def events_from_trials(trials: Sequence[Trial], header: Header) -> Events:
@@ -169,21 +179,22 @@ def events_from_trials(trials: Sequence[Trial], header: Header) -> Events:
         )
         for trial in trials
     ]
-    return _events(clips, header.input_sign.astype(np.float32))
+    return _events(clips, header)
 
 
 def _assemble(
     clips: list[Clip],
-    amplitude: Float32[np.ndarray, "inputs"],
+    header: Header,
     trial: Int64[np.ndarray, "batch"],
     start: Int64[np.ndarray, "batch"],
+    change: Change | None = None,
 ) -> Batch:
     voltage = np.stack([clip.voltage_mv for clip in clips])
     spikes = np.zeros(voltage.shape[:2], dtype=np.float32)
     for row, clip in zip(spikes, clips, strict=True):
         row[clip.spike_bin] = 1
     return Batch(
-        _events(clips, amplitude),
+        _events(clips, header, change),
         torch.from_numpy(voltage),
         torch.from_numpy(spikes),
         torch.from_numpy(trial),
@@ -191,7 +202,7 @@ def _assemble(
     )
 
 
-def _events(clips: list[Clip], amplitude: Float32[np.ndarray, "inputs"]) -> Events:
+def _events(clips: list[Clip], header: Header, change: Change | None = None) -> Events:
     time = len(clips[0].voltage_mv)
     inputs = np.concatenate([clip.event_input for clip in clips], dtype=np.int32, casting="safe")
     row_start = np.empty(len(clips) * time + 1, dtype=np.int32)
@@ -202,11 +213,15 @@ def _events(clips: list[Clip], amplitude: Float32[np.ndarray, "inputs"]) -> Even
         row_start[position * time : (position + 1) * time] += events
         events += len(clip.event_input)
     row_start[-1] = events
+    if change is None:
+        values = header.input_sign.take(inputs).astype(np.float32)
+    else:
+        inputs, values = change(inputs, header.input_sign)
     return Events(
         torch.from_numpy(row_start),
         torch.from_numpy(inputs),
-        torch.from_numpy(amplitude.take(inputs)),
+        torch.from_numpy(values),
         len(clips),
         time,
-        len(amplitude),
+        header.inputs,
     )

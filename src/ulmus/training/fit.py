@@ -11,9 +11,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ulmus import kernels
 from ulmus.data import Batch, TrialSource, Windows
+from ulmus.data.augmentation import Augmentation
 from ulmus.data.sources import open_trials
 from ulmus.errors import CheckpointError, ConfigError, DivergedError
 from ulmus.neuron import ELM, Surrogate, VoltageUnits
@@ -194,6 +196,7 @@ def _windows(recipe: Recipe, trials: TrialSource, fabric: Fabric) -> Windows:
         recipe.seed,
         BATCHES_PER_EPOCH,
         round(recipe.data.earliest_ms / dt_ms),
+        Augmentation(recipe.data.neighbour, recipe.data.drop),
         share=(fabric.global_rank, fabric.world_size),
     )
 
@@ -217,11 +220,13 @@ class _Trainer:
             fused=True,
         )
         self.model, self.optimizer = fabric.setup(surrogate, optimizer)
+        self.averaged = AveragedModel(surrogate, multi_avg_fn=get_ema_multi_avg_fn(recipe.training.average))  # type: ignore[no-untyped-call]
         self.loop = _Loop()
         self.started = (time.perf_counter(), time.process_time())
 
     def restore(self, state: dict[str, Any]) -> None:
         self.surrogate.load_state_dict(state["neuron"])
+        self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.loop = _Loop(**state["loop"])
 
@@ -229,7 +234,10 @@ class _Trainer:
         if self.fabric.is_global_zero:
             loop = {"step": self.loop.step, "best": self.loop.best, "sums": self.loop.sums}
             optimizer = self.optimizer.state_dict()
-            self.run.save_state({"neuron": self.surrogate.state_dict(), "optimizer": optimizer, "loop": loop})
+            neuron, averaged = self.surrogate.state_dict(), self.averaged.state_dict()
+            self.run.save_state(
+                {"neuron": neuron, "averaged": averaged, "optimizer": optimizer, "loop": loop}
+            )
             self.note_cost()
         self.fabric.barrier()
 
@@ -273,6 +281,8 @@ class _Trainer:
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise self._diverged(total)
         self.optimizer.step()
+        if recipe.average:
+            self.averaged.update_parameters(self.surrogate)
         return total, spike, voltage
 
     def _gradient_norm(self) -> float:
@@ -305,7 +315,10 @@ class _Trainer:
     def _validate(self, loss: float) -> None:
         scores: dict[str, Any] = {}
         if self.fabric.is_global_zero:
-            scores = validate(self.surrogate, self.validation, self.recipe)
+            surrogate = (
+                cast(Surrogate, self.averaged.module) if self.recipe.training.average else self.surrogate
+            )
+            scores = validate(surrogate, self.validation, self.recipe)
             value = scores[self.recipe.training.select]
             # With no spike there is no AUC; then the loss decides.
             value = (
@@ -313,8 +326,8 @@ class _Trainer:
             )
             if value < self.loop.best:
                 self.loop.best = value
-                self.surrogate.card |= {"step": self.loop.step, "validation": scores}
-                self.run.save_best(self.surrogate)
+                surrogate.card |= {"step": self.loop.step, "validation": scores}
+                self.run.save_best(surrogate)
             self._report({"step": self.loop.step, "validation": scores}, loss, scores)
         self.fabric.barrier()
 

@@ -76,6 +76,10 @@ class DataRecipe(_Part):
     """Beginning of a window that the loss leaves out, while the neuron forgets that it started from rest."""
     earliest_ms: float = Field(default=0.0, ge=0)
     """Windows start no earlier in their trial than this."""
+    neighbour: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: probability that an event moves to a neighbouring input of the same sign."""
+    drop: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: probability that an event is left out."""
     workers: int = Field(default=0, ge=0)
     """Processes that make batches; batches are the same for any number."""
 
@@ -97,6 +101,8 @@ class TrainingRecipe(_Part):
     validate_every: PositiveInt = 10_000
     select: Literal["loss", "auc", "rmse_mv"] = "loss"
     """Validation score that decides which checkpoint is the best."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of a running average of the weights, which is then what is validated and kept; 0 keeps the last weights."""
     checkpoint_every: PositiveInt = 2_000
     log_every: PositiveInt = 100
     accelerator: str = "cpu"
