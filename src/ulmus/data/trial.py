@@ -143,7 +143,7 @@ class Trial(NamedTuple):
     Attributes:
         event_step: time bin of each input event, ascending.
         event_input: which input it came from.
-        voltage_mv: membrane voltage in mV at the end of each time bin.
+        voltage_mv: membrane voltage in mV at the beginning of each time bin, as in the published files.
         spike_time_ms: output spikes in ms from the beginning, ascending.
         attributes: what is known of this trial alone (seed, regime, ...), as JSON can hold it.
     """

@@ -1,0 +1,1 @@
+"""Detailed neurons that make training data: morphology, channels, synapses, input, simulation."""

@@ -1,0 +1,107 @@
+"""Our own mechanisms for Arbor, compiled once into the user's cache."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import arbor
+
+from ulmus.errors import MissingToolError
+
+NAME = "ulmus"
+TOOLS = {"C++ compiler": ("c++", "g++", "clang++"), "CMake": ("cmake",), "make": ("make",)}
+INSTALL = (
+    "Debian or Ubuntu: sudo apt install g++ cmake make; Fedora: sudo dnf install gcc-c++ cmake make; "
+    "macOS: xcode-select --install && brew install cmake. Then run the same command again."
+)
+
+
+def cache_folder() -> Path:
+    """Where compiled mechanisms are kept: ``$ULMUS_CACHE``, or ``ulmus`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    chosen = os.environ.get("ULMUS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmus"
+
+
+def load_mechanisms() -> "arbor.catalogue":
+    """The catalogue with Arbor's default mechanisms, its ``bbp::`` channels and our ``ulmus::`` ones.
+
+    Raises:
+        MissingToolError: Nothing is compiled yet and a compiler is missing or fails.
+    """
+    catalogue = arbor.catalogue()
+    catalogue.extend(arbor.default_catalogue(), "")
+    catalogue.extend(arbor.bbp_catalogue(), "bbp::")
+    catalogue.extend(arbor.load_catalogue(str(compiled_mechanisms())), "ulmus::")
+    return catalogue
+
+
+def compiled_mechanisms() -> Path:
+    """The compiled mechanisms, built now if this version of Arbor and of the sources has none yet.
+
+    Raises:
+        MissingToolError: A compiler is needed and missing, or fails.
+    """
+    sources = {
+        item.name: item.read_bytes()
+        for item in files("ulmus.teachers").joinpath("mechanisms").iterdir()
+        if item.name.endswith(".mod")
+    }
+    digest = hashlib.sha256(repr((sorted(sources.items()), arbor.config()["arch"])).encode()).hexdigest()[:16]
+    target = cache_folder() / f"arbor-{arbor.__version__}" / f"{NAME}-{digest}.so"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _one_builder(target.with_suffix(".lock")):
+        if not target.exists():
+            _build(sources, target)
+    return target
+
+
+@contextlib.contextmanager
+def _one_builder(lock: Path) -> Iterator[None]:
+    """Let one process build while others wait for its result."""
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build(sources: dict[str, bytes], target: Path) -> None:
+    missing = [tool for tool, programs in TOOLS.items() if not any(map(shutil.which, programs))]
+    if missing:
+        raise MissingToolError(
+            f"the synapses have to be compiled once, and there is no {' and no '.join(missing)} on this machine; "
+            f"expected a C++ compiler, CMake and make. {INSTALL}"
+        )
+    script = Path(arbor.__file__).parent / "bin" / "arbor-build-catalogue"
+    compiler = next(program for program in TOOLS["C++ compiler"] if shutil.which(program))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
+        mechanisms = Path(folder) / "mechanisms"
+        mechanisms.mkdir()
+        for name, content in sources.items():
+            (mechanisms / name).write_bytes(content)
+        built = subprocess.run(
+            [sys.executable, str(script), NAME, str(mechanisms), "--cxx", compiler],
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        result = Path(folder) / f"{NAME}-catalogue.so"
+        if built.returncode or not result.exists():
+            raise MissingToolError(
+                f"compiling the synapses with {compiler} failed:\n{(built.stdout + built.stderr)[-2000:]}\n"
+                f"Expected a working C++20 compiler, CMake and make. {INSTALL}"
+            )
+        result.replace(target)

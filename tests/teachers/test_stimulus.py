@@ -1,0 +1,123 @@
+import h5py
+import numpy as np
+import pytest
+
+from ulmus.errors import ConfigError
+from ulmus.teachers.morphology import APICAL, BASAL
+from ulmus.teachers.morphology_files import load_morphology
+from ulmus.teachers.stimulus import (
+    REGIMES,
+    InputRegime,
+    TreeInput,
+    _interval_rates,
+    _smoothed_intervals,
+    draw_input,
+    regime_named,
+)
+
+
+@pytest.fixture(scope="module")
+def morphology():
+    return load_morphology()
+
+
+def test_a_trial_is_a_function_of_seed_and_index(morphology):
+    first = draw_input(morphology, REGIMES["default"], 400, 7, 3)
+    again = draw_input(morphology, REGIMES["default"], 400, 7, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    for other in (
+        draw_input(morphology, REGIMES["default"], 400, 7, 4),
+        draw_input(morphology, REGIMES["default"], 400, 8, 3),
+    ):
+        assert len(other.event_step) != len(first.event_step) or (other.event_step != first.event_step).any()
+
+
+def test_events_are_ordered_in_range_and_never_in_step_zero(morphology):
+    drawn = draw_input(morphology, REGIMES["default"], 400, 1, 0)
+    order = drawn.event_step.astype(np.int64) * 2 * morphology.segments + drawn.event_input
+    assert (np.diff(order) > 0).all()  # at most one spike for each bin and input
+    assert drawn.event_step.min() >= 1
+    assert drawn.event_step.max() < 400
+    assert drawn.event_input.max() < 2 * morphology.segments
+
+
+def test_held_rates_spread_each_count_over_its_tree_by_length(morphology):
+    regime = InputRegime("fixed", TreeInput((300, 300), (100, 100)), TreeInput((500, 500), (-600, -600)))
+    rates = _interval_rates(morphology, regime, 4000, np.random.default_rng(0))
+    segments = morphology.segments
+    per_100ms = 100 * rates.mean(axis=0)
+    for region, excitation, inhibition in ((BASAL, 300, 400), (APICAL, 500, 0)):
+        members = np.flatnonzero(morphology.segment_region == region)
+        assert per_100ms[members].sum() == pytest.approx(excitation, rel=0.01)
+        assert per_100ms[segments + members].sum() == pytest.approx(inhibition, rel=0.01)
+        weight = 10 + morphology.segment_length_um[members]
+        assert per_100ms[members] == pytest.approx(excitation * weight / weight.sum(), rel=0.05)
+    factor = (
+        100
+        * rates[:, 0]
+        / (300 * (10 + morphology.segment_length_um[0]))
+        * (
+            10 * (morphology.segment_region == BASAL).sum()
+            + morphology.segment_length_um[morphology.segment_region == BASAL].sum()
+        )
+    )
+    assert (factor.min(), factor.max()) == pytest.approx((0.5, 1.5), abs=0.01)
+
+
+@pytest.mark.parametrize(("steps", "hold", "sigma"), [(300, 37, 25), (200, 60, 90), (100, 500, 10)])
+def test_smoothing_is_the_convolution_of_the_held_rate(steps, hold, sigma):
+    rates = np.random.default_rng(1).random(-(-steps // hold))
+    held = np.repeat(rates, hold)[:steps]
+    width = 1 + 7 * sigma
+    kernel = np.exp(-0.5 * ((np.arange(width) - (width - 1) / 2) / sigma) ** 2)
+    begin = (width - 1) // 2
+    expected = np.convolve(held, kernel / kernel.sum(), mode="full")[begin : begin + steps]
+    assert _smoothed_intervals(steps, hold, sigma) @ rates == pytest.approx(expected, abs=1e-12)
+
+
+def test_spikes_follow_the_exponentially_jittered_rate(morphology):
+    # P(spike) = E[min(1, rate * exponential)] = rate * (1 - exp(-1 / rate)), far from the faded ends.
+    regime = InputRegime("dense", TreeInput((9e4, 9e4), (0, 0)), TreeInput((9e4, 9e4), (0, 0)), (25,), (25,))
+    drawn = draw_input(morphology, regime, 1500, 5, 0)
+    inside = (drawn.event_step > 200) & (drawn.event_step < 1300)
+    counts = np.bincount(drawn.event_input[inside], minlength=2 * morphology.segments) / 1099
+    members = morphology.segment_region == APICAL
+    weight = 10 + morphology.segment_length_um[members]
+    rate = 900 * weight / weight.sum()
+    expected = rate * (1 - np.exp(-1 / rate))
+    assert counts[: morphology.segments][members].mean() == pytest.approx(expected.mean(), rel=0.02)
+
+
+@pytest.mark.golden
+def test_the_published_cell_gets_as_many_events_as_recorded(reference_data):
+    cell = load_morphology(reference_data / "golden" / "l5pc" / "cell1.asc")
+    with h5py.File(reference_data / "data" / "l5pc" / "trials_seed2001.h5") as file:
+        per_step, inputs = file["event_count"][:].astype(np.int64), file["event_input"][:].astype(np.int64)
+    recorded_trial = np.repeat(np.arange(len(per_step)), per_step.sum(axis=1))
+    groups = (np.searchsorted([262, 639, 901], inputs, side="right")) * len(per_step) + recorded_trial
+    recorded = np.bincount(groups, minlength=4 * len(per_step)).reshape(4, -1)
+    ours = np.zeros((4, 12))
+    for trial in range(12):
+        drawn = draw_input(cell, REGIMES["default"], 6000, 1, trial)
+        group = np.searchsorted([262, 639, 901], drawn.event_input, side="right")
+        ours[:, trial] = np.bincount(group, minlength=4)
+    for tree in range(4):  # basal and apical excitation, basal and apical inhibition
+        a, b = ours[tree], recorded[tree]
+        error = np.sqrt(a.var() / len(a) + b.var() / len(b))
+        assert abs(a.mean() - b.mean()) < 4 * error
+        assert a.std() == pytest.approx(b.std(), rel=0.6)
+    assert 41_000 < ours[:2].sum(axis=0).mean() < 53_000
+    assert 30_000 < ours[2:].sum(axis=0).mean() < 40_000
+
+
+def test_regimes_by_name_and_nonsense():
+    assert regime_named("published").basal == TreeInput((0, 750), (-550, 200))
+    assert regime_named("default").settings()["apical"] == {"excitation": [0, 800], "inhibition": [-600, 200]}
+    with pytest.raises(ConfigError, match="'publishd'.*Did you mean 'published'"):
+        regime_named("publishd")
+    with pytest.raises(ConfigError, match=r"excitation=\(5, 1\)"):
+        TreeInput((5, 1), (0, 0))
+    with pytest.raises(ConfigError, match="no negative count"):
+        TreeInput((-5, 1), (0, 0))
+    with pytest.raises(ConfigError, match="rate_hold_ms="):
+        InputRegime("x", TreeInput((0, 1), (0, 0)), TreeInput((0, 1), (0, 0)), rate_hold_ms=(10,))
