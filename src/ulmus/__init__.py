@@ -6,15 +6,27 @@ from typing import TYPE_CHECKING, Any
 from ulmus.errors import UlmusError
 
 if TYPE_CHECKING:
-    from ulmus.kernels import ELMState, Events
+    from ulmus.kernels import ELMState, Events, backends, use_backend
     from ulmus.neuron import ELM, ELMCell, Surrogate, import_official, load, save
 
 __version__ = "0.1.0"
 
-__all__ = ["ELM", "ELMCell", "ELMState", "Events", "Surrogate", "UlmusError", "import_official", "load", "save"]
+__all__ = [
+    "ELM",
+    "ELMCell",
+    "ELMState",
+    "Events",
+    "Surrogate",
+    "UlmusError",
+    "backends",
+    "import_official",
+    "load",
+    "save",
+    "use_backend",
+]
 
 _HOMES = {
-    "ulmus.kernels": ("ELMState", "Events"),
+    "ulmus.kernels": ("ELMState", "Events", "backends", "use_backend"),
     "ulmus.neuron": ("ELM", "ELMCell", "Surrogate", "import_official", "load", "save"),
 }
 

@@ -28,6 +28,8 @@ for command, place, description in (
     ("train", "train:train", "Train a recipe in a run folder; resume an interrupted run."),
     ("evaluate", "evaluate:evaluate", "Score a fitted neuron on trials."),
     ("report", "report:report", "Write a page that opens offline: traces, ROC, what was learnt."),
+    ("doctor", "doctor:doctor", "Show what computes the neuron here, and whether it does so right."),
+    ("bench", "bench:app", "Measure side by side, in one process on one thread."),
     ("import", "importing:import_", "Turn an authors' checkpoint folder into a saved surrogate."),
 ):
     app.command(f"ulmus.cli.{place}", name=command, help=description)

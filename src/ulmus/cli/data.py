@@ -1,4 +1,4 @@
-"""``ulmus data``: convert, info, verify."""
+"""``ulmus data``: convert, inspect, info, verify."""
 
 import json as json_format
 import sys
@@ -15,16 +15,51 @@ app = App(name="data", help="Convert, describe and check trials.")
 
 
 @app.command
-def convert(*sources: str, out: Path) -> None:
+def convert(*sources: str, out: Path, mapping: Path | None = None) -> None:
     """Convert recordings or published NeuronIO files into a store; an interrupted conversion goes on.
 
     Args:
-        sources: Recordings (.h5), NeuronIO files (*sim__*) or folders of them, with optional pattern and slice.
+        sources: Recordings (.h5), NeuronIO files (*sim__*) or folders of them, with optional pattern and slice; with
+            --mapping, files of HDF5, NPZ, NWB or CSV, or folders of CSV files.
         out: Folder of the store.
+        mapping: YAML file that says what the files hold; a picture of what was understood is written into the store.
     """
     with progress("convert") as show:
-        store = convert_trials(list(sources), out, on_trial=lambda done, total: show(done, total or done, ""))
+        store = convert_trials(
+            list(sources),
+            out,
+            mapping=mapping,
+            on_trial=lambda done, total: show(done, total or done, ""),
+            on_check=lambda done, total: show(done, total or done, "checked"),
+        )
+    if mapping is not None:
+        from ulmus.report.understood import understood, write_understood
+
+        summary = understood(store)
+        print_table(f"Understood with {mapping}", summary.rows)
+        more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+        title = f"Understood of {sources[0]}{more} with {mapping}"
+        page = write_understood(store, summary, title, out / "understood.html")
+        console.print(f"Look at {page}", soft_wrap=True)
     console.print(f"{out}: {len(store)} trials", soft_wrap=True)
+
+
+@app.command
+def inspect(file: Path) -> None:
+    """List what a file holds, as a mapping names it: keys, shapes, types, units.
+
+    Args:
+        file: A file of HDF5, NPZ, NWB or CSV, or a folder of CSV files.
+    """
+    from rich.markup import escape
+
+    from ulmus.data.containers import open_container
+
+    rows = [
+        (escape(key), " ".join([" x ".join(map(str, entry.shape)), entry.dtype, entry.unit or ""]).strip())
+        for key, entry in open_container(file).entries.items()
+    ]
+    print_table(str(file), rows)
 
 
 @app.command

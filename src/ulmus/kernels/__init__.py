@@ -1,7 +1,21 @@
 """How the recurrence is computed. Knows tensors only."""
 
+from ulmus.kernels.dispatch import Backend, backend_for, backends, memory_budget, run, use_backend
 from ulmus.kernels.events import Events
-from ulmus.kernels.reference import Traces, run, traces
+from ulmus.kernels.reference import Traces, traces
 from ulmus.kernels.weights import ACTIVATIONS, ELMState, Weights
 
-__all__ = ["ACTIVATIONS", "ELMState", "Events", "Traces", "Weights", "run", "traces"]
+__all__ = [
+    "ACTIVATIONS",
+    "Backend",
+    "ELMState",
+    "Events",
+    "Traces",
+    "Weights",
+    "backend_for",
+    "backends",
+    "memory_budget",
+    "run",
+    "traces",
+    "use_backend",
+]

@@ -44,7 +44,7 @@ def synaptic_currents(inputs: Tensor | Events, synapses: Tensor) -> Float[Tensor
             per_sample_weights=inputs.values,
             include_last_offset=True,
         )
-        return summed.view(inputs.batch, inputs.time, -1)
+        return summed.view(inputs.batch, inputs.time, by_input.shape[1])
     return inputs * synapses if synapses.dim() == 1 else inputs @ synapses.t()
 
 

@@ -1,0 +1,18 @@
+"""How fast the recurrence is here, measured side by side with other ways to compute it."""
+
+from ulmus.bench.memory import MemoryRow, bench_memory
+from ulmus.bench.run import Row, bench_kernels, bench_train
+from ulmus.bench.verify import Check, verify
+from ulmus.bench.workloads import WORKLOADS, Workload
+
+__all__ = [
+    "WORKLOADS",
+    "Check",
+    "MemoryRow",
+    "Row",
+    "Workload",
+    "bench_kernels",
+    "bench_memory",
+    "bench_train",
+    "verify",
+]

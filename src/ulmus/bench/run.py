@@ -1,0 +1,147 @@
+"""Measurements: CPU time of one thread, medians of rounds in which all implementations take turns."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ulmus.bench.plain import LSTM, plain_loop
+from ulmus.bench.workloads import WORKLOADS, Workload, as_events, one_thread
+from ulmus.errors import ConfigError, closest
+from ulmus.kernels import use_backend
+from ulmus.kernels.population import Population
+from ulmus.neuron.elm import ELM
+
+_ROUNDS, _SLOW_ROUNDS, _SLOW_SECONDS = 9, 3, 0.5
+
+
+class Row(NamedTuple):
+    """One measurement."""
+
+    workload: str
+    implementation: str
+    direction: str
+    cpu_seconds: float
+    ratio_to_plain_loop: float
+    """How many times faster than the plain loop in the same run."""
+    fraction_of_peak: float
+    """Multiplications of the MLP (three times as many with backward) against the machine's matrix product."""
+    gflops: float
+    peak_gflops: float
+
+
+def bench_kernels(names: Sequence[str] | None = None, train_only: bool = False) -> list[Row]:
+    """Measure the workloads named (all by default) on one thread.
+
+    Raises:
+        ConfigError: an unknown workload.
+    """
+    for name in names or ():
+        if name not in WORKLOADS:
+            raise ConfigError(
+                f"workload {name!r} is not known; expected one of {list(WORKLOADS)}.{closest(name, list(WORKLOADS))}"
+            )
+    rows = []
+    with one_thread():
+        for name in names or WORKLOADS:
+            for direction in WORKLOADS[name].directions:
+                if not train_only or direction != "forward":
+                    rows += _measure(WORKLOADS[name], direction)
+    return rows
+
+
+def bench_train(names: Sequence[str] | None = None) -> list[Row]:
+    """Measure forward and backward only, of the workloads that are trained."""
+    return bench_kernels(
+        names or [n for n, work in WORKLOADS.items() if len(work.directions) > 1], train_only=True
+    )
+
+
+def _measure(work: Workload, direction: str) -> list[Row]:
+    """Interleaved medians of all implementations of one workload."""
+    calls = _implementations(work, direction != "forward")
+    calls["peak"] = _matrix_product()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    with torch.set_grad_enabled(direction != "forward"):
+        for call in calls.values():
+            call()  # compiles, fills caches
+        for round_number in range(_ROUNDS):
+            for name, call in calls.items():
+                slow = seconds[name] and seconds[name][0] > _SLOW_SECONDS
+                if not slow or round_number < _SLOW_ROUNDS:
+                    start = time.process_time()
+                    call()
+                    seconds[name].append(time.process_time() - start)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    peak = 2 * 1024**3 / medians.pop("peak") / 1e9
+    flops = 2 * work.multiplications() * (1 if direction == "forward" else 3) / 1e9
+    return [
+        Row(
+            work.name,
+            name,
+            direction,
+            value,
+            medians["plain loop"] / value,
+            flops / value / peak if name != "lstm" else float("nan"),
+            flops / value if name != "lstm" else float("nan"),
+            peak,
+        )
+        for name, value in medians.items()
+    ]
+
+
+def _matrix_product() -> Callable[[], object]:
+    matrix = torch.randn(1024, 1024)
+    return lambda: matrix @ matrix
+
+
+def _implementations(work: Workload, backward: bool) -> dict[str, Callable[[], object]]:
+    """Calls that compute the workload, forward or forward and backward, by name."""
+    x, neuron = work.input(), work.neuron()
+    if work.own_weights:
+        return _own_weights(work, x)
+    calls: dict[str, Callable[[], object]] = {}
+
+    def add(name: str, compute: Callable[[], Tensor]) -> None:
+        calls[name] = (lambda: torch.autograd.backward(compute().square().mean())) if backward else compute
+
+    loop, lstm = (
+        plain_loop(neuron),
+        LSTM(work.config["inputs"], work.config["memory"], work.config["outputs"]),
+    )
+    add("fused", lambda: _with("numba", neuron, x))
+    if work.density < 1:
+        events, small = as_events(x), x.abs().to(torch.uint8)
+        add("fused, events", lambda: _with("numba", neuron, events))
+        add("fused, uint8", lambda: _with("numba", neuron, small))
+    add("reference", lambda: _with("reference", neuron, x))
+    add("plain loop", lambda: loop(x))
+    add("lstm", lambda: lstm(x))
+    return calls
+
+
+def _with(backend: str, neuron: ELM, x: object) -> Tensor:
+    with use_backend(backend):
+        return neuron(x)[0]  # type: ignore[no-any-return]
+
+
+def _own_weights(work: Workload, x: Tensor) -> dict[str, Callable[[], object]]:
+    """Every sequence through a neuron of its own."""
+    neurons = [ELM(**work.config) for _ in range(work.batch)]
+    loops = [plain_loop(neuron) for neuron in neurons[:2]]
+    population, events = Population([neuron.weights() for neuron in neurons], "relu"), as_events(x)
+    share = work.batch // len(loops)
+
+    def step_by_step() -> None:
+        for _ in range(share):
+            for index, loop in enumerate(loops):
+                loop(x[index : index + 1])
+
+    return {
+        "fused": lambda: population.run(x),
+        "fused, events": lambda: population.run(events),
+        "plain loop": step_by_step,
+    }

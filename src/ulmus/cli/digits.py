@@ -1,0 +1,99 @@
+"""``ulmus data make spoken-digits``, ``ulmus data fetch shd`` and what is in such a folder."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ulmus.cli.console import console, print_table, progress
+from ulmus.data.fetch import fetch_shd
+from ulmus.data.shd import describe
+from ulmus.data.speech import ORIGIN, speak_digits
+from ulmus.data.spoken_digits import make_spoken_digits
+
+
+def make_digits(
+    *,
+    out: Path,
+    source: Annotated[Path | None, Parameter(name="--from")] = None,
+    test_speakers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    test_share: float = 0.2,
+    trials: int = 10,
+    seed: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Turn recordings of spoken digits into spikes of a cochlea, in the layout of the Spiking Heidelberg Digits.
+
+    Without --from, espeak-ng speaks the digits: synthetic speech, and labelled so. An interrupted run goes on.
+
+    Args:
+        out: Folder of spoken_digits_train.h5 and spoken_digits_test.h5.
+        source: Folder or ZIP archive of WAV files with names like 7_jackson_32.wav.
+        test_speakers: Who is heard in the test file only; chosen by the seed by default.
+        test_share: Share of the clips in the test file, if the speakers are not named.
+        trials: How often each synthetic speaker says each digit, without --from.
+        seed: Of the choice of speakers, the spikes, and the synthetic speech.
+        workers: Processes; all cores by default.
+    """
+    origin = "recordings"
+    if source is None:
+        origin, source = ORIGIN, out / "recordings"
+        with progress("speak") as show:
+            speak_digits(source, trials=trials, seed=seed, on_clip=show)
+    with progress("listen") as show:
+        files = make_spoken_digits(
+            source,
+            out,
+            test_speakers=test_speakers,
+            test_share=test_share,
+            seed=seed,
+            workers=workers,
+            origin=origin,
+            on_clip=show,
+        )
+    for split, file in files.items():
+        console.print(f"{split}: {file}", soft_wrap=True)
+
+
+def fetch_digits(
+    name: Literal["shd", "ssc"],
+    *,
+    out: Path,
+    source: Annotated[Path | None, Parameter(name="--from")] = None,
+) -> None:
+    """Download a published data set (CC BY 4.0), with checksums; an interrupted download goes on.
+
+    Args:
+        name: shd, Spiking Heidelberg Digits, or ssc, Spiking Speech Commands.
+        out: Folder of the files.
+        source: Take the files from this folder instead of the network.
+    """
+    with progress(f"fetch {name}") as show:
+        files = fetch_shd(
+            out,
+            source,
+            dataset=name,
+            on_bytes=lambda file, done, total: show(done, total or done, file),
+        )
+    for file in files:
+        console.print(f"{file}", soft_wrap=True)
+
+
+def digits_info(folder: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Describe a folder of spoken digits.
+
+    Args:
+        folder: Folder with *_train.h5 and *_test.h5.
+        json: Print JSON.
+    """
+    values = describe(folder)
+    if json:
+        console.print_json(json_format.dumps(values))
+        return
+    for split, known in values.items():
+        print_table(split, [(key, _short(value)) for key, value in known.items()])
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

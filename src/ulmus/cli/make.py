@@ -1,0 +1,93 @@
+"""``ulmus data make``: listops, pathfinder."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from ulmus.cli.console import console, progress
+
+app = App(name="make", help="Generate tasks of Long Range Arena in the published layout.")
+
+
+@app.command
+def listops(
+    out: Path,
+    *,
+    train: int = 96_000,
+    valid: int = 2_000,
+    test: int = 2_000,
+    seed: int = 0,
+    shortest: int = 501,
+    longest: int = 1999,
+    depth: int = 10,
+    arguments: int = 10,
+    workers: int | None = None,
+) -> None:
+    """Write listops-1000/basic_{train,val,test}.tsv; the defaults are the published settings.
+
+    Args:
+        out: Folder that stands for lra_release.
+        train: Expressions to train with.
+        valid: Expressions to validate with.
+        test: Expressions to test with.
+        seed: Files depend on the seed, for any number of workers the same.
+        shortest: Fewest tokens of an expression.
+        longest: Most tokens.
+        depth: Levels of an expression.
+        arguments: Most arguments of an operator.
+        workers: Processes; all cores by default.
+    """
+    from ulmus.data.tasks.listops_writer import make_listops
+
+    with progress("expressions") as show:
+        folder = make_listops(
+            out,
+            counts=(train, valid, test),
+            seed=seed,
+            shortest=shortest,
+            longest=longest,
+            depth=depth,
+            most_arguments=arguments,
+            workers=workers,
+            on_expressions=show,
+        )
+    console.print(f"{folder}: {train} + {valid} + {test} expressions", soft_wrap=True)
+
+
+@app.command
+def pathfinder(
+    out: Path,
+    *,
+    size: Literal[32, 64, 128, 256] = 32,
+    contour: Literal[6, 9, 14] = 14,
+    images: int = 200_000,
+    seed: int = 0,
+    workers: int | None = None,
+    as_published: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write pathfinder32/curv_contour_length_14 and the like; an interrupted run goes on.
+
+    Args:
+        out: Folder that stands for lra_release.
+        size: Width and height of the images; 128 is Pathfinder-X.
+        contour: Paddles in a contour: 14 hard (the benchmark), 9 intermediate, 6 easy.
+        images: How many.
+        seed: Image k depends on the seed and k alone, for any number of workers.
+        workers: Processes; all cores by default.
+        as_published: Keep scenes whose disc places give the label away, as the original does.
+    """
+    from ulmus.data.tasks.pathfinder_settings import published_settings
+    from ulmus.data.tasks.pathfinder_writer import make_pathfinder
+
+    with progress("images") as show:
+        folder = make_pathfinder(
+            out,
+            published_settings(size, contour),
+            images=images,
+            seed=seed,
+            workers=workers,
+            balanced=not as_published,
+            on_images=show,
+        )
+    console.print(f"{folder}: {images} images of {size} x {size}", soft_wrap=True)

@@ -1,0 +1,189 @@
+"""From tensors to what the fused kernels read and write, and back."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ulmus.kernels.folding import Layers
+from ulmus.kernels.numba_functions import ACTIVATION_CODES
+from ulmus.kernels.numba_lanes import lane_count
+from ulmus.kernels.numba_layout import DENSE, DIAGONAL, EVENTS, Gradients, Kept, Net, Sizes, Source
+from ulmus.kernels.numba_products import GROUP
+
+_SCRATCH_BYTES = 3 << 18  # a chunk of all inner signals stays in the second-level cache
+_LONGEST_CHUNK = 256
+_MOST_UNITS = 8  # units of work, each with its own sums of gradients
+
+
+def sizes_of(
+    batch: int, time: int, inputs: int, kind: int, layers: Layers, activation: str, keep: bool
+) -> Sizes:
+    """Every size the kernels need to know."""
+    lanes = lane_count(layers.recurrent.element_size())
+    widths = [layers.recurrent.shape[0], *(weight.shape[0] for weight in layers.later_weights)]
+    memory = widths[-1]
+    outputs = memory if layers.readout is None else layers.readout.shape[0]
+    branches = layers.branch_decay.shape[0]
+    pads = [_up(width, lanes) for width in widths]
+    rows = 1 if batch == 1 else GROUP
+    width, memory_pad, branch_pad = sum(pads), _up(memory, lanes), _up(branches, lanes)
+    per_step = 2 * rows * (width + memory_pad + branch_pad) * layers.recurrent.element_size()
+    chunk = max(16, min(_LONGEST_CHUNK, _SCRATCH_BYTES // per_step // 8 * 8))
+    return Sizes(
+        batch, time, inputs, branches, memory, outputs, branch_pad, memory_pad, _up(outputs, lanes),
+        _up(inputs, lanes), max(pads), len(widths) - 1, width, ACTIVATION_CODES[activation], kind,
+        int(layers.projection is not None), int(layers.readout is not None), rows, -(-batch // rows), chunk, int(keep),
+    )  # fmt: skip
+
+
+def _up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
+
+
+def _padded(matrix: Tensor, columns: int) -> Tensor:
+    """Zeros to the right of every row."""
+    out = matrix.new_zeros(*matrix.shape[:-1], columns)
+    out[..., : matrix.shape[-1]] = matrix
+    return out
+
+
+def flat(tensor: Tensor) -> Any:
+    """A contiguous tensor's memory as a one-dimensional NumPy array."""
+    return tensor.detach().reshape(-1).numpy()
+
+
+def net_of(sizes: Sizes, layers: Layers, backward: bool, input_gradient: bool = False) -> Net:
+    """Weights in the kernels' layout; those that only backward reads are empty unless it is asked for."""
+    lanes = lane_count(layers.recurrent.element_size())
+    matrices = [layers.recurrent, *layers.later_weights]
+    biases = [layers.bias, *layers.later_biases]
+    widths = [matrix.shape[0] for matrix in matrices]
+    pads = [_up(width, lanes) for width in widths]
+    w = [_padded(matrix.t(), pad) for matrix, pad in zip(matrices, pads, strict=True)]
+    nothing = layers.recurrent.new_empty(0)
+    back = [_padded(matrix, _up(matrix.shape[1], lanes)) for matrix in matrices] if backward else [nothing]
+    zeros = layers.recurrent.new_zeros(max(sizes.width, sizes.branch_pad, sizes.memory_pad, sizes.input_pad))
+    project, readout, diagonal = layers.projection, layers.readout, layers.synapses.dim() == 1
+    synapses = layers.synapses if diagonal else layers.synapses.t()
+    return Net(
+        widths=np.array(widths),
+        pads=np.array(pads),
+        columns=np.cumsum([0, *pads[:-1]]),
+        w=flat(torch.cat([matrix.reshape(-1) for matrix in w])),
+        w_at=np.cumsum([0, *(matrix.numel() for matrix in w[:-1])]),
+        w_back=flat(torch.cat([matrix.reshape(-1) for matrix in back])),
+        w_back_at=np.cumsum([0, *(matrix.numel() for matrix in back[:-1])]),
+        bias=flat(torch.cat([_padded(bias, pad) for bias, pad in zip(biases, pads, strict=True)])),
+        synapses=flat(_padded(synapses, sizes.branch_pad)),
+        synapses_back=flat(
+            _padded(layers.synapses, sizes.input_pad) if input_gradient and not diagonal else nothing
+        ),
+        branch_decay=flat(_padded(layers.branch_decay, sizes.branch_pad)),
+        projection=flat(nothing if project is None else _padded(project.t(), pads[0])),
+        projection_back=flat(
+            _padded(project, sizes.branch_pad) if backward and project is not None else nothing
+        ),
+        memory_decay=flat(_padded(layers.memory_decay, sizes.memory_pad)),
+        gain=flat(_padded(layers.gain, sizes.memory_pad)),
+        readout=flat(nothing if readout is None else _padded(readout.t(), sizes.output_pad)),
+        readout_back=flat(
+            _padded(readout, sizes.memory_pad) if backward and readout is not None else nothing
+        ),
+        readout_bias=flat(
+            nothing if layers.readout_bias is None else _padded(layers.readout_bias, sizes.output_pad)
+        ),
+        zeros=flat(zeros),
+    )
+
+
+def slots_of(sizes: Sizes) -> int:
+    """Time slots of a kept state."""
+    return 1 + (sizes.time if sizes.keep else -(-sizes.time // sizes.chunk))
+
+
+def keep_shapes(sizes: Sizes) -> tuple[list[int], list[int], list[int]]:
+    """Shapes of inner signals, memory and branches that are kept for backward."""
+    slots = slots_of(sizes)
+    return (
+        [sizes.tiles, sizes.time if sizes.keep else 0, sizes.rows, sizes.width],
+        [sizes.tiles, slots, sizes.rows, sizes.memory_pad],
+        [sizes.tiles, slots, sizes.rows, sizes.branch_pad],
+    )
+
+
+def tiled(sizes: Sizes, state: Tensor, pad: int) -> Tensor:
+    """``[batch, units]`` as ``[tiles, rows, pad]``."""
+    out = state.new_zeros(sizes.tiles * sizes.rows, pad)
+    out[: sizes.batch, : state.shape[1]] = state
+    return out.view(sizes.tiles, sizes.rows, pad)
+
+
+def untiled(sizes: Sizes, state: Tensor, units: int) -> Tensor:
+    """The inverse of `tiled`."""
+    return state.reshape(sizes.tiles * sizes.rows, -1)[: sizes.batch, :units].clone()
+
+
+def units_of(sizes: Sizes) -> int:
+    """Independent units of work, whatever the number of threads."""
+    return min(-(-sizes.tiles // 2), _MOST_UNITS)
+
+
+def source_of(dense: Tensor | None, events: tuple[Tensor, Tensor, Tensor] | None, like: Tensor) -> Source:
+    """Input in the kernels' layout."""
+    if events is None:
+        assert dense is not None
+        none = torch.empty(0, dtype=torch.int32)
+        return Source(flat(dense), flat(none), flat(none), flat(like.new_empty(0)))
+    return Source(flat(like.new_empty(0)), *(flat(part) for part in events))
+
+
+def kind_of(dense: Tensor | None, synapses: Tensor) -> int:
+    """Which of the three kinds of input this is."""
+    if dense is None:
+        return EVENTS
+    return DIAGONAL if synapses.dim() == 1 else DENSE
+
+
+def empty_gradients(
+    sizes: Sizes,
+    net: Net,
+    layers: Layers,
+    final: tuple[Tensor, Tensor],
+    dense: Tensor | None,
+    values: Tensor | None,
+) -> dict[str, Tensor]:
+    """Zeros for every sum of gradients; the state's hold the gradient of the final state at first."""
+    new, slots = layers.recurrent.new_zeros, 2 * units_of(sizes)
+    branches, memory = final
+    return {
+        "w": new(slots, len(net.w)),
+        "bias": new(slots, sizes.width),
+        "synapses": new(slots, len(net.synapses)),
+        "branch_decay": new(slots, sizes.branch_pad),
+        "projection": new(slots, len(net.projection)),
+        "memory_decay": new(slots, sizes.memory_pad),
+        "gain": new(slots, sizes.memory_pad),
+        "readout": new(slots, sizes.outputs * sizes.memory_pad if sizes.readout else 0),
+        "readout_bias": new(slots, sizes.output_pad if sizes.readout else 0),
+        "initial_memory": tiled(sizes, memory, sizes.memory_pad),
+        "initial_branches": tiled(sizes, branches, sizes.branch_pad),
+        "dense": new(0) if dense is None else torch.zeros_like(dense),
+        "values": new(0) if values is None else torch.zeros_like(values),
+    }
+
+
+def as_gradients(sums: dict[str, Tensor]) -> Gradients:
+    """The same memory for the kernels."""
+    return Gradients(**{name: flat(tensor) for name, tensor in sums.items()})
+
+
+def as_kept(inner: Tensor, memory: Tensor, branches: Tensor) -> Kept:
+    """The same memory for the kernels."""
+    return Kept(flat(inner), flat(memory), flat(branches))
+
+
+def compact(nets: list[Net], fields: tuple[str, ...]) -> Net:
+    """Weights of several neurons of one shape, one after the other in each of the `fields`."""
+    return nets[0]._replace(**{name: np.concatenate([getattr(net, name) for net in nets]) for name in fields})

@@ -1,0 +1,185 @@
+"""Which code computes the recurrence: chosen per call, or named by the user."""
+
+import importlib.util
+import warnings
+from types import TracebackType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ulmus.errors import BackendError, ConfigError, closest
+from ulmus.kernels import reference
+from ulmus.kernels.events import Events
+from ulmus.kernels.weights import ELMState, Weights
+
+DEFAULT_BUDGET_MEBIBYTES = 16.0
+_FUSED_DTYPES = (torch.float32, torch.float64)
+
+
+class Backend(NamedTuple):
+    """One way to compute the recurrence, and whether it can run here."""
+
+    name: str
+    available: bool
+    reason: str
+    """Why it is available, or why not."""
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+
+
+class _Settings:
+    """What the user chose; one for the process, as torch's number of threads."""
+
+    backend: str | None = None
+    budget_mebibytes: float = DEFAULT_BUDGET_MEBIBYTES
+    warned: set[str] = set()  # noqa: RUF012
+
+
+class _Restore:
+    """Undoes a setting at the end of a ``with`` block; without one the setting stays."""
+
+    def __init__(self, name: str, before: object) -> None:
+        self._name, self._before = name, before
+
+    def __enter__(self) -> None:
+        """The setting is in force already."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put back what was set before."""
+        setattr(_Settings, self._name, self._before)
+
+
+def backends() -> list[Backend]:
+    """All ways to compute the recurrence, the preferred one first."""
+    missing = [name for name in ("numba", "llvmlite") if importlib.util.find_spec(name) is None]
+    fused = Backend(
+        "numba",
+        not missing,
+        f"{' and '.join(missing)} cannot be found; install it with: pip install numba"
+        if missing
+        else "fused CPU kernels, compiled at first use and kept on disk",
+        ("cpu",),
+        ("float32", "float64"),
+    )
+    plain = Backend(
+        "reference",
+        True,
+        "plain PyTorch, every device and dtype",
+        ("cpu", "cuda", "mps", "xpu"),
+        ("float32", "float64", "bfloat16", "float16"),
+    )
+    return [fused, plain]
+
+
+def use_backend(name: str | None) -> _Restore:
+    """Compute with the backend `name` from now on, or inside a ``with`` block; ``None`` chooses per call again.
+
+    Example:
+        >>> with use_backend("reference"):
+        ...     pass
+
+    Raises:
+        BackendError: no backend of that name, or one that cannot run here.
+    """
+    known = {backend.name: backend for backend in backends()}
+    if name is not None and name not in known:
+        raise BackendError(
+            f"backend {name!r} is not known; expected one of {list(known)}.{closest(name, list(known))} "
+            "List them with ulmus.backends()."
+        )
+    if name is not None and not known[name].available:
+        raise BackendError(
+            f"backend {name!r} cannot run here: {known[name].reason}. Expected an available one; "
+            "`ulmus doctor` shows which are."
+        )
+    before, _Settings.backend = _Settings.backend, name
+    return _Restore("backend", before)
+
+
+def memory_budget(mebibytes: float) -> _Restore:
+    """Memory that one call of the fused kernels may keep for its backward pass, in MiB; 16 by default.
+
+    A call that needs more keeps only the state at the edges of chunks of time and computes the rest again in its
+    backward pass, which takes about a third more time. Stays, or holds inside a ``with`` block.
+
+    Raises:
+        ConfigError: a negative budget.
+    """
+    if not mebibytes >= 0:
+        raise ConfigError(
+            f"memory_budget({mebibytes}) is negative; expected MiB, zero to keep as little as possible."
+        )
+    before, _Settings.budget_mebibytes = _Settings.budget_mebibytes, float(mebibytes)
+    return _Restore("budget_mebibytes", before)
+
+
+def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
+    """Name of the backend that `run` uses for these arguments.
+
+    Raises:
+        BackendError: the backend that the user named cannot compute this.
+    """
+    if _Settings.backend == "reference":
+        return "reference"
+    obstacle = _obstacle(inputs, weights)
+    if obstacle is None:
+        return "numba"
+    if _Settings.backend == "numba":
+        raise BackendError(
+            f"backend 'numba' cannot compute this: {obstacle}. Expected float32 or float64 tensors on the CPU; "
+            "convert them, or call ulmus.use_backend('reference')."
+        )
+    if weights.recurrent.device.type == "cpu" and obstacle not in _Settings.warned:
+        _Settings.warned.add(obstacle)
+        warnings.warn(
+            f"no fused CPU kernel, using the slower PyTorch reference: {obstacle}. Said once.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return "reference"
+
+
+def _obstacle(inputs: Tensor | Events, weights: Weights) -> str | None:
+    """Why the fused kernels cannot compute this, if so."""
+    fused = backends()[0]
+    if not fused.available:
+        return fused.reason
+    data = inputs.values if isinstance(inputs, Events) else inputs
+    if weights.recurrent.device.type != "cpu" or data.device.type != "cpu":
+        return f"the weights are on {weights.recurrent.device} and the input on {data.device}"
+    if weights.recurrent.dtype not in _FUSED_DTYPES:
+        return f"the weights are {weights.recurrent.dtype}"
+    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
+        return "torch.func transforms have no fused form"
+    return None
+
+
+def run(
+    inputs: Tensor | Events, state: ELMState, weights: Weights, activation: str
+) -> tuple[Tensor, ELMState]:
+    """Outputs of every step (the memory where there is no readout) and the state after the last one.
+
+    Args:
+        inputs: Dense ``[batch, time, inputs]`` (float, integer or bool), or events.
+        state: Branch traces and memory before the first step.
+        weights: What the recurrence multiplies with.
+        activation: Name of the MLP's activation.
+
+    Raises:
+        BackendError: the backend that the user named cannot compute this.
+        ShapeError: events whose numbers do not fit each other.
+    """
+    name = backend_for(inputs, weights)
+    dtype = weights.recurrent.dtype
+    if isinstance(inputs, Events) or name == "reference":
+        inputs = inputs.to(dtype)
+    if name == "reference":
+        return reference.run(inputs, state, weights, activation)
+    from ulmus.kernels import fused
+
+    if isinstance(inputs, Tensor) and inputs.dtype not in (dtype, torch.uint8, torch.bool):
+        inputs = inputs.to(dtype)
+    return fused.run(inputs, state, weights, activation, _Settings.budget_mebibytes)

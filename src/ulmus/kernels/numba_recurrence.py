@@ -1,0 +1,109 @@
+# mypy: ignore-errors
+# Numba gives these functions their types when it compiles them; Python's would be wrong.
+"""The sequential part: the memory's recurrence, forward and backward, for one or two tiles of sequences side by side."""
+
+from numba import njit
+
+from ulmus.kernels.numba_functions import activate, activation_slope, tanh, zero_and_one
+from ulmus.kernels.numba_lanes import fma, lanes_of, load, store
+from ulmus.kernels.numba_products import product
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def remember(
+    sizes, net, inner, inner_at, inner_group, memory, memory_at, memory_group, groups, steps, hidden
+):
+    """Step equations from the drive in `inner` and the memory before the first step, in place.
+
+    ``z_0 = drive + W_0 m``, ``z_l = e_l + W_l act(z_{l-1})``, ``d = tanh(z_last)``, ``m' = kappa m + gain d``.
+    `inner` keeps the z of hidden layers and d; `memory` has one time slot more than there are steps.
+    """
+    lanes, rows = lanes_of(inner), sizes.rows
+    width, pad, hidden_pad = sizes.width, sizes.memory_pad, sizes.hidden_pad
+    zero, one = zero_and_one(inner)
+    last = net.columns[sizes.later]
+    for t in range(steps):
+        now, before = inner_at + t * rows * width, memory_at + t * rows * pad
+        product(
+            inner, now, width, inner_group, inner, now, width, inner_group,
+            memory, before, pad, memory_group, 1, groups * rows,
+            net.w, net.w_at[0], net.pads[0], sizes.memory, net.pads[0],
+        )  # fmt: skip
+        for layer in range(1, sizes.later + 1):
+            column, below = net.columns[layer], net.columns[layer - 1]
+            for g in range(groups):
+                for r in range(rows):
+                    z_at, h_at = now + g * inner_group + r * width + below, (g * rows + r) * hidden_pad
+                    for c in range(0, net.pads[layer - 1], lanes):
+                        store(hidden, h_at + c, activate(sizes.activation, inner, z_at + c, zero, one))
+            product(
+                inner, now + column, width, inner_group, net.bias, column, 0, 0,
+                hidden, 0, hidden_pad, rows * hidden_pad, 1, groups * rows,
+                net.w, net.w_at[layer], net.pads[layer], net.widths[layer - 1], net.pads[layer],
+            )  # fmt: skip
+        for g in range(groups):
+            for r in range(rows):
+                d_at, m_at = now + g * inner_group + r * width + last, before + g * memory_group + r * pad
+                for c in range(0, pad, lanes):
+                    d = tanh(load(inner, d_at + c))
+                    store(inner, d_at + c, d)
+                    after = fma(load(net.memory_decay, c), load(memory, m_at + c), load(net.gain, c) * d)
+                    store(memory, m_at + rows * pad + c, after)
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def recall(
+    sizes, net, inner, inner_at, inner_group, memory, memory_at, memory_group, groups, steps,
+    hidden, hidden_group, outer, outer_group, carry, back, decay_sum, gain_sum, sum_group,
+):  # fmt: skip
+    """Backward of `remember`, in place: gradients of pre-activations replace what `inner` held.
+
+    With dm the gradient of m' (from the outputs, `outer`, and from later steps, `carry`)::
+
+        dz_last = dm gain (1 - d^2);  dh = W^T dz;  dz_l = act'(z_l) dh;  carry = kappa dm + W_0^T dz_0
+
+    Activations go to `hidden` for the weight gradients, the sums of ``dm m`` and ``dm d`` to the gradients of decay and gain.
+    """
+    lanes, rows = lanes_of(inner), sizes.rows
+    width, pad, hidden_pad = sizes.width, sizes.memory_pad, sizes.hidden_pad
+    zero, one = zero_and_one(inner)
+    last = net.columns[sizes.later]
+    for t in range(steps - 1, -1, -1):
+        now, before = inner_at + t * rows * width, memory_at + t * rows * pad
+        for g in range(groups):
+            for c in range(0, pad, lanes):
+                decay, gain = load(net.memory_decay, c), load(net.gain, c)
+                decays, gains = load(decay_sum, g * sum_group + c), load(gain_sum, g * sum_group + c)
+                for r in range(rows):
+                    at = (g * rows + r) * pad + c
+                    dm = load(carry, at) + load(outer, g * outer_group + (t * rows + r) * pad + c)
+                    d_at = now + g * inner_group + r * width + last + c
+                    d = load(inner, d_at)
+                    decays = fma(dm, load(memory, before + g * memory_group + r * pad + c), decays)
+                    gains = fma(dm, d, gains)
+                    store(inner, d_at, dm * gain * fma(zero - d, d, one))
+                    store(carry, at, decay * dm)
+                store(decay_sum, g * sum_group + c, decays)
+                store(gain_sum, g * sum_group + c, gains)
+        for layer in range(sizes.later, 0, -1):
+            column, below = net.columns[layer], net.columns[layer - 1]
+            below_pad = net.pads[layer - 1]
+            product(
+                back, 0, hidden_pad, rows * hidden_pad, net.zeros, 0, 0, 0,
+                inner, now + column, width, inner_group, 1, groups * rows,
+                net.w_back, net.w_back_at[layer], below_pad, net.widths[layer], below_pad,
+            )  # fmt: skip
+            for g in range(groups):
+                for r in range(rows):
+                    z_at = now + g * inner_group + r * width + below
+                    h_at = g * hidden_group + (t * rows + r) * last + below
+                    dh_at = (g * rows + r) * hidden_pad
+                    for c in range(0, below_pad, lanes):
+                        store(hidden, h_at + c, activate(sizes.activation, inner, z_at + c, zero, one))
+                        slope = activation_slope(sizes.activation, inner, z_at + c, zero, one)
+                        store(inner, z_at + c, slope * load(back, dh_at + c))
+        product(
+            carry, 0, pad, rows * pad, carry, 0, pad, rows * pad,
+            inner, now, width, inner_group, 1, groups * rows,
+            net.w_back, net.w_back_at[0], pad, net.widths[0], pad,
+        )  # fmt: skip

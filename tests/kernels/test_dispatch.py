@@ -1,0 +1,69 @@
+"""Which backend computes what, and what is said when it cannot."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from kernel_cases import make
+
+from ulmus.errors import BackendError, ConfigError
+from ulmus.kernels import backend_for, backends, dispatch, memory_budget, reference, run, use_backend
+
+
+def test_fused_kernels_are_the_default_on_a_cpu():
+    case = make("dense")
+    assert backend_for(case.inputs, case.weights) == "numba"
+    assert [backend.name for backend in backends()] == ["numba", "reference"]
+    assert all(backend.available for backend in backends())
+
+
+def test_a_block_restores_and_a_call_stays():
+    case = make("dense")
+    with use_backend("reference"):
+        assert backend_for(case.inputs, case.weights) == "reference"
+        assert torch.equal(run(*case)[0], reference.run(*case)[0])
+    assert backend_for(case.inputs, case.weights) == "numba"
+    use_backend("reference")
+    assert backend_for(case.inputs, case.weights) == "reference"
+    use_backend(None)
+    assert backend_for(case.inputs, case.weights) == "numba"
+
+
+def test_unknown_backend():
+    with pytest.raises(BackendError, match="did you mean|Did you mean 'reference'"):
+        use_backend("referense")
+
+
+def test_missing_numba(monkeypatch):
+    monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
+    assert not backends()[0].available
+    with pytest.raises(BackendError, match="pip install numba"):
+        use_backend("numba")
+
+
+def test_what_has_no_fused_form_is_said_once(monkeypatch):
+    monkeypatch.setattr(dispatch._Settings, "warned", set())
+    case = make("dense", dtype=torch.bfloat16)
+    with pytest.warns(UserWarning, match="bfloat16"):
+        run(*case)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(*case)
+    with use_backend("numba"), pytest.raises(BackendError, match="bfloat16"):
+        run(*case)
+
+
+def test_negative_memory_budget():
+    with pytest.raises(ConfigError, match="negative"):
+        memory_budget(-1)
+    with memory_budget(3):
+        assert dispatch._Settings.budget_mebibytes == 3
+    assert dispatch._Settings.budget_mebibytes == dispatch.DEFAULT_BUDGET_MEBIBYTES
+
+
+def test_importing_ulmus_leaves_numba_alone():
+    code = "import ulmus, ulmus.kernels, ulmus.neuron.elm, sys; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

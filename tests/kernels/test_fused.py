@@ -1,0 +1,296 @@
+"""The fused kernels against the reference in double precision."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from kernel_cases import KINDS, as_events, check, fused, leaves, make, results, worst_error
+
+from ulmus.errors import ShapeError
+from ulmus.kernels import ELMState, Events, numba_call, reference, run, use_backend
+from ulmus.kernels.arrangement import kind_of, sizes_of
+from ulmus.kernels.folding import folded
+from ulmus.neuron.elm import ELM
+
+SINGLE, DOUBLE = 3e-5, 1e-11
+
+
+@settings(max_examples=50, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(
+    kind=st.sampled_from(KINDS),
+    batch=st.integers(1, 11),
+    time=st.integers(0, 60),
+    memory=st.integers(1, 35),
+    hidden=st.lists(st.integers(1, 40), max_size=3),
+    outputs=st.none() | st.integers(1, 19),
+    activation=st.sampled_from(["relu", "silu", "squared_relu"]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    budget=st.sampled_from([0.0, 1000.0]),
+)
+def test_any_size_and_option(kind, batch, time, memory, hidden, outputs, activation, dtype, budget):
+    case = make(
+        kind,
+        batch=batch,
+        time=time,
+        memory=memory,
+        hidden=hidden,
+        outputs=outputs,
+        activation=activation,
+        dtype=dtype,
+    )
+    # Squares make some of these random neurons chaotic, so that single precision keeps few digits in any program.
+    single = 2e-3 if activation == "squared_relu" else SINGLE
+    check(case, single if dtype == torch.float32 else DOUBLE, budget)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_input(kind):
+    check(make(kind, batch=5, time=90, dtype=torch.float64), DOUBLE)
+
+
+def chunk_of(case):
+    layers, _ = folded(case.weights, case.state.branches, False, False)
+    shape = tuple(case.inputs.shape)
+    return sizes_of(*shape, kind_of(case.inputs, layers.synapses), layers, "relu", False).chunk
+
+
+@pytest.mark.parametrize("budget", [0.0, 1000.0])
+@pytest.mark.parametrize(("chunks", "beyond"), [(1, -1), (1, 0), (1, 1), (2, 1)])
+@pytest.mark.parametrize("batch", [1, 6])
+def test_borders_of_chunks(budget, chunks, beyond, batch):
+    sizes = {"memory": 70, "hidden": (140,), "batch": batch, "dtype": torch.float64}
+    chunk = chunk_of(make("narrow", time=2, **sizes))
+    check(make("narrow", time=chunks * chunk + beyond, **sizes), DOUBLE, budget)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "narrow"])
+def test_input_in_any_memory_order(kind):
+    case = make(kind, batch=5, time=30)
+    turned = case._replace(inputs=case.inputs.transpose(0, 2).contiguous().transpose(0, 2))
+    assert not turned.inputs.is_contiguous()
+    check(turned, SINGLE)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16])
+@pytest.mark.parametrize("kind", ["bytes", "vanilla"])
+def test_input_of_any_number_type(dtype, kind):
+    case = make(kind, batch=5, time=30)
+    check(case._replace(inputs=(case.inputs != 0).to(dtype)), SINGLE)
+
+
+@pytest.mark.parametrize("kind", ["dense", "narrow", "vanilla"])
+def test_gradient_of_dense_input(kind):
+    case = make(kind, batch=5, time=40, dtype=torch.float64)
+    extra = {"inputs": case.inputs}
+    found, expected = (
+        results(case, fused(), extra=extra.items()),
+        results(case, reference.run, extra=extra.items()),
+    )
+    error, name = worst_error(found, expected)
+    assert error < DOUBLE, name
+
+
+@pytest.mark.parametrize("kind", ["dense", "narrow", "events"])
+def test_gradient_of_branch_decay(kind):
+    case = make(kind, batch=5, time=40, dtype=torch.float64)
+    extra = {"decay": case.weights.branch_decay}.items()
+    error, name = worst_error(results(case, fused(), extra=extra), results(case, reference.run, extra=extra))
+    assert error < DOUBLE, name
+
+
+def test_gradient_of_event_values():
+    case = make("events", batch=5, time=40, dtype=torch.float64)
+    extra = {"values": case.inputs.values}.items()
+    error, name = worst_error(results(case, fused(), extra=extra), results(case, reference.run, extra=extra))
+    assert error < DOUBLE, name
+
+
+def test_the_same_input_twice_in_a_step_adds_up():
+    case = make("events", batch=1, time=2)
+    twice = Events(
+        torch.tensor([0, 2, 3]).int(), torch.tensor([4, 4, 1]).int(), torch.tensor([1.0, -3.0, 1.0]), 1, 2, 70
+    )
+    check(case._replace(inputs=twice), SINGLE)
+
+
+def test_no_events_at_all():
+    case = make("events", batch=2, time=5)
+    nothing = torch.empty(0)
+    check(case._replace(inputs=Events(torch.zeros(11).int(), nothing.int(), nothing, 2, 5, 70)), SINGLE)
+
+
+def test_loss_at_the_last_step_of_a_long_sequence_with_short_time_constants():
+    check(make("narrow", batch=2, time=3000, tau=4.0), SINGLE, last_only=True)
+
+
+def test_long_sequence_with_the_same_rounded_decays():
+    check(make("narrow", batch=2, time=4096, memory=20, hidden=(40,), tau=1000.0), 2e-4)
+
+
+def test_denormals_are_flushed_inside_the_kernels_only():
+    case = make("narrow", time=5)
+    results(case, fused())
+    tiny = torch.tensor([1e-40]) * torch.tensor([1.0])
+    assert float(tiny) > 0
+
+
+@pytest.mark.parametrize("kind", ["events", "sparse", "dense", "narrow", "vanilla"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_in_the_input_comes_out_as_such(kind, bad):
+    case = make(kind, batch=2, time=12)
+    dense = case.inputs.dense() if isinstance(case.inputs, Events) else case.inputs.clone()
+    dense[1, 7, 2] = bad
+    inputs = as_events(dense) if isinstance(case.inputs, Events) else dense
+    outputs, state = fused()(*case._replace(inputs=inputs))
+    wanted, after = reference.run(inputs, *case[1:])
+    assert torch.equal(outputs.isnan(), wanted.isnan())
+    assert not bool(outputs[0].isnan().any())
+    assert not bool(outputs[1, :7].isnan().any())
+    assert torch.equal(state.branches.isfinite(), after.branches.isfinite())
+    if bad != bad:
+        assert bool(outputs[1, 7:].isnan().all())
+
+
+@pytest.mark.parametrize("batch", [5, 8, 20])
+@pytest.mark.parametrize("kind", ["sparse", "narrow"])
+def test_two_threads_give_the_same_bits_as_one(batch, kind, monkeypatch):
+    monkeypatch.setattr(numba_call, "_WORTH_A_THREAD", 0)
+    case, before, found = (
+        make(kind, batch=batch, time=70, memory=20, hidden=(40,)),
+        torch.get_num_threads(),
+        [],
+    )
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(results(case, fused()))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(found[0][name], other[name]) for name in found[0])
+
+
+@pytest.mark.parametrize("kind", ["sparse", "narrow", "vanilla"])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_split_sequence_gives_the_same_as_a_whole_one(kind, batch):
+    case = make(kind, batch=batch, time=61, dtype=torch.float64)
+    whole, end = fused()(*case)
+    parts, state = [], case.state
+    for start, stop in ((0, 1), (1, 40), (40, 61)):
+        part, state = fused()(case.inputs[:, start:stop], state, *case[2:])
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(state, end, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("budget", [0.0, 1000.0])
+def test_a_second_backward_gives_the_same(budget):
+    case = make("sparse", batch=5)
+    synapses = case.weights.synapses.requires_grad_(True)
+    loss = fused(budget)(*case)[0].square().sum()
+    first, second = (torch.autograd.grad(loss, synapses, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("kind", ["events", "dense", "narrow", "vanilla"])
+def test_gradcheck(kind):
+    case = make(kind, batch=2, time=4, memory=3, hidden=(4,), activation="silu", dtype=torch.float64)
+    tensors = [tensor.requires_grad_(True) for name, tensor in leaves(case).items() if name != "synapses"]
+
+    def compute(*_):
+        outputs, state = fused()(*case)
+        return outputs, *state
+
+    # The tensors are the leaves that `case` already holds; gradcheck changes them in place.
+    assert torch.autograd.gradcheck(compute, tensors)
+
+
+@pytest.mark.parametrize("kind", ["events", "sparse", "dense", "narrow"])
+def test_opcheck(kind):
+    from ulmus.kernels.operator import elm
+
+    case = make(kind, batch=2, time=6, dtype=torch.float64)
+    for tensor in leaves(case).values():
+        tensor.requires_grad_(True)
+    layers, branches = folded(case.weights, case.state.branches, False, kind == "events")
+    dense, parts = (None, case.inputs[:3]) if kind == "events" else (case.inputs, (None, None, None))
+    layers = [
+        [t.detach().requires_grad_() for t in part]
+        if isinstance(part, list)
+        else part.detach().requires_grad_()
+        for part in layers
+    ]
+    channels = 3 if kind == "narrow" else 70
+    state = (branches.detach().requires_grad_(), case.state.memory)
+    arguments = (dense, *parts, 2, 6, channels, *state, *layers, "relu", True, kind == "sparse")
+    # Unused capacity of the found events is uninitialised memory, which a comparison of two runs would read.
+    checks = ["test_schema", "test_autograd_registration", "test_faketensor"]
+    if kind != "sparse":
+        checks.append("test_aot_dispatch_dynamic")
+    torch.library.opcheck(elm, arguments, test_utils=checks)
+
+
+def test_copies_of_a_neuron_compute_the_same():
+    neuron = ELM(70, 2, memory=5, branches=7, synapses_per_branch=10)
+    x = make("sparse").inputs
+    assert torch.equal(copy.deepcopy(neuron)(x)[0], neuron(x)[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_neuron_computes_the_same():
+    neuron = ELM(70, 2, memory=5, branches=7, synapses_per_branch=10)
+    x = make("sparse").inputs
+    compiled = torch.compile(neuron, backend="aot_eager", fullgraph=True)
+    compiled(x)[0].square().sum().backward()
+    found = [parameter.grad for parameter in neuron.parameters() if parameter.requires_grad]
+    neuron.zero_grad()
+    outputs = neuron(x)[0]
+    outputs.square().sum().backward()
+    wanted = [parameter.grad for parameter in neuron.parameters() if parameter.requires_grad]
+    torch.testing.assert_close(compiled(x)[0], outputs)
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"inputs": torch.tensor([70]).int()}, "0 to channels - 1"),
+        ({"row_start": torch.tensor([0, 1, 2]).int()}, "row starts"),
+        ({"row_start": torch.tensor([0, 1, 0, 1]).int()}, "ascend"),
+        ({"values": torch.ones(2)}, "values"),
+    ],
+)
+def test_damaged_events_are_refused(change, words):
+    events = Events(torch.tensor([0, 1, 1, 1]).int(), torch.tensor([3]).int(), torch.ones(1), 1, 3, 70)
+    case = make("events", batch=1, time=3)
+    with use_backend("numba"), pytest.raises(ShapeError, match=words):
+        run(events._replace(**change), *case[1:])
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_steps_neither_drift_nor_leak():
+    import resource
+
+    case = make("narrow", batch=1, time=100_000, memory=20, hidden=(40,), tau=1000.0)
+    outputs, state = fused()(*case)
+    doubled = [tensor.double() if isinstance(tensor, torch.Tensor) else tensor for tensor in case[2]]
+    tail = case.inputs[:, -20_000:].double()
+    start = ELMState(*(part.double() for part in fused()(case.inputs[:, :-20_000], *case[1:])[1]))
+    weights = case.weights._replace(
+        **{
+            name: value
+            for name, value in zip(case.weights._fields, doubled, strict=True)
+            if isinstance(value, torch.Tensor)
+        },
+        later=tuple((w.double(), b.double()) for w, b in case.weights.later),
+        readout=tuple(part.double() for part in case.weights.readout),
+    )
+    wanted, end = reference.run(tail, start, weights, "relu")
+    torch.testing.assert_close(outputs[:, -20_000:].double(), wanted, rtol=0, atol=3e-4)
+    torch.testing.assert_close(state.memory.double(), end.memory, rtol=0, atol=3e-4)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(20):
+        results(case, fused(0.0))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000
