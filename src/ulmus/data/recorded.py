@@ -168,7 +168,7 @@ def _dataset(path: Path, file: Any, key: str) -> Any:
 
     dataset = file.get(key)
     if not isinstance(dataset, h5py.Dataset):
-        raise _bad(path, key, "is missing", f"the keys {', '.join(_KEYS)}")
+        raise _bad(path, key, "is missing", f"the keys {', '.join(_KEYS)}, or a mapping of yours")
     dimensions, kinds = _KEYS[key]
     if (
         dataset.ndim != dimensions
@@ -192,7 +192,8 @@ def _values(path: Path, dataset: Any) -> Any:
 def _unreadable(path: Path, error: OSError) -> DataError:
     reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
     return DataError(
-        f"{path} {reason}; expected an HDF5 file of recorded trials; check the path or copy it again"
+        f"{path} {reason}; expected an HDF5 file of recorded trials, or a mapping that says what other files "
+        "hold; check the path or copy it again"
     )
 
 

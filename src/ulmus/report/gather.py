@@ -22,8 +22,8 @@ from ulmus.training.evaluation import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
 
 _HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")
-_EXAMPLE_QUANTILES = (0.5, 0.75, 0.95)
-"""Example trials are those with this rank in number of output spikes: a quiet, a lively and a bursting one."""
+_EXAMPLE_QUANTILES = (0.75, 0.95, 0.5)
+"""Example trials are those with this rank in number of output spikes: a lively, a bursting and a quiet one."""
 
 
 def gather(
@@ -138,7 +138,7 @@ def learning_curve(run: Run) -> LearningCurve:
 
 
 def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
-    """Trials with few, some and many output spikes, each once."""
+    """Trials with some, many and few output spikes, each once."""
     order = np.argsort(spike_count, kind="stable")
     ranks = [int(quantile * (len(order) - 1)) for quantile in _EXAMPLE_QUANTILES]
     return list(dict.fromkeys(int(order[rank]) for rank in ranks))

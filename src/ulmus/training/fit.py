@@ -25,6 +25,7 @@ from ulmus.training.run import Run
 
 BATCHES_PER_EPOCH = 10_000
 """How batches are numbered, as (epoch, number in the epoch); of no consequence for what they hold."""
+STATE_FORMAT = 1
 
 
 class Progress(NamedTuple):
@@ -155,6 +156,11 @@ def _resumed_state(run: Run, recipe: Recipe, resume: bool) -> dict[str, Any] | N
             "overrides (or `ulmus train --resume RUN` alone), or start a new run in another folder."
         )
     state = run.load_state()
+    if state is not None and state.get("format") != STATE_FORMAT:
+        raise CheckpointError(
+            f"{run.state_file} was written by another version of Ulmus; go on with that version, or start the run again in "
+            "another folder."
+        )
     run.keep_metrics_until(0 if state is None else state["loop"]["step"])
     return state
 
@@ -235,9 +241,8 @@ class _Trainer:
             loop = {"step": self.loop.step, "best": self.loop.best, "sums": self.loop.sums}
             optimizer = self.optimizer.state_dict()
             neuron, averaged = self.surrogate.state_dict(), self.averaged.state_dict()
-            self.run.save_state(
-                {"neuron": neuron, "averaged": averaged, "optimizer": optimizer, "loop": loop}
-            )
+            state = {"neuron": neuron, "averaged": averaged, "optimizer": optimizer, "loop": loop}
+            self.run.save_state(state | {"format": STATE_FORMAT})
             self.note_cost()
         self.fabric.barrier()
 

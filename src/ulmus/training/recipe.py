@@ -3,20 +3,13 @@
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from ulmus.errors import ConfigError, closest
+from ulmus.validation import Settings, dotted_keys, parse_yaml, validated
 
 SHIPPED = resources.files("ulmus.training") / "recipes"
 
@@ -29,11 +22,7 @@ Sources = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length
 """One or more stores or files, each with an optional glob and slice: ``"trials_*.h5[:96]"``."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class NeuronRecipe(_Part):
+class NeuronRecipe(Settings):
     """The ELM to fit; the fields are the arguments of `ulmus.ELM` (inputs, outputs and dt come from the data)."""
 
     memory: PositiveInt = 20
@@ -55,7 +44,7 @@ class NeuronRecipe(_Part):
     hidden_readout: bool = False
 
 
-class UnitsRecipe(_Part):
+class UnitsRecipe(Settings):
     """How voltage becomes a training target; the published values for NeuronIO."""
 
     clip_mv: float = -55.0
@@ -63,7 +52,7 @@ class UnitsRecipe(_Part):
     scale_per_mv: PositiveFloat = 0.1
 
 
-class DataRecipe(_Part):
+class DataRecipe(Settings):
     """Where the trials are and how windows are cut from them."""
 
     train: Sources
@@ -84,7 +73,7 @@ class DataRecipe(_Part):
     """Processes that make batches; batches are the same for any number."""
 
 
-class TrainingRecipe(_Part):
+class TrainingRecipe(Settings):
     """How the neuron is trained."""
 
     steps: PositiveInt = 350_000
@@ -113,7 +102,7 @@ class TrainingRecipe(_Part):
     """CPU threads of this process; one is best for small neurons."""
 
 
-class Recipe(_Part):
+class Recipe(Settings):
     """One training run."""
 
     name: str
@@ -142,14 +131,7 @@ def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) 
         ConfigError: no such recipe, not YAML, an unknown key (with the nearest known one), or a value out of range.
     """
     text, origin = _read(source)
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not YAML ({error}); correct the file.") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{origin} holds {type(values).__name__}; expected keys such as 'name', 'neuron' and 'data'."
-        )
+    values = parse_yaml(text, origin, "'name', 'neuron' and 'data'")
     for key, value in (overrides or {}).items():
         _set(values, key, value)
     return parse_recipe(values, origin)
@@ -161,12 +143,7 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     Raises:
         ConfigError: an unknown key or a value out of range; the message names ``origin`` and the key.
     """
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(
-            f"{origin}: " + "; ".join(_explain(problem) for problem in error.errors())
-        ) from error
+    return validated(Recipe, values, origin, "set it in the recipe or with --{key}")
 
 
 def _read(source: str | Path) -> tuple[str, str]:
@@ -194,40 +171,6 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _explain(problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        group = _group(location[:-1])
-        known = list(group.model_fields) if group else []
-        nearest = closest(location[-1], known)
-        elsewhere = [found for found in all_keys() if found.rsplit(".", 1)[-1] == location[-1]]
-        hint = nearest or (f" Did you mean {elsewhere[0]!r}?" if elsewhere else "")
-        return f"unknown key {key!r}; expected one of {known}.{hint}"
-    if problem["type"] == "missing":
-        return f"{key!r} is missing; set it in the recipe or with --{key}"
-    return f"{key!r} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
-
-
-def _group(location: list[str]) -> type[BaseModel] | None:
-    group: type[BaseModel] = Recipe
-    for part in location:
-        field = group.model_fields.get(part)
-        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not inner:
-            return None
-        group = inner[0]
-    return group
-
-
-def all_keys(group: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
+def all_keys() -> list[str]:
     """Every dotted key of a recipe."""
-    keys = []
-    for name, field in group.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += all_keys(kind, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
+    return dotted_keys(Recipe)
