@@ -1,10 +1,11 @@
 """Where output goes: results to standard output, progress and errors to standard error."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from rich.box import SIMPLE, SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -69,7 +70,7 @@ SCORES = {
 """Scores as a user reads them: label and format."""
 
 
-def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Label and text of every score; a score that is not defined says so."""
     return [
         (label, "undefined (no spikes)" if scores[key] is None else form.format(scores[key]))
@@ -78,11 +79,13 @@ def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def print_table(title: str, rows: list[tuple[str, str]]) -> None:
-    """Two columns: what, and how much."""
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column()
-    table.add_column(justify="right")
+def print_table(title: str, rows: Sequence[tuple[str, ...]], columns: tuple[str, ...] = ()) -> None:
+    """What, and how much; with several columns of numbers, their names stand above."""
+    table = Table(
+        title=title, title_justify="left", show_header=bool(columns), box=SIMPLE_HEAD if columns else SIMPLE
+    )
+    for number in range(len(rows[0])):
+        table.add_column(columns[number] if columns else "", justify="right" if number else "left")
     for row in rows:
         table.add_row(*row)
     console.print(table)

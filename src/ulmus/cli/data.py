@@ -1,4 +1,4 @@
-"""``ulmus data``: convert, inspect, info, verify."""
+"""``ulmus data``: convert, inspect, info, verify, fetch, make."""
 
 import json as json_format
 import sys
@@ -9,9 +9,18 @@ from cyclopts import App, Parameter
 
 from ulmus.cli.console import console, print_table, progress
 from ulmus.data.convert import convert as convert_trials
+from ulmus.data.digits.shd import describe
 from ulmus.data.store import Store
 
-app = App(name="data", help="Convert, describe and check trials.")
+app = App(name="data", help="Convert, describe, check, fetch and make data.")
+app.command(
+    "ulmus.cli.digits:fetch_digits", name="fetch", help="Download a published data set, with checksums."
+)
+app.command(
+    "ulmus.cli.make:app",
+    name="make",
+    help="Make spoken digits, ListOps or Pathfinder in the published layout.",
+)
 
 
 @app.command
@@ -63,18 +72,20 @@ def inspect(file: Path) -> None:
 
 
 @app.command
-def info(store: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Describe a store.
+def info(folder: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Describe a store, or a folder of spoken digits.
 
     Args:
-        store: Folder of the store.
+        folder: Folder of the store, or with *_train.h5 and *_test.h5.
         json: Print JSON.
     """
-    values = Store(store).info()
+    digits = not (folder / "store.json").exists() and any(folder.glob("*_train.h5"))
+    parts = describe(folder) if digits else {str(folder): Store(folder).info()}
     if json:
-        console.print_json(json_format.dumps(values))
-    else:
-        print_table(str(store), [(key, _short(value)) for key, value in values.items()])
+        console.print_json(json_format.dumps(next(iter(parts.values())) if len(parts) == 1 else parts))
+        return
+    for name, values in parts.items():
+        print_table(name, [(key, _short(value)) for key, value in values.items()])
 
 
 @app.command

@@ -16,7 +16,7 @@ from ulmus.training.evaluation import PROTOCOLS, evaluate
 from ulmus.training.recipe import load_recipe
 from ulmus.training.run import Run
 
-TRAIN, VALIDATION, TEST = 96, 16, 24
+TRAIN, VALIDATION, TEST = 72, 12, 20
 """Trials of six seconds for each purpose."""
 SECONDS, SEED, STEP_MS = 6.0, 1, 0.1
 
@@ -49,13 +49,17 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> No
     say("3 of 3  scoring it on trials it never saw")
     test = f"{data}[{TRAIN + VALIDATION}:]"
     surrogate, unseen = load_surrogate(run.folder), open_trials(test)
+    columns = []
     for protocol in PROTOCOLS:
         with progress(f"evaluate ({protocol})") as show:
             scores = evaluate(surrogate, unseen, protocol, show)
         record(run, {**scores, "model": str(run.folder), "data": [test], "data_hash": unseen.content_hash})
-        cost = [("seconds simulated", f"{trials * SECONDS:.0f}"), ("this took, s", f"{simulated:.0f}")]
-        cost.append(("training took, s", f"{training_cost(run).value}"))
-        print_table(f"protocol {protocol}", [*score_rows(scores), *cost])
+        columns.append(score_rows(scores))
+    rows = [(label, *(column[index][1] for column in columns)) for index, (label, _) in enumerate(columns[0])]
+    print_table(f"{len(unseen)} unseen trials", rows, ("protocol", *PROTOCOLS))
+    cost = [("simulated", f"{trials * SECONDS:.0f} s", f"in {simulated:.0f} s")]
+    cost.append(("trained", f"{recipe.training.steps:,} steps", f"in {training_cost(run).value} s"))
+    print_table("cost", cost)
     simulation = Score(
         "Simulated", trials * SECONDS, "s", f"Of the detailed neuron, in {simulated:.0f} s by this demo."
     )

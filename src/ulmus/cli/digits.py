@@ -1,16 +1,14 @@
-"""``ulmus data make spoken-digits``, ``ulmus data fetch shd`` and what is in such a folder."""
+"""``ulmus data make spoken-digits`` and ``ulmus data fetch``."""
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ulmus.cli.console import console, print_table, progress
-from ulmus.data.fetch import fetch_shd
-from ulmus.data.shd import describe
-from ulmus.data.speech import ORIGIN, speak_digits
-from ulmus.data.spoken_digits import make_spoken_digits
+from ulmus.cli.console import console, progress
+from ulmus.data.digits.fetch import fetch_shd
+from ulmus.data.digits.speech import ORIGIN, speak_digits
+from ulmus.data.digits.spoken_digits import make_spoken_digits
 
 
 def make_digits(
@@ -78,22 +76,3 @@ def fetch_digits(
         )
     for file in files:
         console.print(f"{file}", soft_wrap=True)
-
-
-def digits_info(folder: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Describe a folder of spoken digits.
-
-    Args:
-        folder: Folder with *_train.h5 and *_test.h5.
-        json: Print JSON.
-    """
-    values = describe(folder)
-    if json:
-        console.print_json(json_format.dumps(values))
-        return
-    for split, known in values.items():
-        print_table(split, [(key, _short(value)) for key, value in known.items()])
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

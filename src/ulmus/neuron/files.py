@@ -3,7 +3,6 @@
 import json
 import os
 from contextlib import suppress
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

@@ -1,0 +1,1 @@
+"""Spoken digits as spikes: the published data sets, how they are read, and how they are made."""

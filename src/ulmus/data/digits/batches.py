@@ -1,0 +1,269 @@
+"""Batches of spoken digits: events stay sparse, and every batch depends on its number alone."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ulmus.data.digits.shd import CHANNELS, Clips
+from ulmus.errors import ConfigError
+from ulmus.kernels.events import Events
+
+SUMS = 19
+"""Classes of added digits: 0 to 18."""
+
+
+@dataclass(frozen=True)
+class Binning:
+    """How spike times become steps: bin ``k`` holds ``edges[k] <= t < edges[k + 1]``, later spikes are left out.
+
+    The edges are those of the ELM authors, ``arange(0, window + bin, bin)``; where bins do not divide the window the
+    last one reaches beyond it (167 bins of 6 ms in 1 s).
+
+    Attributes:
+        bin_ms: width of a bin.
+        window_s: how much of a clip is used.
+
+    Raises:
+        ConfigError: no bin fits.
+    """
+
+    bin_ms: float = 2.0
+    window_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.bin_ms > 0 and 0 < self.window_s <= 1000 and self.bin_ms <= 1000 * self.window_s):
+            raise ConfigError(
+                f"bin_ms={self.bin_ms}, window_s={self.window_s}: expected a positive bin no longer than the window; "
+                "correct them"
+            )
+
+    @cached_property
+    def edges(self) -> Float64[np.ndarray, "edges"]:
+        """Bounds of the bins in s."""
+        step = self.bin_ms / 1000
+        return np.arange(0, self.window_s + step, step)
+
+    @property
+    def steps(self) -> int:
+        """Number of bins."""
+        return len(self.edges) - 1
+
+    def count(
+        self, times_s: Float64[np.ndarray, "spikes"], units: Int64[np.ndarray, "spikes"]
+    ) -> tuple[Int64[np.ndarray, "events"], Int64[np.ndarray, "events"]]:
+        """Spikes per bin and channel where there are any: places ``bin * 700 + channel``, ascending, and counts."""
+        bins = np.searchsorted(self.edges, times_s, side="right") - 1
+        inside = bins < self.steps
+        places, counts = np.unique(bins[inside] * CHANNELS + units[inside], return_counts=True)
+        return places, counts
+
+
+class DigitBatch(NamedTuple):
+    """Clips side by side.
+
+    Attributes:
+        events: spikes per bin and channel.
+        labels: class of each sequence.
+        clips: which clips each sequence is made of, one or two.
+    """
+
+    events: Events
+    labels: Int64[Tensor, "batch"]
+    clips: Int64[Tensor, "batch parts"]
+
+
+class DigitBatches(Dataset[DigitBatch], ABC):
+    """Batches that are numbered; batch ``k`` of an epoch depends on (seed, epoch, k) alone.
+
+    Attributes:
+        clips: where the sequences come from.
+        binning: of every clip.
+        steps: length of a sequence.
+        classes: number of classes.
+        batches_per_epoch: batches in an epoch.
+    """
+
+    clips: Clips
+    binning: Binning
+    steps: int
+    classes: int
+    batches_per_epoch: int
+
+    @abstractmethod
+    def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
+        """The clips of every sequence of batch `k` in `epoch`."""
+
+    @abstractmethod
+    def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
+        """The class of sequences made of these clips."""
+
+    def batch(self, epoch: int, k: int) -> DigitBatch:
+        """Batch `k` of `epoch`.
+
+        Raises:
+            DataError: a file of the data is damaged.
+        """
+        chosen = self.plan(epoch, k)
+        events = _side_by_side(self.clips, chosen, self.binning)
+        return DigitBatch(events, torch.from_numpy(self._labels(chosen)), torch.from_numpy(chosen))
+
+    def __getitem__(self, number: int) -> DigitBatch:
+        """The batch with this number, counted through all epochs."""
+        return self.batch(*divmod(number, self.batches_per_epoch))
+
+    def loader(self, first_batch: int, total: int, workers: int = 0) -> Iterator[DigitBatch]:
+        """Batches number `first_batch` up to `total` (exclusive), in order, counted through all epochs.
+
+        Args:
+            first_batch: 0, or where an interrupted training goes on.
+            total: the number after the last batch.
+            workers: processes that prepare batches ahead; 0 prepares each when it is asked for.
+
+        Raises:
+            DataError: a file of the data is damaged.
+        """
+        numbers = range(first_batch, total)
+        if not workers:
+            return map(self.__getitem__, numbers)
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                sampler=numbers,
+                num_workers=workers,
+                collate_fn=_unchanged,
+                multiprocessing_context="spawn",  # a fork of a process with threads can deadlock
+            )
+        )
+
+
+class Digits(DigitBatches):
+    """Every clip once per epoch; the last batch may be smaller.
+
+    Args:
+        clips: where the sequences come from.
+        batch: clips in a batch.
+        binning: steps of the sequences.
+        seed: of the order, 0 to 2**64 - 1; None keeps the order of `clips`, as for validation and test.
+
+    Raises:
+        ConfigError: a value that gives no batch.
+    """
+
+    def __init__(
+        self, clips: Clips, batch: int, binning: Binning = Binning(), seed: int | None = None
+    ) -> None:
+        _check(batch=batch)
+        _check_seed(seed or 0)
+        self.clips, self.binning, self.seed, self.batch_size = clips, binning, seed, batch
+        self.steps, self.classes = binning.steps, len(clips.classes)
+        self.batches_per_epoch = -(-len(clips) // batch)
+
+    def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
+        """The clips of batch `k` in `epoch`."""
+        order: Int64[np.ndarray, "clips"] = np.arange(len(self.clips))
+        if self.seed is not None:
+            order = _random(self.seed, epoch, 0).permutation(order)
+        chosen: Int64[np.ndarray, "batch parts"] = order[
+            k * self.batch_size : (k + 1) * self.batch_size, None
+        ]
+        return chosen
+
+    def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
+        labels: Int64[np.ndarray, "batch"] = self.clips.labels[chosen[:, 0]]
+        return labels
+
+
+class AddedDigits(DigitBatches):
+    """Two clips after each other, to be added: SHD-Adding of the ELM paper.
+
+    Both clips are drawn uniformly with replacement, each takes one window, and the class is the sum of the two digits
+    whatever their language, 0 to 18. For validation and test the batches of epoch 0 are a fixed set.
+
+    Args:
+        clips: spoken digits: labels 0 to 9 or, in two languages, 0 to 19.
+        batch: sequences in a batch.
+        binning: steps of each of the two clips.
+        seed: of the drawing, 0 to 2**64 - 1.
+        batches_per_epoch: batches in an epoch.
+
+    Raises:
+        ConfigError: a value that gives no batch, or clips that are not digits.
+    """
+
+    def __init__(
+        self,
+        clips: Clips,
+        batch: int,
+        binning: Binning = Binning(),
+        seed: int = 0,
+        batches_per_epoch: int = 500,
+    ) -> None:
+        _check(batch=batch, batches_per_epoch=batches_per_epoch)
+        _check_seed(seed)
+        if len(clips.classes) not in (10, 20):
+            raise ConfigError(
+                f"{clips!r} has {len(clips.classes)} classes; expected 10 digits, or 20 in two languages; add digits only"
+            )
+        self.clips, self.binning, self.seed, self.batch_size = clips, binning, seed, batch
+        self.steps, self.classes, self.batches_per_epoch = 2 * binning.steps, SUMS, batches_per_epoch
+
+    def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
+        """The two clips of every sequence of batch `k` in `epoch`."""
+        drawn: Int64[np.ndarray, "batch parts"] = _random(self.seed, epoch, k).integers(
+            len(self.clips), size=(self.batch_size, 2)
+        )
+        return drawn
+
+    def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
+        total: Int64[np.ndarray, "batch"] = (self.clips.labels[chosen] % 10).sum(axis=1)
+        return total
+
+
+def _check(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{name}={value}: expected at least 1; correct {name}")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
+
+
+def _random(seed: int, epoch: int, k: int) -> np.random.Generator:
+    # Philox gives independent streams for different keys, so no stream has to be advanced to reach a batch.
+    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch << 32 | k], dtype=np.uint64)))
+
+
+def _side_by_side(clips: Clips, chosen: Int64[np.ndarray, "batch parts"], binning: Binning) -> Events:
+    """One sequence per row of `chosen`, its clips after each other."""
+    spans = binning.steps * CHANNELS
+    places, counts = [], []
+    for position, index in enumerate(chosen.reshape(-1).tolist()):
+        place, count = binning.count(*clips.spikes(index))
+        places.append(place + position * spans)
+        counts.append(count)
+    rows, inputs = np.divmod(np.concatenate(places), CHANNELS)
+    row_start = np.zeros(chosen.size * binning.steps + 1, dtype=np.int32)
+    np.cumsum(np.bincount(rows, minlength=len(row_start) - 1), out=row_start[1:])
+    return Events(
+        torch.from_numpy(row_start),
+        torch.from_numpy(inputs.astype(np.int32)),
+        torch.from_numpy(np.concatenate(counts).astype(np.float32)),
+        len(chosen),
+        chosen.shape[1] * binning.steps,
+        CHANNELS,
+    )
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
