@@ -31,6 +31,11 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(_INTEGER, re.compile(r"[-+]?\d+$"), list("-+0123456789"))
 
 
+def parse_value(text: str) -> Any:
+    """One YAML value, as it would be read in a file."""
+    return yaml.load(text, _Loader)
+
+
 def parse_yaml(text: str, origin: str, keys: str) -> dict[str, Any]:
     """The dictionary that YAML text holds; `keys` names some that are expected, for the message.
 

@@ -141,6 +141,8 @@ def test_help_is_quick_and_imports_no_torch():
 
 def test_importing_ulmus_is_light():
     heavy = ["h5py", "numba", "plotly", "sklearn", "pydantic", "arbor", "joblib"]
-    code = f"import sys, ulmus; ulmus.ELM, ulmus.load; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        f"import sys, ulmus; ulmus.ELM, ulmus.load; print([name for name in {heavy} if name in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

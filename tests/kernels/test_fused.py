@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from kernel_cases import KINDS, as_events, check, fused, leaves, make, results, worst_error
+from kernel_cases import KINDS, as_events, check, double, fused, leaves, make, results, worst_error
 
 from ulmus.errors import ShapeError
 from ulmus.kernels import ELMState, Events, numba_call, reference, run, use_backend
+from ulmus.kernels import fused as fused_module
 from ulmus.kernels.arrangement import kind_of, sizes_of
 from ulmus.kernels.folding import folded
 from ulmus.neuron.elm import ELM
@@ -170,6 +171,57 @@ def test_two_threads_give_the_same_bits_as_one(batch, kind, monkeypatch):
         torch.set_num_threads(before)
     for other in found[1:]:
         assert all(torch.equal(found[0][name], other[name]) for name in found[0])
+
+
+@pytest.mark.parametrize("kind", ["bytes", "dense", "narrow", "vanilla_mixed"])
+@pytest.mark.parametrize(
+    ("batch", "time", "outputs", "hidden"), [(30, 33, 2, ()), (48, 50, 17, (9,)), (100, 1, None, (40, 7))]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_many_sequences_without_gradients(kind, batch, time, outputs, hidden, dtype, monkeypatch):
+    case = make(kind, batch=batch, time=time, hidden=hidden, outputs=outputs, activation="silu", dtype=dtype)
+    case = (
+        case._replace(inputs=torch.ones_like(case.inputs)) if kind == "bytes" else case
+    )  # too many for events
+    monkeypatch.setattr(numba_call, "_MANY_INPUTS", 20 * case.inputs.shape[2])  # more than one chunk
+    calls, run_many = [], fused_module.run_many
+    monkeypatch.setattr(fused_module, "run_many", lambda *given: calls.append(1) or run_many(*given))
+    found, state = fused()(*case)
+    wanted, after = reference.run(*double(case))
+    assert calls
+    tolerance = 2e-5 if dtype == torch.float32 else 1e-11
+    for one, other in zip((found, *state), (wanted, *after), strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=tolerance, atol=tolerance)
+
+
+def test_many_sequences_keep_what_is_not_finite_to_themselves():
+    case = make("narrow", batch=50, time=12)
+    dense = case.inputs.clone()
+    dense[33, 7, 1] = float("nan")
+    outputs = fused()(dense, *case[1:])[0]
+    assert bool(outputs[33, 7:].isnan().all())
+    assert int(outputs.isnan().sum()) == outputs[33, 7:].numel()
+
+
+def test_many_sequences_on_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(numba_call, "_WORTH_A_THREAD", 0)
+    case, before, found = make("narrow", batch=150, time=40), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 8):
+            torch.set_num_threads(threads)
+            found.append(fused()(*case)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "bytes"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool])
+def test_the_reference_takes_bytes(kind, dtype):
+    case = make(kind)
+    small = (case.inputs != 0).to(dtype)
+    outputs, _ = reference.run(small, *case[1:])
+    torch.testing.assert_close(outputs, reference.run(small.float(), *case[1:])[0])
 
 
 @pytest.mark.parametrize("kind", ["sparse", "narrow", "vanilla"])

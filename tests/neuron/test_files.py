@@ -109,3 +109,20 @@ def test_every_stretch_above_threshold_is_one_spike_at_its_peak():
     probability = np.array([0.9, 0.2, 0.6, 0.8, 0.7, 0.1, 0.4, 0.6])
     np.testing.assert_array_equal(spike_times(probability, 0.5, 2.0), [2.0, 8.0, 16.0])
     assert len(spike_times(probability, 0.95, 1.0)) == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_loaded_routing_is_the_one_that_is_used(seed, tmp_path):
+    """A random routing may look like one input for each branch, and its successor in the file not."""
+    torch.manual_seed(seed)
+    neuron = ulmus.ELM(inputs=2, outputs=1, memory=3, branches=2, routing="random")
+    again = ulmus.load(ulmus.save(neuron, tmp_path / "neuron"))
+    x = torch.randn(1, 10, 2)
+    assert torch.equal(again(x)[0], neuron(x)[0])
+
+
+def test_values_that_json_cannot_hold_are_reported(surrogate, tmp_path):
+    surrogate.card["tensor"] = torch.zeros(2)
+    with pytest.raises(CheckpointError, match="JSON"):
+        ulmus.save(surrogate, tmp_path / "neuron")
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """The commands, and what happens to errors."""
 
+import os
 import sys
 
 from cyclopts import App
@@ -50,16 +51,22 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(sys.argv[1:] if arguments is None else arguments)
     except UlmusError as error:
-        error_console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        _complain(str(error))
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))
     except KeyboardInterrupt:
         error_console.print("interrupted")
         sys.exit(130)
     except BrokenPipeError:
-        sys.exit(0)  # the reader of our output has had enough, as `ulmus ... | head` does
+        # The reader of our output has had enough, as `ulmus ... | head` does; nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        _complain(
+            f"{error.filename or 'a file'}: {error.strerror or error}; choose a place that exists and you may use."
+        )
+        sys.exit(1)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def _complain(text: str) -> None:
+    error_console.print("error:", style="bold red", end=" ")
+    error_console.print(text, soft_wrap=True, highlight=False)

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-console = Console()
-error_console = Console(stderr=True)
+# Paths may hold brackets, which must not be taken for colours.
+console = Console(markup=False)
+error_console = Console(stderr=True, markup=False)
 
 _SECONDS_BETWEEN_LINES = 15.0
 

@@ -7,7 +7,10 @@ from cyclopts import App, Parameter
 
 from ulmus.cli.console import console, progress
 
-app = App(name="make", help="Generate tasks of Long Range Arena in the published layout.")
+app = App(name="make", help="Make data in the published layout.")
+app.command(
+    "ulmus.cli.digits:make_digits", name="spoken-digits", help="Turn recordings into spikes of a cochlea."
+)
 
 
 @app.command

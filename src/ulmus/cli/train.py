@@ -11,12 +11,15 @@ from typing import Annotated, Any
 
 import yaml
 from cyclopts import Parameter
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from ulmus.cli.console import console, print_table, progress, say, score_rows
 from ulmus.errors import ConfigError, closest
+from ulmus.neuron import load
 from ulmus.training.fit import Progress, fit
 from ulmus.training.recipe import Recipe, all_keys, load_recipe, shipped_recipes
 from ulmus.training.run import Run
+from ulmus.validation import parse_value
 
 _FLAGS = ["run", "resume", "dry-run"]
 
@@ -38,6 +41,10 @@ def train(
         dry_run: Print the resolved recipe and stop.
     """
     if recipe is None:
+        if overrides:
+            raise ConfigError(
+                f"{overrides[0]} changes the recipe, but a run goes on only with the recipe it was started with; leave it out."
+            )
         if not (resume and run):
             raise ConfigError(
                 f"no recipe was given; expected a recipe file or one of {shipped_recipes()}. "
@@ -54,10 +61,10 @@ def train(
     if not finished:
         say(f"interrupted; go on with: ulmus train --resume --run {folder}")
         sys.exit(130)
-    best = [line["validation"] for line in Run(folder).metrics() if "validation" in line]
-    chosen = min(best, key=lambda scores: scores["loss"])
-    print_table(f"best of {len(best)} validations, {folder}", score_rows(chosen))
-    console.print(f"ulmus evaluate {folder} --data TEST_DATA", soft_wrap=True)
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        card = load(folder).card
+        print_table(f"best validation, step {card['step']}, {folder}", score_rows(card["validation"]))
+        console.print(f"ulmus evaluate {folder} --data TEST_DATA", soft_wrap=True)
 
 
 def train_in(recipe: Recipe, folder: Path, resume: bool) -> bool:
@@ -123,6 +130,6 @@ def parse_overrides(tokens: Iterable[str]) -> dict[str, Any]:
 
 def _typed(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return parse_value(text)
     except yaml.YAMLError:
         return text  # a glob such as *.h5 is no YAML, but a fine value

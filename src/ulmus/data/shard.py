@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from ulmus.data.source import Clip, as_trial, cut
-from ulmus.data.trial import Header, Trial, step_offsets
+from ulmus.data.trial import Header, Trial, step_offsets, validate
 from ulmus.errors import DataError
 
 DESCRIPTIONS = {
@@ -151,8 +151,16 @@ def open_shard(path: Path, header: Header, sha256: str) -> Shard:
 
 @cache
 def _layout(path: Path, header: Header, sha256: str) -> Layout:
-    """Read with h5py once; kept for every shard, since this is the slow part of opening one."""
-    return read_layout(path, header)
+    """Read with h5py and check every trial, once a process: who reads a damaged store should not learn from it."""
+    layout = read_layout(path, header)
+    shard = Shard(path, header, layout)
+    for index in range(len(shard)):
+        where = f"{path}, trial {index} of this shard"
+        try:
+            validate(shard.trial(index), header, where)
+        except (ValueError, IndexError) as error:  # offsets that descend, attributes that are not JSON
+            raise DataError(f"{where}: {error}; restore the file from a copy") from error
+    return layout
 
 
 def read_layout(path: Path, header: Header) -> Layout:

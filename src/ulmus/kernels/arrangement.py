@@ -10,6 +10,7 @@ from ulmus.kernels.folding import Layers
 from ulmus.kernels.numba_functions import ACTIVATION_CODES
 from ulmus.kernels.numba_lanes import lane_count
 from ulmus.kernels.numba_layout import DENSE, DIAGONAL, EVENTS, Gradients, Kept, Net, Sizes, Source
+from ulmus.kernels.numba_many import Repeated
 from ulmus.kernels.numba_products import GROUP
 
 _SCRATCH_BYTES = 3 << 18  # a chunk of all inner signals stays in the second-level cache
@@ -42,11 +43,18 @@ def _up(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
 
 
-def _padded(matrix: Tensor, columns: int) -> Tensor:
-    """Zeros to the right of every row."""
-    out = matrix.new_zeros(*matrix.shape[:-1], columns)
+def _array(tensor: Tensor) -> Any:
+    """The same numbers for NumPy, whose small operations cost a fraction of torch's."""
+    return tensor.detach().numpy()
+
+
+def _padded(matrix: Any, columns: int) -> Any:
+    """Zeros to the right of every row; flat."""
+    if matrix.shape[-1] == columns:
+        return matrix.ravel()
+    out = np.zeros((*matrix.shape[:-1], columns), matrix.dtype)
     out[..., : matrix.shape[-1]] = matrix
-    return out
+    return out.ravel()
 
 
 def flat(tensor: Tensor) -> Any:
@@ -57,44 +65,64 @@ def flat(tensor: Tensor) -> Any:
 def net_of(sizes: Sizes, layers: Layers, backward: bool, input_gradient: bool = False) -> Net:
     """Weights in the kernels' layout; those that only backward reads are empty unless it is asked for."""
     lanes = lane_count(layers.recurrent.element_size())
-    matrices = [layers.recurrent, *layers.later_weights]
-    biases = [layers.bias, *layers.later_biases]
-    widths = [matrix.shape[0] for matrix in matrices]
+    matrices = [_array(matrix) for matrix in (layers.recurrent, *layers.later_weights)]
+    biases = [_array(bias) for bias in (layers.bias, *layers.later_biases)]
+    widths = [len(matrix) for matrix in matrices]
     pads = [_up(width, lanes) for width in widths]
-    w = [_padded(matrix.t(), pad) for matrix, pad in zip(matrices, pads, strict=True)]
-    nothing = layers.recurrent.new_empty(0)
+    w = [_padded(matrix.T, pad) for matrix, pad in zip(matrices, pads, strict=True)]
+    nothing = np.empty(0, matrices[0].dtype)
     back = [_padded(matrix, _up(matrix.shape[1], lanes)) for matrix in matrices] if backward else [nothing]
-    zeros = layers.recurrent.new_zeros(max(sizes.width, sizes.branch_pad, sizes.memory_pad, sizes.input_pad))
-    project, readout, diagonal = layers.projection, layers.readout, layers.synapses.dim() == 1
-    synapses = layers.synapses if diagonal else layers.synapses.t()
+    most = max(sizes.width, sizes.branch_pad, sizes.memory_pad, sizes.input_pad)
+    synapses, diagonal = _array(layers.synapses), layers.synapses.dim() == 1
+    project = None if layers.projection is None else _array(layers.projection)
+    readout = None if layers.readout is None else _array(layers.readout)
     return Net(
         widths=np.array(widths),
         pads=np.array(pads),
-        columns=np.cumsum([0, *pads[:-1]]),
-        w=flat(torch.cat([matrix.reshape(-1) for matrix in w])),
-        w_at=np.cumsum([0, *(matrix.numel() for matrix in w[:-1])]),
-        w_back=flat(torch.cat([matrix.reshape(-1) for matrix in back])),
-        w_back_at=np.cumsum([0, *(matrix.numel() for matrix in back[:-1])]),
-        bias=flat(torch.cat([_padded(bias, pad) for bias, pad in zip(biases, pads, strict=True)])),
-        synapses=flat(_padded(synapses, sizes.branch_pad)),
-        synapses_back=flat(
-            _padded(layers.synapses, sizes.input_pad) if input_gradient and not diagonal else nothing
-        ),
-        branch_decay=flat(_padded(layers.branch_decay, sizes.branch_pad)),
-        projection=flat(nothing if project is None else _padded(project.t(), pads[0])),
-        projection_back=flat(
-            _padded(project, sizes.branch_pad) if backward and project is not None else nothing
-        ),
-        memory_decay=flat(_padded(layers.memory_decay, sizes.memory_pad)),
-        gain=flat(_padded(layers.gain, sizes.memory_pad)),
-        readout=flat(nothing if readout is None else _padded(readout.t(), sizes.output_pad)),
-        readout_back=flat(
-            _padded(readout, sizes.memory_pad) if backward and readout is not None else nothing
-        ),
-        readout_bias=flat(
-            nothing if layers.readout_bias is None else _padded(layers.readout_bias, sizes.output_pad)
-        ),
-        zeros=flat(zeros),
+        columns=np.array([sum(pads[:layer]) for layer in range(len(pads))]),
+        w=np.concatenate(w),
+        w_at=np.array([sum(map(len, w[:layer])) for layer in range(len(w))]),
+        w_back=np.concatenate(back),
+        w_back_at=np.array([sum(map(len, back[:layer])) for layer in range(len(back))]),
+        bias=np.concatenate([_padded(bias, pad) for bias, pad in zip(biases, pads, strict=True)]),
+        synapses=_padded(synapses if diagonal else synapses.T, sizes.branch_pad),
+        synapses_back=_padded(synapses, sizes.input_pad) if input_gradient and not diagonal else nothing,
+        branch_decay=_padded(_array(layers.branch_decay), sizes.branch_pad),
+        projection=nothing if project is None else _padded(project.T, pads[0]),
+        projection_back=nothing if project is None or not backward else _padded(project, sizes.branch_pad),
+        memory_decay=_padded(_array(layers.memory_decay), sizes.memory_pad),
+        gain=_padded(_array(layers.gain), sizes.memory_pad),
+        readout=nothing if readout is None else _padded(readout.T, sizes.output_pad),
+        readout_back=nothing if readout is None or not backward else _padded(readout, sizes.memory_pad),
+        readout_bias=nothing
+        if layers.readout_bias is None
+        else _padded(_array(layers.readout_bias), sizes.output_pad),
+        zeros=np.zeros(most, nothing.dtype),
+    )
+
+
+def repeated(layers: Layers, tile: int) -> Repeated:
+    """Weights for sequences in the lanes."""
+    first = [layers.bias.unsqueeze(1), layers.recurrent]
+    if layers.projection is not None:
+        first.insert(0, layers.projection)
+    later = zip(layers.later_weights, layers.later_biases, strict=True)
+    matrices = [torch.cat(first, 1), *(torch.cat([weight, bias.unsqueeze(1)], 1) for weight, bias in later)]
+    widths, nothing = [matrix.shape[0] for matrix in matrices], layers.bias.new_empty(0)
+    readout = nothing
+    if layers.readout is not None and layers.readout_bias is not None:
+        readout = torch.cat([layers.readout_bias.unsqueeze(1), layers.readout], 1)
+    return Repeated(
+        widths=np.array(widths),
+        columns=np.cumsum([0, *(width + 1 for width in widths[:-1])]),
+        w=flat(torch.cat([matrix.reshape(-1) for matrix in matrices])),
+        w_at=np.cumsum([0, *(matrix.numel() for matrix in matrices[:-1])]),
+        synapses=flat(layers.synapses),
+        branch_decay=flat(layers.branch_decay),
+        memory_decay=flat(layers.memory_decay),
+        gain=flat(layers.gain),
+        readout=flat(readout),
+        zeros=flat(layers.bias.new_zeros(tile)),
     )
 
 
@@ -155,8 +183,13 @@ def empty_gradients(
     values: Tensor | None,
 ) -> dict[str, Tensor]:
     """Zeros for every sum of gradients; the state's hold the gradient of the final state at first."""
-    new, slots = layers.recurrent.new_zeros, 2 * units_of(sizes)
+    slots, kind = 2 * units_of(sizes), net.w.dtype
     branches, memory = final
+
+    def new(*shape: int) -> Tensor:
+        # Not by torch, whose threads would still spin on the cores when those of the kernels start.
+        return torch.from_numpy(np.zeros(shape, kind))
+
     return {
         "w": new(slots, len(net.w)),
         "bias": new(slots, sizes.width),
@@ -169,8 +202,8 @@ def empty_gradients(
         "readout_bias": new(slots, sizes.output_pad if sizes.readout else 0),
         "initial_memory": tiled(sizes, memory, sizes.memory_pad),
         "initial_branches": tiled(sizes, branches, sizes.branch_pad),
-        "dense": new(0) if dense is None else torch.zeros_like(dense),
-        "values": new(0) if values is None else torch.zeros_like(values),
+        "dense": new(0) if dense is None else new(*dense.shape),
+        "values": new(0) if values is None else new(*values.shape),
     }
 
 

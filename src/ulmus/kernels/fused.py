@@ -7,7 +7,8 @@ from ulmus.errors import ShapeError
 from ulmus.kernels.arrangement import keep_shapes, kind_of, sizes_of
 from ulmus.kernels.events import Events
 from ulmus.kernels.folding import Layers, filtered_inputs, folded, projects_first
-from ulmus.kernels.numba_call import compressed, run_forward, worth_compressing
+from ulmus.kernels.numba_call import are_many, compressed, run_forward, run_many, worth_compressing
+from ulmus.kernels.numba_inputs import BAD_ENDS, BAD_INPUT, FALLING, find_fault
 from ulmus.kernels.numba_layout import EVENTS
 from ulmus.kernels.operator import elm
 from ulmus.kernels.weights import ELMState, Weights
@@ -64,6 +65,8 @@ def _computed(
     if not differentiable and not tracing:
         if compress and dense is not None:
             parts, _ = compressed(dense, layers.bias)
+        if dense is not None and parts is None and are_many(dense, layers):
+            return run_many(dense, state, layers, activation)
         return run_forward(dense, parts, (batch, time, inputs), state, layers, activation, False)[:3]
     keep = (
         differentiable
@@ -98,22 +101,19 @@ def checked(events: Events) -> Events:
         return events
     rows, count = events.batch * events.time, len(events.inputs)
     starts = events.row_start
-    if (
-        len(starts) != rows + 1
-        or len(events.values) != count
-        or int(starts[0]) != 0
-        or int(starts[-1]) != count
-    ):
+    fits = len(starts) == rows + 1 and len(events.values) == count
+    fault = find_fault(starts.numpy(), events.inputs.numpy(), events.channels) if fits else BAD_ENDS
+    if fault == BAD_ENDS:
         raise ShapeError(
             f"events have {len(starts)} row starts from {int(starts[0])} to {int(starts[-1])}, {count} inputs and "
             f"{len(events.values)} values; expected batch * time + 1 = {rows + 1} row starts from 0 to the number of "
             "events, and as many values as inputs. Build events with the functions of ulmus.data."
         )
-    if bool((starts[1:] < starts[:-1]).any()):
+    if fault == FALLING:
         raise ShapeError(
             "the row starts of events fall somewhere; expected them to ascend. Sort the events by row."
         )
-    if count and not 0 <= int(events.inputs.min()) <= int(events.inputs.max()) < events.channels:
+    if fault == BAD_INPUT:
         raise ShapeError(
             f"events name inputs from {int(events.inputs.min())} to {int(events.inputs.max())}; expected 0 to "
             f"channels - 1 = {events.channels - 1}. Check the number of channels."

@@ -1,7 +1,7 @@
 """Run the fused kernels on tensors: the body of the operators in `operator`."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,9 +11,11 @@ from ulmus.kernels.arrangement import (
     as_gradients,
     as_kept,
     empty_gradients,
+    flat,
     keep_shapes,
     kind_of,
     net_of,
+    repeated,
     sizes_of,
     source_of,
     tiled,
@@ -22,12 +24,23 @@ from ulmus.kernels.arrangement import (
 )
 from ulmus.kernels.folding import Layers
 from ulmus.kernels.numba_inputs import compress
+from ulmus.kernels.numba_lanes import lane_count
 from ulmus.kernels.numba_layout import DENSE, EVENTS, Sizes
+from ulmus.kernels.numba_many import VECTORS, forward_many
 from ulmus.kernels.numba_passes import backward, forward
 
 _WORTH_A_THREAD = 3e7  # multiplications: about a third of a millisecond, several times the start of a thread
 _SPARSE = 8  # a dense input with fewer than one entry in this many occupied is treated as events
 _WORTH_COMPRESSING = 64  # inputs; below, a dense product costs less than looking for zeros
+_FEW_UNITS, _MANY_UNITS = (
+    24,
+    128,
+)  # memory units; few leave much of their vectors empty, many do not fit the cache
+_HALF_FILLED, _WELL_FILLED = (
+    0.5,
+    0.85,
+)  # share of a tile's sequences from which many sequences are faster as lanes
+_MANY_INPUTS = 2880  # numbers of a sequence that are turned at once: 64 steps of 45 inputs
 
 Triple = tuple[Tensor, Tensor, Tensor]
 """Row starts, inputs and values of sparse events."""
@@ -84,6 +97,34 @@ def run_forward(
     return outputs, *final, inner, memory, branches
 
 
+def are_many(dense: Tensor | None, layers: Layers) -> bool:
+    """Whether sequences had better be the lanes of vectors: where they fill tiles, units do not fill vectors better."""
+    if dense is None or layers.memory_decay.shape[0] > _MANY_UNITS:
+        return False
+    tile = VECTORS * lane_count(layers.recurrent.element_size())
+    filled = dense.shape[0] / (-(-dense.shape[0] // tile) * tile)
+    return filled >= (_HALF_FILLED if layers.memory_decay.shape[0] <= _FEW_UNITS else _WELL_FILLED)
+
+
+def run_many(
+    dense: Tensor, state: tuple[Tensor, Tensor], layers: Layers, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs, final branches and memory of many sequences; see `are_many`."""
+    batch, time, inputs = dense.shape
+    sizes = sizes_of(batch, time, inputs, kind_of(dense, layers.synapses), layers, activation, False)
+    net = repeated(layers, VECTORS * lane_count(layers.recurrent.element_size()))
+    sizes = sizes._replace(width=int(net.columns[-1] + net.widths[-1]))
+    source = dense.to(layers.recurrent.dtype).contiguous()
+    branches, memory = (part.clone(memory_format=torch.contiguous_format) for part in state)
+    outputs = layers.recurrent.new_empty(batch, time, sizes.outputs)
+    x, b, m, y = (flat(tensor) for tensor in (source, branches, memory, outputs))
+    chunk = max(1, min(time, _MANY_INPUTS // inputs))
+    threads = _worthwhile_threads(sizes)
+    parts = [(share, threads) for share in range(threads)]
+    _in_threads(threads, parts, lambda *part: forward_many(sizes, net, x, b, m, y, chunk, *part))
+    return outputs, branches, memory
+
+
 def run_backward(
     dense: Tensor | None,
     events: Triple | None,
@@ -123,7 +164,10 @@ def _gathered(
     sizes: Sizes, net: Any, layers: Layers, sums: dict[str, Tensor]
 ) -> dict[str, Tensor | list[Tensor]]:
     """Sums over the units of work, without padding, in the shapes of the weights."""
-    total = {name: tensor if name in _UNSUMMED else tensor.sum(0) for name, tensor in sums.items()}
+    total = {
+        name: tensor if name in _UNSUMMED else torch.from_numpy(tensor.numpy().sum(0))
+        for name, tensor in sums.items()
+    }
     matrices = []
     for at, matrix, pad in zip(net.w_at, [layers.recurrent, *layers.later_weights], net.pads, strict=True):
         out, into = matrix.shape
@@ -175,12 +219,23 @@ _UNSUMMED = {"initial_memory", "initial_branches", "dense", "values"}
 def _in_units(sizes: Sizes, work: Callable[..., None]) -> None:
     """Do all units of work, in more than one thread only when torch may use them and the work is large."""
     units = units_of(sizes)
-    layer = sizes.width * (sizes.memory + sizes.branches)
-    threads = torch.get_num_threads() if layer * sizes.batch * sizes.time > _WORTH_A_THREAD else 1
+    parts: list[tuple[int, ...]]
+    threads = _worthwhile_threads(sizes)
     if threads > units and sizes.tiles > 1:
         parts = [(unit, units, parity, 1) for unit in range(units) for parity in (0, 1)]
     else:
         parts = [(unit, units, 0, 2) for unit in range(units)]
+    _in_threads(threads, parts, work)
+
+
+def _worthwhile_threads(sizes: Sizes) -> int:
+    """Threads that torch may use, where the work is large enough."""
+    layer = sizes.width * (sizes.memory + sizes.branches)
+    return torch.get_num_threads() if layer * sizes.batch * sizes.time > _WORTH_A_THREAD else 1
+
+
+def _in_threads(threads: int, parts: Sequence[tuple[int, ...]], work: Callable[..., None]) -> None:
+    """Do all parts, shared out among the threads."""
     threads = min(threads, len(parts))
     failures: list[BaseException] = []
 

@@ -12,6 +12,9 @@ from ulmus.kernels.numba_lanes import element_pointer, fma, lanes_of, load, repe
 from ulmus.kernels.numba_layout import DENSE, EVENTS
 from ulmus.kernels.numba_products import GROUP, product
 
+BAD_ENDS, FALLING, BAD_INPUT = 1, 2, 3
+"""What may be wrong with events: first or last row start, row starts that descend, an input that does not exist."""
+
 
 @njit(error_model="numpy", no_cpython_wrapper=True)
 def currents(sizes, net, source, tile, first, steps, out, out_at):
@@ -199,3 +202,18 @@ def _count(dense, at, width):
     for place in range(at, at + width):
         occupied += dense[place] != 0
     return occupied
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def find_fault(row_start, inputs, channels):
+    """What is wrong with events, 0 where nothing is."""
+    if row_start[0] != 0 or row_start[len(row_start) - 1] != len(inputs):
+        return BAD_ENDS
+    falls, outside = 0, 0
+    for row in range(len(row_start) - 1):
+        falls += row_start[row + 1] < row_start[row]
+    for event in range(len(inputs)):
+        outside += (inputs[event] < 0) | (inputs[event] >= channels)
+    if falls > 0:
+        return FALLING
+    return BAD_INPUT if outside > 0 else 0

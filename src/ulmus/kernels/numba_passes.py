@@ -15,7 +15,7 @@ from ulmus.kernels.numba_lanes import exchange_float_mode, lanes_of, load, store
 from ulmus.kernels.numba_products import GROUP, product
 from ulmus.kernels.numba_recurrence import recall, remember
 
-_FLUSH_DENORMALS = np.uint32(0x8040)  # x86: results and operands too small for a normal number count as zero
+FLUSH_DENORMALS = np.uint32(0x8040)  # x86: results and operands too small for a normal number count as zero
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True)
@@ -84,7 +84,7 @@ def _chunks(sizes):
 def forward(sizes, net, source, kept, outputs, unit, units, parity, together):
     """Forward pass of one unit of work: outputs, and what `kept` says (the last slot of both states is the final state)."""
     mode = exchange_float_mode(np.uint32(0))
-    exchange_float_mode(mode | _FLUSH_DENORMALS)
+    exchange_float_mode(mode | FLUSH_DENORMALS)
     rows, width, chunk = sizes.rows, sizes.width, sizes.chunk
     memory_slot, branch_slot = rows * sizes.memory_pad, rows * sizes.branch_pad
     hidden = np.zeros(2 * rows * sizes.hidden_pad, net.w.dtype)
@@ -231,7 +231,7 @@ def _branch_gradients(sizes, net, source, tile, first, steps, inner, inner_at, b
 def backward(sizes, net, source, kept, given, sums, unit, units, parity, together):
     """Backward pass of one unit of work, from the gradient of the outputs (`given`) to the sums of all gradients."""
     mode = exchange_float_mode(np.uint32(0))
-    exchange_float_mode(mode | _FLUSH_DENORMALS)
+    exchange_float_mode(mode | FLUSH_DENORMALS)
     rows, width, chunk, kind = sizes.rows, sizes.width, sizes.chunk, net.w.dtype
     memory_slot, branch_slot, last = (
         rows * sizes.memory_pad,

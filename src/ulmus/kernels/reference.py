@@ -45,6 +45,7 @@ def synaptic_currents(inputs: Tensor | Events, synapses: Tensor) -> Float[Tensor
             include_last_offset=True,
         )
         return summed.view(inputs.batch, inputs.time, by_input.shape[1])
+    inputs = inputs.to(synapses.dtype)  # counts and spikes may come as bytes
     return inputs * synapses if synapses.dim() == 1 else inputs @ synapses.t()
 
 

@@ -1,6 +1,8 @@
 """The Expressive Leaky Memory neuron as a layer (`ELM`) and as one step (`ELMCell`)."""
 
+import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -95,21 +97,18 @@ class ELM(nn.Module):
         }
         branches = inputs if branches is None else branches
         hidden = 2 * memory if hidden is None else hidden
-        _check_positive(
-            inputs=inputs, memory=memory, branches=branches, synapses_per_branch=synapses_per_branch
-        )
-        _check_positive(
-            hidden=hidden, dt_ms=dt_ms, gain=gain, **({} if outputs is None else {"outputs": outputs})
-        )
+        _check_sizes(inputs=inputs, memory=memory, branches=branches, synapses_per_branch=synapses_per_branch)
+        _check_sizes(hidden=hidden, **({} if outputs is None else {"outputs": outputs}))
+        _check_positive(dt_ms=dt_ms, gain=gain)
         _check_choice("activation", activation, list(ACTIVATIONS))
         _check_choice("update", update, UPDATES)
-        if hidden_layers < 0:
+        if not isinstance(hidden_layers, int) or hidden_layers < 0:
             raise ConfigError(
-                f"hidden_layers={hidden_layers} is negative; expected 0 (one linear map), 1, 2, ..."
+                f"hidden_layers={hidden_layers!r} cannot be; expected a whole number: 0 (one linear map), 1, 2, ..."
             )
-        if synaptic_weight < 0:
+        if not 0 <= synaptic_weight < math.inf:
             raise ConfigError(
-                f"synaptic_weight={synaptic_weight} is negative, but synaptic weights are rectified and would stay at zero; "
+                f"synaptic_weight={synaptic_weight} is negative or not finite, but synaptic weights are rectified; "
                 "expected 0 or more. Make the input negative for inhibition."
             )
         if hidden_readout and (outputs is None or hidden_layers == 0):
@@ -254,10 +253,16 @@ class ELMCell(ELM):
         return outputs.squeeze(1), state
 
 
-def _check_positive(**values: float) -> None:
+def _check_sizes(**values: Any) -> None:
     for name, value in values.items():
-        if not value > 0:
-            raise ConfigError(f"{name}={value} is not positive; expected a number above zero.")
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ConfigError(f"{name}={value!r} is no size; expected a whole number, positive.")
+
+
+def _check_positive(**values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int | float) or not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"{name}={value!r} is not positive; expected a finite number above zero.")
 
 
 def _check_choice(name: str, value: str, known: list[str]) -> None:

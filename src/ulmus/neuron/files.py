@@ -49,6 +49,10 @@ def save(neuron: ELM | Surrogate, path: str | Path) -> Path:
         tensors = {key: value.contiguous() for key, value in neuron.state_dict().items()}
         save_file(tensors, beside, metadata={_HEADER: json.dumps(header)})
         beside.replace(path)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the neuron holds a value that JSON cannot ({error}); use plain numbers and texts."
+        ) from error
     except OSError as error:
         with suppress(OSError):
             beside.unlink()
@@ -108,7 +112,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CheckpointError(
             f"{path} is a safetensors file without the {_HEADER!r} header; expected a file written by ulmus.save."
         ) from error
-    if not isinstance(header, dict) or header.get("format", FORMAT + 1) > FORMAT:
+    if not isinstance(header, dict) or header.get("format") not in range(1, FORMAT + 1):
         raise CheckpointError(
             f"{path} has format {header.get('format') if isinstance(header, dict) else header!r}; "
             f"this Ulmus reads up to {FORMAT}. Upgrade Ulmus."

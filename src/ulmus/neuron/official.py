@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ulmus.errors import CheckpointError, closest
+from ulmus.errors import CheckpointError, ConfigError, closest
 from ulmus.neuron.elm import ELM
 from ulmus.neuron.surrogate import Surrogate
 
@@ -69,7 +69,10 @@ def neuron_from_official(settings: dict[str, Any], state: dict[str, Tensor], ori
     arguments = _constructor_arguments(settings, origin)
     version = "tau_s" if "tau_s" in state else "tau_b"
     arguments["update"] = "published" if version == "tau_s" else "bounded"
-    neuron = ELM(**arguments)
+    try:
+        neuron = ELM(**arguments)
+    except ConfigError as error:
+        raise CheckpointError(f"{origin}: model_config.json does not describe a neuron: {error}") from error
     shape = neuron.synapses.raw.shape
     tau = _take(state, version, origin).view(-1)
     if tau.numel() == shape.numel():
@@ -103,6 +106,9 @@ def neuron_from_official(settings: dict[str, Any], state: dict[str, Tensor], ori
                     "Use the weights and the configuration of the same run."
                 )
             target.copy_(value.view(target.shape))
+    neuron.load_state_dict(
+        neuron.state_dict()
+    )  # so that the synapses take note of the routing they were given
     return neuron
 
 
@@ -121,7 +127,8 @@ def _constructor_arguments(settings: dict[str, Any], origin: str) -> dict[str, A
         )
     arguments: dict[str, Any] = {"memory": 100}
     arguments |= {_ARGUMENTS[key]: value for key, value in settings.items() if key in _ARGUMENTS}
-    arguments["routing"] = _ROUTINGS.get(settings.get("input_to_synapse_routing"), "unknown")
+    routing = settings.get("input_to_synapse_routing")
+    arguments["routing"] = _ROUTINGS.get(routing, routing)
     arguments["tau_memory_ms"] = (settings.get("memory_tau_min", 1.0), settings.get("memory_tau_max", 1000.0))
     return arguments
 

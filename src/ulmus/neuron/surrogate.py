@@ -41,7 +41,7 @@ class Prediction(NamedTuple):
     spike_probability: Float[Tensor, "batch time"]
     """Probability of an output spike in every time step."""
     voltage_mv: Float[Tensor, "batch time sites"]
-    """Voltage of every recorded site, cut off at the clip voltage."""
+    """Voltage of every recorded site; it was learnt cut off at the clip voltage, so peaks of spikes are missing."""
     spike_times_ms: list[Float64[np.ndarray, "spikes"]]
     """Predicted spike times of every trial in the batch, from the start of this input."""
     state: ELMState
@@ -73,6 +73,10 @@ class Surrogate(nn.Module):
         card: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(sites, str):
+            raise ConfigError(
+                f"sites={sites!r} is one text; expected a sequence of names, such as ({sites!r},)."
+            )
         if neuron.outputs != 1 + len(sites):
             raise ConfigError(
                 f"the neuron has outputs={neuron.outputs}, but a surrogate with sites={list(sites)} needs "
@@ -97,7 +101,8 @@ class Surrogate(nn.Module):
     ) -> Prediction:
         """Spike probability, voltage in mV and spike times for signed input (+1 excitatory, -1 inhibitory).
 
-        Long input can be given in pieces: pass the ``state`` of the last prediction on.
+        Long input can be given in pieces: pass the ``state`` of the last prediction on. Probability and voltage are
+        those of one call; a spike whose stretch above the threshold crosses a border is found in both pieces.
         """
         outputs, state = self.neuron(inputs, state)
         probability = torch.sigmoid(outputs[..., 0])

@@ -1,5 +1,7 @@
 """Non-negative synaptic weights, routed from inputs to branches."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,9 +25,16 @@ class Synapses(nn.Module):
         self.register_buffer("indices", routing.indices)
         self.register_buffer("connected", routing.connected)
         self.raw = nn.Parameter(torch.full(tuple(routing.indices.shape), initial), requires_grad=learn)
-        self._one_each = routing.indices.shape[1] == 1 and torch.equal(
-            routing.indices.flatten(), torch.arange(inputs)
-        )
+        self._note_routing()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._note_routing()
+
+    def _note_routing(self) -> None:
+        """Whether every input is its own branch; asked again when another routing was loaded."""
+        own = torch.arange(self.inputs, device=self.indices.device).unsqueeze(1)
+        self._one_each = torch.equal(self.indices, own) and bool(self.connected.all())
 
     def weights(self) -> Float[Tensor, "branches synapses"]:
         """Rectified weight of every synapse; zero where a synapse has no input."""

@@ -6,7 +6,6 @@ import numpy as np
 from sklearn import metrics
 
 from ulmus.data import TrialSource
-from ulmus.errors import CheckpointError
 from ulmus.neuron import Surrogate
 from ulmus.neuron.surrogate import spike_times
 from ulmus.report.content import (
@@ -107,19 +106,13 @@ def training_cost(run: Run) -> Score:
     )
 
 
-def learning_curve(run: Run) -> LearningCurve:
-    """Loss and validation scores over the steps of a run.
-
-    Raises:
-        CheckpointError: the run logged nothing yet.
-    """
+def learning_curve(run: Run) -> LearningCurve | None:
+    """Loss and validation scores over the steps of a run; None when it was too short to log any."""
     lines = run.metrics()
     losses = [line for line in lines if "loss" in line]
     validations = [line for line in lines if "validation" in line]
     if not losses or not validations:
-        raise CheckpointError(
-            f"{run.metrics_file} has no losses or no validation yet; let the run reach its first validation."
-        )
+        return None
     best = min(validations, key=lambda line: line["validation"]["loss"])
 
     def scores(key: str) -> np.ndarray:

@@ -89,6 +89,18 @@ def spike_times(
     return np.asarray(grid[1:-1][peak])
 
 
+def check_step(dt_ms: float) -> None:
+    """Whether this integration step can be used.
+
+    Raises:
+        ConfigError: It is no whole fraction of a millisecond, or too long.
+    """
+    if not (0 < dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
+        raise ConfigError(
+            f"dt_ms={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
+        )
+
+
 def _check(
     cell: L5PC,
     event_step: np.ndarray,
@@ -97,10 +109,7 @@ def _check(
     dt_ms: float,
     sites: Sequence[int],
 ) -> None:
-    if not (0 < dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
-        raise ConfigError(
-            f"dt_ms={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
-        )
+    check_step(dt_ms)
     if steps < 1:
         raise ConfigError(f"steps={steps}: expected at least 1 ms. Correct it.")
     for name, values, size in (

@@ -1,6 +1,7 @@
 """Simulate many trials on several processes into an event store."""
 
 import json
+import math
 import os
 import signal
 import threading
@@ -19,7 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from ulmus.data.store import Store, StoreWriter
 from ulmus.data.trial import Header, Trial
 from ulmus.errors import ConfigError, UlmusError
-from ulmus.teachers.arbor_engine import run_trial
+from ulmus.teachers.arbor_engine import check_step, run_trial
 from ulmus.teachers.catalogue import compiled_mechanisms
 from ulmus.teachers.l5pc import L5PC
 from ulmus.teachers.stimulus import InputRegime, draw_input
@@ -73,6 +74,9 @@ def simulate(
         MissingToolError: The synapses must be compiled first and cannot be.
         UlmusError: A trial failed; the message has its index and seed.
     """
+    check_step(dt_ms)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"seconds={seconds}: expected a positive number. Correct it.")
     steps = round(seconds * 1000)
     for name, value in (
         ("trials", trials),

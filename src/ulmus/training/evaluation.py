@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from sklearn import metrics
 
-from ulmus.data import Batch, TrialSource, whole_trials
+from ulmus.data import TrialSource, whole_trials
 from ulmus.data.trial import label_bins
 from ulmus.errors import ConfigError, DataError, closest
 from ulmus.kernels import Events
@@ -127,7 +127,8 @@ def predict(
     sites = [trials.header.sites.index(site) for site in surrogate.sites]
     with torch.no_grad():
         for batch in whole_trials(trials, TRIALS_AT_ONCE):
-            outputs.append(_outputs(surrogate, batch, protocol, trials.header.dt_ms))
+            events = batch.events.to(next(surrogate.parameters()).device)
+            outputs.append(_outputs(surrogate, events, protocol, trials.header.dt_ms).cpu())
             recorded.append(batch.voltage_mv[..., sites].clamp(max=surrogate.units.clip_mv))
             for index, row in zip(batch.trial.tolist(), batch.spikes, strict=True):
                 times = trials.trial(index).spike_time_ms
@@ -245,12 +246,11 @@ def matching_threshold(predictions: Predictions, skip_steps: int) -> float:
     return float(1 / (1 + np.exp(-high)))
 
 
-def _outputs(surrogate: Surrogate, batch: Batch, protocol: Protocol, dt_ms: float) -> torch.Tensor:
+def _outputs(surrogate: Surrogate, events: Events, protocol: Protocol, dt_ms: float) -> torch.Tensor:
     if protocol.window_ms is None:
-        whole: torch.Tensor = surrogate(batch.events)
+        whole: torch.Tensor = surrogate(events)
         return whole.float()
     window, overlap = round(protocol.window_ms / dt_ms), round(protocol.overlap_ms / dt_ms)
-    events = batch.events
     windows = overlapping_windows(events, window, window - overlap)
     pieces = surrogate(windows).float().view(events.batch, -1, window, surrogate.neuron.outputs or 0)
     # The first window has no earlier one to lend it a beginning.
@@ -266,12 +266,16 @@ def overlapping_windows(events: Events, window: int, stride: int) -> Events:
     """
     count = max(1, -(-(events.time - window) // stride) + 1)
     row_start = events.row_start.long()
-    first = torch.arange(events.batch).unsqueeze(1) * events.time + torch.arange(count) * stride
-    end = (torch.arange(events.batch).unsqueeze(1) + 1) * events.time
-    rows = torch.minimum(first.unsqueeze(-1) + torch.arange(window + 1), end.unsqueeze(-1)).flatten(0, 1)
+    device = row_start.device
+    sequence = torch.arange(events.batch, device=device).unsqueeze(1) * events.time
+    first = sequence + torch.arange(count, device=device) * stride
+    steps = torch.arange(window + 1, device=device)
+    rows = torch.minimum(first.unsqueeze(-1) + steps, (sequence + events.time).unsqueeze(-1)).flatten(0, 1)
     counts = row_start[rows[:, 1:]] - row_start[rows[:, :-1]]
     starts, stops = row_start[rows[:, 0]], row_start[rows[:, -1]]
-    taken = torch.cat([torch.arange(int(a), int(b)) for a, b in zip(starts, stops, strict=True)])
+    taken = torch.cat(
+        [torch.arange(int(a), int(b), device=device) for a, b in zip(starts, stops, strict=True)]
+    )
     offsets = torch.cat([counts.new_zeros(1), counts.flatten().cumsum(0)]).int()
     return Events(offsets, events.inputs[taken], events.values[taken], len(rows), window, events.channels)
 

@@ -153,7 +153,7 @@ def _resumed_state(run: Run, recipe: Recipe, resume: bool) -> dict[str, Any] | N
     if run.recipe() != recipe:
         raise ConfigError(
             f"the recipe differs from the one {run.folder} was started with; resume with exactly the same recipe and "
-            "overrides (or `ulmus train --resume RUN` alone), or start a new run in another folder."
+            "overrides (or `ulmus train --resume --run RUN` alone), or start a new run in another folder."
         )
     state = run.load_state()
     if state is not None and state.get("format") != STATE_FORMAT:
@@ -166,6 +166,11 @@ def _resumed_state(run: Run, recipe: Recipe, resume: bool) -> dict[str, Any] | N
 
 
 def _fabric(recipe: TrainingRecipe) -> Fabric:
+    if recipe.batch % (recipe.devices * recipe.nodes):
+        raise ConfigError(
+            f"training.batch={recipe.batch} cannot be shared by {recipe.devices} devices on {recipe.nodes} nodes; expected a "
+            "multiple of their number."
+        )
     try:
         fabric = Fabric(
             accelerator=recipe.accelerator,
@@ -266,6 +271,10 @@ class _Trainer:
             if loop.step % recipe.validate_every == 0 or loop.step == recipe.steps:
                 self._validate(losses[0])
             stopping = stop()
+            if (
+                self.fabric.world_size > 1
+            ):  # signals reach processes at different steps; all must stop at the same
+                stopping = self.fabric.strategy.reduce_boolean_decision(stopping, all=False)
             if loop.step % recipe.checkpoint_every == 0 or loop.step == recipe.steps or stopping:
                 self.save()
             if stopping:

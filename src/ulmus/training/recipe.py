@@ -15,7 +15,7 @@ SHIPPED = resources.files("ulmus.training") / "recipes"
 
 
 def _several(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+    return (str(value),) if isinstance(value, str | int | float) else value
 
 
 Sources = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]

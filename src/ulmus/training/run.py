@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from ulmus.errors import CheckpointError
 from ulmus.neuron import Surrogate, save
 from ulmus.neuron.files import RUN_CHECKPOINT
 from ulmus.training.recipe import Recipe, parse_recipe
+from ulmus.validation import parse_yaml
 
 _VERSIONS = ["ulmus", "torch", "numpy", "numba", "lightning-fabric", "h5py", "scikit-learn", "arbor"]
 
@@ -30,7 +30,7 @@ class Run:
         provenance.json     versions, machine, data with hashes, command, backend
         metrics.jsonl       one line per logged step and per validation
         checkpoints/        best.safetensors (a neuron for ulmus.load), state.pt (for going on)
-        evaluation/         scores and predictions per protocol
+        evaluation/         scores per protocol
         report.html
     """
 
@@ -82,9 +82,9 @@ class Run:
 
     def start(self, recipe: Recipe, data: dict[str, Any], backend: str) -> None:
         """Write what is known before the first step."""
-        write_text(self.recipe_file, recipe.to_yaml())
         write_text(self.metrics_file, "")
         self.write_provenance(data, backend)
+        write_text(self.recipe_file, recipe.to_yaml())  # last: a folder with a recipe is a whole run
 
     def write_provenance(self, data: dict[str, Any], backend: str) -> None:
         """Add this process to the sessions of the run; data hashes must not have changed since the first one.
@@ -120,12 +120,28 @@ class Run:
             raise CheckpointError(
                 f"{self.folder} is not a run folder (no recipe.yaml); give one made by ulmus train."
             )
-        return parse_recipe(yaml.safe_load(self.recipe_file.read_text()), str(self.recipe_file))
+        origin = str(self.recipe_file)
+        return parse_recipe(
+            parse_yaml(self._text(self.recipe_file), origin, "'name', 'neuron' and 'data'"), origin
+        )
 
     def provenance(self) -> dict[str, Any]:
         """Versions, machine and data of the run."""
-        values: dict[str, Any] = json.loads(self.provenance_file.read_text())
+        try:
+            values: dict[str, Any] = json.loads(self._text(self.provenance_file))
+        except ValueError as error:
+            raise CheckpointError(
+                f"{self.provenance_file} is not JSON ({error}); restore it from a copy."
+            ) from error
         return values
+
+    def _text(self, file: Path) -> str:
+        try:
+            return file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(
+                f"{file} cannot be read ({error}); the run folder is damaged. Restore it, or start the run again."
+            ) from error
 
     def log(self, values: dict[str, Any]) -> None:
         """Append one line of metrics."""
@@ -134,7 +150,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All logged metrics; a line cut off by a crash is left out."""
-        return list(_whole_lines(self.metrics_file))
+        return list(_whole_lines(self._text(self.metrics_file)))
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop metrics later than a checkpoint, which will be logged again."""
@@ -181,8 +197,8 @@ def write_text(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text().splitlines():
+def _whole_lines(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
         try:
             yield json.loads(line)
         except ValueError:

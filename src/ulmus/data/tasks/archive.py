@@ -1,0 +1,54 @@
+"""Finding one's way in the Long Range Arena archive as people unpack it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ulmus.errors import DataError
+
+RECORD = "generated.json"
+"""Lies beside data that a generator of ours wrote, with its settings; the published archive has no such file."""
+
+
+def find_folder(root: str | Path, folder: str) -> Path:
+    """The folder of a task under `root`: there itself, or in the archive's ``lra_release/lra_release``.
+
+    Raises:
+        DataError: it is in none of the places.
+    """
+    root = Path(root).expanduser()
+    if root.is_file():
+        raise DataError(
+            f"{root} is a file; expected the folder that it unpacks to; run: tar -xf {root.name}, then give the folder"
+        )
+    if root.name == folder and root.is_dir():
+        return root
+    places = [root / folder, root / "lra_release" / folder, root / "lra_release" / "lra_release" / folder]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise DataError(
+        f"{root} holds no folder {folder!r}; looked for {', '.join(str(place) for place in places)}; give the folder "
+        "that the archive was unpacked to, or make the data with `ulmus data make`"
+    )
+
+
+def generated_by_us(folder: Path) -> dict[str, Any] | None:
+    """The settings that data were generated with; None for data of the published archive.
+
+    Raises:
+        DataError: the record is damaged.
+    """
+    record = folder / RECORD
+    try:
+        values = json.loads(record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{record} cannot be read ({error}); expected the settings of generated data; restore it from a copy, or "
+            "make the data again in another folder"
+        ) from error
+    if not isinstance(values, dict):
+        raise DataError(f"{record} holds {values!r}; expected a JSON object; restore it from a copy")
+    return values

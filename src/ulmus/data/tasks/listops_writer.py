@@ -1,0 +1,105 @@
+"""ListOps expressions by the thousand, in the layout of the published archive."""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ulmus.data.tasks.listops import COLUMNS, FILES, FOLDER
+from ulmus.data.tasks.listops_trees import draw_expression
+from ulmus.data.tasks.making import Report, begin, check_positive, check_seed, in_order
+from ulmus.errors import ConfigError
+
+COUNTS = (96_000, 2_000, 2_000)
+_PER_TASK = 500
+_MOST_DUPLICATES = 0.9  # of a task: the space of short expressions is exhausted
+
+
+def make_listops(
+    out: str | Path,
+    *,
+    counts: tuple[int, int, int] = COUNTS,
+    seed: int = 0,
+    shortest: int = 501,
+    longest: int = 1999,
+    depth: int = 10,
+    most_arguments: int = 10,
+    workers: int | None = None,
+    on_expressions: Report | None = None,
+) -> Path:
+    """Write ``out/listops-1000/basic_{train,val,test}.tsv`` with expressions that are all different.
+
+    The published settings are the defaults: more than 500 and fewer than 2000 tokens. Expression k depends on the
+    settings, the seed and k alone, so any number of workers writes the same files.
+
+    Args:
+        out: folder that stands for ``lra_release``.
+        counts: expressions to train, to validate and to test.
+        seed: of the whole set.
+        shortest: fewest tokens (operators count twice, parentheses do not).
+        longest: most tokens.
+        depth: levels of the tree; the deepest holds digits alone.
+        most_arguments: of an operator; the fewest are 2.
+        workers: processes; all cores when not given.
+        on_expressions: called when expressions are finished.
+
+    Returns:
+        The folder of the files.
+
+    Raises:
+        ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
+        DataError: the folder holds data that were not made here.
+        UlmusError: a process was killed.
+    """
+    check_positive(train=counts[0], valid=counts[1], test=counts[2], shortest=shortest, workers=workers)
+    check_seed(seed)
+    if not (shortest + 3 <= longest and depth >= 2 and most_arguments >= 2):
+        raise ConfigError(
+            f"shortest={shortest}, longest={longest}, depth={depth}, most_arguments={most_arguments}: expected longest at "
+            "least shortest + 3, and at least 2 levels and arguments; widen them"
+        )
+    limits = {"shortest": shortest, "longest": longest, "depth": depth, "most_arguments": most_arguments}
+    folder = Path(out) / FOLDER
+    begin(folder, {"task": "listops", "seed": seed, "counts": list(counts), **limits})
+    if all((folder / name).exists() for name in FILES):
+        return folder
+    rows = _different(seed, (shortest, longest, depth, most_arguments), workers)
+    done = 0
+    for name, count in zip(FILES, counts, strict=True):
+        beside = folder / f".{name}.partial"
+        with beside.open("wb") as file:
+            file.write(COLUMNS + b"\n")
+            for text, value in islice(rows, count):
+                file.write(b"%s\t%d\n" % (text, value))
+                done += 1
+                if on_expressions is not None and done % _PER_TASK == 0:
+                    on_expressions(done, sum(counts))
+        beside.replace(folder / name)
+    return folder
+
+
+def _different(seed: int, limits: tuple[int, ...], workers: int | None) -> Iterator[tuple[bytes, int]]:
+    """Expressions in order, each text once."""
+    seen: set[bytes] = set()
+    first = 0
+    while True:
+        block = [(seed, first + k * _PER_TASK, limits) for k in range(64)]
+        new = 0
+        for rows in in_order(_draw, block, workers):
+            for text, value in rows:
+                digest = blake2b(text, digest_size=16).digest()  # the texts themselves take gigabytes
+                if digest not in seen:
+                    seen.add(digest)
+                    new += 1
+                    yield text, value
+        if new < (1 - _MOST_DUPLICATES) * len(block) * _PER_TASK:
+            raise ConfigError(
+                f"only {len(seen)} different expressions were found with {limits} (tokens, depth, arguments); expected "
+                "more of them; allow longer ones or ask for fewer"
+            )
+        first += len(block) * _PER_TASK
+
+
+def _draw(seed: int, first: int, limits: tuple[Any, ...]) -> list[tuple[bytes, int]]:
+    return [draw_expression(seed, index, *limits)[:2] for index in range(first, first + _PER_TASK)]

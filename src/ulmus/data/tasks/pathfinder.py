@@ -1,0 +1,172 @@
+"""Pathfinder as it is distributed: PNG files, and text files named ``.npy`` that hold their labels."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from ulmus.data.tasks.archive import find_folder, generated_by_us
+from ulmus.data.tasks.pathfinder_settings import SIZES, SUBSETS
+from ulmus.data.tasks.sequences import Sequences, Splits, random_split
+from ulmus.errors import ConfigError, DataError
+
+EMPTY_IN_ARCHIVE = {("pathfinder32", "curv_baseline", "imgs/0/sample_172.png")}
+"""Files of the published archive that hold nothing; everybody leaves them out."""
+GRAY_LEVELS = 256
+
+
+class Pathfinder(Sequences):
+    """Images of one size and difficulty, row by row as sequences of gray levels 0 to 255; class 1: connected.
+
+    The labels are read when it is made, images when they are asked for.
+
+    Args:
+        root: the unpacked archive, or a folder that `ulmus data make` wrote.
+        size: 32, 64, 128 (Pathfinder-X) or 256.
+        contour_paddles: 14 (hard, the benchmark), 9 or 6.
+
+    Raises:
+        ConfigError: a size or difficulty that does not exist.
+        DataError: names the folder or metadata file that is missing or damaged.
+    """
+
+    tokens, classes = GRAY_LEVELS, 2
+
+    def __init__(self, root: str | Path, size: int, contour_paddles: int = 14) -> None:
+        if size not in SIZES or contour_paddles not in SUBSETS:
+            raise ConfigError(
+                f"Pathfinder of size {size} with contours of {contour_paddles} paddles: expected size {list(SIZES)} "
+                f"and length {list(SUBSETS)}; choose from these"
+            )
+        self.size = size
+        self._folder = find_folder(root, f"pathfinder{size}") / SUBSETS[contour_paddles]
+        if not self._folder.is_dir():
+            raise DataError(
+                f"{self._folder} does not exist; expected images with contours of {contour_paddles} paddles; unpack the "
+                "archive completely, or make them with `ulmus data make pathfinder`"
+            )
+        self._generated = generated_by_us(self._folder)
+        difficulty = {6: ", easy", 9: ", intermediate", 14: ""}[contour_paddles]
+        name = "Pathfinder-X" if size == 128 else f"Pathfinder-{size}"
+        self.name = f"{name}{difficulty}{', generated' if self._generated else ''}"
+        files = _metadata_files(self._folder)
+        rows = [row for file in files for row in _rows(file)]
+        if not self._generated:
+            place = (self._folder.parent.name, self._folder.name)
+            rows = [row for row in rows if (*place, row[0]) not in EMPTY_IN_ARCHIVE]
+        self._paths = [path for path, _ in rows]
+        self._labels = np.array([label for _, label in rows], dtype=np.int64)
+        self._check_complete()
+
+    def _check_complete(self) -> None:
+        wanted = self._generated and self._generated.get("images")
+        if wanted is not None and wanted != len(self):
+            raise DataError(
+                f"{self._folder} holds {len(self)} of {wanted} images: they are still being made or that was "
+                "interrupted; expected all of them; run `ulmus data make pathfinder` again, it goes on"
+            )
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def labels(self) -> Int64[np.ndarray, "sequences"]:
+        """1 where both discs are on one contour, else 0."""
+        return self._labels
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Folder, number of images, and the settings if they were generated."""
+        return {
+            "name": self.name,
+            "path": str(self._folder),
+            "sequences": len(self),
+            "generated": self._generated,
+        }
+
+    def read(self, index: int) -> UInt8[np.ndarray, "pixels"]:
+        """One image, row by row; the index is not checked.
+
+        Raises:
+            DataError: the file is missing, empty, damaged, or not an image of this size.
+        """
+        return self.image(index).reshape(-1)
+
+    def image(self, index: int) -> UInt8[np.ndarray, "size size"]:
+        """One image; the index is not checked.
+
+        Raises:
+            DataError: the file is missing, empty, damaged, or not an image of this size.
+        """
+        from PIL import Image
+
+        path = self._folder / self._paths[index]
+        try:
+            with Image.open(path) as file:
+                pixels = np.asarray(file.convert("L"))
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+            raise DataError(
+                f"{path} {_what_is_wrong(path, error)}; expected a PNG; restore it from a copy"
+            ) from error
+        if pixels.shape != (self.size, self.size):
+            raise DataError(
+                f"{path} is an image of {pixels.shape[1]} x {pixels.shape[0]}; expected {self.size} x {self.size}; "
+                "restore it from a copy"
+            )
+        return pixels
+
+
+def pathfinder_splits(root: str | Path, size: int, contour_paddles: int = 14) -> Splits:
+    """80 % of the images to train, 10 % to validate, 10 % to test, as in the S4 repository (seed 42).
+
+    Raises:
+        ConfigError: a size or difficulty that does not exist.
+        DataError: names the folder or metadata file that is missing or damaged.
+    """
+    return random_split(Pathfinder(root, size, contour_paddles))
+
+
+def _what_is_wrong(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist, though the metadata name it"
+    if path.is_file() and path.stat().st_size == 0:
+        return "is empty (the archive was not unpacked completely, or the disk was full)"
+    return f"cannot be read ({error})"
+
+
+def _metadata_files(folder: Path) -> list[Path]:
+    """Metadata in the order of their numbers, which the split depends on."""
+    files = list((folder / "metadata").glob("[0-9]*.npy"))
+    for file in files:
+        if not file.stem.isdigit():
+            raise DataError(f"{file}: expected files named by numbers, as 0.npy; move it elsewhere")
+    if not files:
+        raise DataError(
+            f"{folder / 'metadata'} holds no .npy files; expected the labels of the images, one file for each folder in "
+            "imgs; unpack the archive completely"
+        )
+    return sorted(files, key=lambda file: int(file.stem))
+
+
+def _rows(file: Path) -> list[tuple[str, int]]:
+    """Path and label of every image in a metadata file."""
+    try:
+        if file.read_bytes()[:6] == b"\x93NUMPY":  # what the original generator writes itself
+            table = [[str(field) for field in row] for row in np.load(file, allow_pickle=False)]
+        else:
+            table = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line.strip()]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{file} cannot be read ({error}); expected text (in spite of its suffix), one line per image; restore it "
+            "from a copy"
+        ) from error
+    rows = []
+    for number, fields in enumerate(table, 1):
+        if len(fields) < 4 or fields[3] not in ("0", "1") or ".." in Path(fields[0]).parts:
+            raise DataError(
+                f"{file}, line {number}: {' '.join(fields)[:80]!r}; expected folder, file, number, label 0 or 1 and "
+                "settings, separated by spaces; restore it from a copy"
+            )
+        rows.append((f"{fields[0]}/{fields[1]}", int(fields[3])))
+    return rows

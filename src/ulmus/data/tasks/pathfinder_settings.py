@@ -1,0 +1,86 @@
+"""What a Pathfinder image is made with: the published settings by image size and contour length."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ulmus.errors import ConfigError
+
+SUBSETS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
+"""Folder of the images by the number of paddles in a contour: easy, intermediate, hard."""
+
+
+@dataclass(frozen=True)
+class PathfinderSettings:
+    """How contours grow and are drawn; lengths in pixels.
+
+    Attributes:
+        size: width and height of the image.
+        contour_paddles: paddles (dashes) in each of the two long contours.
+        padding: border that contours keep out of.
+        seed_distance: between the beginnings of the two contours; the first is twice as far from the border.
+        marker_radius: radius of the discs.
+        paddle_length: length of a paddle.
+        paddle_thickness: its thickness.
+        paddle_margins: space around a paddle, drawn from these for every image.
+        continuity: how straight contours are.
+        target_contrast: brightness of the long contours.
+        distractor_contrast: brightness of the distractors.
+        distractors: how many are tried.
+        distractor_paddles: paddles in each.
+    """
+
+    size: int
+    contour_paddles: int
+    padding: int
+    seed_distance: int
+    marker_radius: float
+    paddle_length: int
+    paddle_thickness: float
+    paddle_margins: tuple[int, ...]
+    continuity: float
+    target_contrast: float
+    distractor_contrast: float
+    distractors: int
+    distractor_paddles: int
+
+    @property
+    def subset(self) -> str:
+        """Folder of the images, as ``curv_contour_length_14``."""
+        return SUBSETS[self.contour_paddles]
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, for the record beside the images."""
+        return {**asdict(self), "paddle_margins": list(self.paddle_margins)}
+
+
+# size: padding, seed distance, disc radius, paddle length, thickness, margins, continuity, contrast of the contours
+# and of the distractors, paddles in all distractors. At 32 the two contrasts differ: the generator multiplies the
+# contour's (2) with the paddle's (0.75) for the long contours alone.
+_PUBLISHED = {
+    32: (1, 7, 1.5, 2, 0.5, (1,), 1.0, 1.5, 2.0, 20),
+    64: (1, 12, 2.5, 5, 1.0, (1,), 1.8, 0.8, 0.8, 22),
+    128: (1, 20, 3.0, 5, 1.5, (2, 3), 1.8, 0.9, 0.9, 35),
+    256: (22, 27, 5.0, 5, 2.0, (3,), 1.8, 1.0, 1.0, 30),
+}
+SIZES = tuple(_PUBLISHED)
+_FIELDS = [field.name for field in fields(PathfinderSettings)]
+
+
+def published_settings(size: int, contour_paddles: int = 14) -> PathfinderSettings:
+    """The settings of Long Range Arena for a size and difficulty (14 paddles hard, 9 intermediate, 6 easy).
+
+    Source: Long Range Arena (Tay et al. 2021) for values that differ from the defaults of the generator of
+    Linsley et al. 2018 and Kim et al. 2020. Distractors have a third of a contour's paddles.
+
+    Raises:
+        ConfigError: a size or length that was not published.
+    """
+    if size not in _PUBLISHED or contour_paddles not in SUBSETS:
+        raise ConfigError(
+            f"Pathfinder of size {size} with contours of {contour_paddles} paddles: expected size {list(SIZES)} and "
+            f"length {list(SUBSETS)}; choose from these"
+        )
+    *drawing, distractor_paddles_in_all = _PUBLISHED[size]
+    length = contour_paddles // 3
+    values = (size, contour_paddles, *drawing, distractor_paddles_in_all // length, length)
+    return PathfinderSettings(**dict(zip(_FIELDS, values, strict=True)))  # type: ignore[arg-type]

@@ -1,0 +1,37 @@
+"""The demo from end to end, with a few short trials and a few steps."""
+
+import json
+
+import pytest
+
+from ulmus.cli import demo as command
+from ulmus.cli import main
+from ulmus.training.recipe import load_recipe
+
+
+def test_the_demo_simulates_fits_scores_and_reports(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "TRAIN", 2)
+    monkeypatch.setattr(command, "VALIDATION", 1)
+    monkeypatch.setattr(command, "TEST", 2)
+    monkeypatch.setattr(command, "SECONDS", 0.8)
+    short = {"training.steps": 6, "training.validate_every": 3, "training.log_every": 2}
+    monkeypatch.setattr(command, "load_recipe", lambda name, data: load_recipe(name, {**data, **short}))
+    folder = tmp_path / "demo"
+    for _ in range(2):  # the second time everything is there already
+        with pytest.raises(SystemExit) as end:
+            main(["demo", "--folder", str(folder), "--workers", "1"])
+        assert not end.value.code
+        printed = capsys.readouterr().out
+        for words in (
+            "TPR at FPR 0.0025",
+            "explained variance",
+            "trainable parameters",
+            "8,002",
+            "simulated",
+            "trained",
+        ):
+            assert words in printed
+    assert str(folder / "run" / "report.html") in printed.replace("\n", "")
+    assert "plotly" in (folder / "run" / "report.html").read_text()
+    scores = json.loads((folder / "run" / "evaluation" / "official.json").read_text())
+    assert scores["trials"] == 2
