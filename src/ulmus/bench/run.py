@@ -13,6 +13,7 @@ from ulmus.bench.workloads import WORKLOADS, Workload, as_events, one_thread
 from ulmus.errors import ConfigError, closest
 from ulmus.kernels import use_backend
 from ulmus.kernels.population import Population
+from ulmus.kernels.stream import Stream
 from ulmus.neuron.elm import ELM
 
 _ROUNDS, _SLOW_ROUNDS, _SLOW_SECONDS = 9, 3, 0.5
@@ -117,6 +118,9 @@ def _implementations(work: Workload, backward: bool) -> dict[str, Callable[[], o
         events, small = as_events(x), x.abs().to(torch.uint8)
         add("fused, events", lambda: _with("numba", neuron, events))
         add("fused, uint8", lambda: _with("numba", neuron, small))
+        if work.batch == 1:
+            stream = Stream(neuron.weights(), neuron.activation)
+            add("stream, events", lambda: stream.run(events))
     add("reference", lambda: _with("reference", neuron, x))
     add("plain loop", lambda: loop(x))
     add("lstm", lambda: lstm(x))
