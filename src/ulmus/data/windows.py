@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ulmus.data.augmentation import Augmentation
+from ulmus.data.loading import in_order
 from ulmus.data.source import Clip, TrialSource
 from ulmus.data.trial import Header, Trial, label_bins, step_offsets
 from ulmus.errors import ConfigError
@@ -133,23 +134,7 @@ class Windows(Dataset[Batch]):
         Raises:
             DataError: a file of the data is missing or damaged.
         """
-        numbers = range(first_batch, total)
-        if not workers:
-            return map(self.__getitem__, numbers)
-        return iter(
-            DataLoader(
-                self,
-                batch_size=None,
-                sampler=numbers,
-                num_workers=workers,
-                collate_fn=_unchanged,
-                multiprocessing_context="spawn",  # a fork of a process with threads can deadlock
-            )
-        )
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
+        return in_order(self, first_batch, total, workers)
 
 
 def whole_trials(trials: TrialSource, batch: int) -> Iterator[Batch]:

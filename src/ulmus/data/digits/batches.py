@@ -4,15 +4,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ulmus.data.digits.shd import CHANNELS, Clips
+from ulmus.data.loading import in_order
 from ulmus.errors import ConfigError
 from ulmus.kernels.events import Events
 
@@ -130,19 +131,7 @@ class DigitBatches(Dataset[DigitBatch], ABC):
         Raises:
             DataError: a file of the data is damaged.
         """
-        numbers = range(first_batch, total)
-        if not workers:
-            return map(self.__getitem__, numbers)
-        return iter(
-            DataLoader(
-                self,
-                batch_size=None,
-                sampler=numbers,
-                num_workers=workers,
-                collate_fn=_unchanged,
-                multiprocessing_context="spawn",  # a fork of a process with threads can deadlock
-            )
-        )
+        return in_order(self, first_batch, total, workers)
 
 
 class Digits(DigitBatches):
@@ -263,7 +252,3 @@ def _side_by_side(clips: Clips, chosen: Int64[np.ndarray, "batch parts"], binnin
         chosen.shape[1] * binning.steps,
         CHANNELS,
     )
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
