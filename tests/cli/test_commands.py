@@ -22,7 +22,7 @@ def run(integrator_store, tmp_path_factory):
     """A short run made by the command line."""
     folder = tmp_path_factory.mktemp("command") / "run"
     recipe = folder.with_name("recipe.yaml")
-    recipe.write_text("name: small\nneuron: {memory: 3}\ndata: {window_ms: 200, burn_in_ms: 50}\n")
+    recipe.write_text("name: small\nmodel: {memory: 3}\ndata: {window_ms: 200, burn_in_ms: 50}\n")
     ulmus(
         "train", recipe, "--run", folder, "--data.train", f"{integrator_store}[:12]",
         "--data.validation", f"{integrator_store}[12:]", "--training.steps", 20, "--training.validate_every=10",
@@ -98,9 +98,9 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
     ("arguments", "code", "message"),
     [
         (["train", "l5pc-branch20"], 2, "Did you mean 'l5pc-branch-20'"),
-        (["train", "l5pc-branch-20", "--neuron.memry", "5"], 2, "Did you mean 'neuron.memory'"),
+        (["train", "l5pc-branch-20", "--model.memry", "5"], 2, "Did you mean 'model.memory'"),
         (["train", "l5pc-branch-20", "--rum", "x"], 2, "Did you mean 'run'"),
-        (["train", "l5pc-branch-20", "--neuron.memory"], 2, "has no value"),
+        (["train", "l5pc-branch-20", "--model.memory"], 2, "has no value"),
         (["train", "l5pc-branch-20"], 2, "--data.train"),
         (["train"], 2, "no recipe"),
         (

@@ -33,7 +33,7 @@ def test_bins_are_those_of_the_authors(clips, bin_ms):
     batch = Digits(clips, len(clips), Binning(bin_ms)).batch(0, 0)
     expected = np.stack([dense_clip(clips, index, bin_ms) for index in range(len(clips))])
     assert expected.max() > 1 or bin_ms < 20  # several spikes in a bin add up
-    np.testing.assert_array_equal(batch.events.dense(), expected)
+    np.testing.assert_array_equal(batch.inputs.dense(), expected)
     np.testing.assert_array_equal(batch.labels, clips.labels)
 
 
@@ -48,7 +48,7 @@ def test_spikes_on_an_edge_belong_to_the_bin_that_begins_there():
 def test_other_windows_are_binned_alike(clips):
     batch = Digits(clips, 4, Binning(4, window_s=0.4)).batch(0, 0)
     expected = np.stack([dense_clip(clips, index, 4)[:100] for index in range(4)])
-    np.testing.assert_array_equal(batch.events.dense(), expected)
+    np.testing.assert_array_equal(batch.inputs.dense(), expected)
 
 
 @settings(deadline=None, max_examples=30)
@@ -73,29 +73,29 @@ def test_batches_hold_the_clips_of_the_plan(clips):
     digits = Digits(clips, 5, Binning(10), 8)
     for number in (0, 4, 7):
         batch, plan = digits[number], digits.plan(*divmod(number, 5))
-        np.testing.assert_array_equal(batch.clips, plan)
+        np.testing.assert_array_equal(batch.source, plan)
         np.testing.assert_array_equal(batch.labels, clips.labels[plan[:, 0]])
         expected = np.stack([dense_clip(clips, index, 10) for index in plan[:, 0]])
-        np.testing.assert_array_equal(batch.events.dense(), expected)
+        np.testing.assert_array_equal(batch.inputs.dense(), expected)
     assert len(digits[4].labels) == 3
 
 
 def test_added_digits_follow_each_other(clips):
     added = AddedDigits(clips, 6, Binning(6), seed=3, batches_per_epoch=11)
-    assert added.classes == 19
+    assert len(added.classes) == 19
     assert added.steps == 334
     batch = added.batch(2, 9)
-    assert batch.clips.shape == (6, 2)
-    dense = batch.events.dense().numpy()
+    assert batch.source.shape == (6, 2)
+    dense = batch.inputs.dense().numpy()
     assert dense.shape == (6, 334, 700)
-    for row, (first, second), label in zip(dense, batch.clips.tolist(), batch.labels.tolist(), strict=True):
+    for row, (first, second), label in zip(dense, batch.source.tolist(), batch.labels.tolist(), strict=True):
         np.testing.assert_array_equal(row[:167], dense_clip(clips, first, 6))
         np.testing.assert_array_equal(row[167:], dense_clip(clips, second, 6))
         assert label == clips.labels[first] % 10 + clips.labels[second] % 10
     again = AddedDigits(clips, 6, Binning(6), seed=3, batches_per_epoch=11)[2 * 11 + 9]
-    assert torch.equal(again.events.inputs, batch.events.inputs)
-    assert not torch.equal(added.batch(2, 8).clips, batch.clips)
-    assert not torch.equal(added.batch(1, 9).clips, batch.clips)
+    assert torch.equal(again.inputs.inputs, batch.inputs.inputs)
+    assert not torch.equal(added.batch(2, 8).source, batch.source)
+    assert not torch.equal(added.batch(1, 9).source, batch.source)
 
 
 def test_added_digits_are_drawn_evenly(clips):
@@ -107,7 +107,7 @@ def test_added_digits_are_drawn_evenly(clips):
 
 
 def test_events_are_rows_in_order(clips):
-    events = AddedDigits(clips, 4, Binning(2)).batch(0, 0).events
+    events = AddedDigits(clips, 4, Binning(2)).batch(0, 0).inputs
     assert events.row_start.dtype == events.inputs.dtype == torch.int32
     assert events.values.dtype == torch.float32
     assert events.row_start[-1] == len(events.inputs) == len(events.values)
@@ -121,7 +121,7 @@ def test_worker_processes_give_the_same_batches(clips):
     alone, together = list(digits.loader(3, 9)), list(digits.loader(3, 9, workers=2))
     assert len(alone) == 6
     for one, other in zip(alone, together, strict=True):
-        assert torch.equal(one.events.dense(), other.events.dense())
+        assert torch.equal(one.inputs.dense(), other.inputs.dense())
         assert torch.equal(one.labels, other.labels)
 
 

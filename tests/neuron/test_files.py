@@ -81,7 +81,7 @@ def test_foreign_and_later_files_are_refused(surrogate, tmp_path):
     save_file(tensors, path, metadata={"ulmus": json.dumps({"format": 99})})
     with pytest.raises(CheckpointError, match="Upgrade"):
         ulmus.load(path)
-    header = {"format": 1, "kind": "ELM", "neuron": {"inputs": 6, "memory": 5}}
+    header = {"format": 1, "kind": "ELM", "config": {"inputs": 6, "memory": 5}}
     save_file(tensors, path, metadata={"ulmus": json.dumps(header)})
     with pytest.raises(CheckpointError, match="do not fit"):
         ulmus.load(path)

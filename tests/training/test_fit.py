@@ -14,12 +14,13 @@ import ulmus
 from ulmus.data.sources import open_trials
 from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ulmus.training.evaluation import evaluate
-from ulmus.training.fit import fit, learning_rate
-from ulmus.training.recipe import Recipe
+from ulmus.training.fit import fit
+from ulmus.training.loop import learning_rate
+from ulmus.training.recipe import SurrogateRecipe
 from ulmus.training.run import Run
 
 
-def make_recipe(store, **training) -> Recipe:
+def make_recipe(store, **training) -> SurrogateRecipe:
     defaults = {
         "steps": 60,
         "validate_every": 20,
@@ -27,10 +28,10 @@ def make_recipe(store, **training) -> Recipe:
         "log_every": 7,
         "learning_rate": 5e-3,
     }
-    return Recipe.model_validate(
+    return SurrogateRecipe.model_validate(
         {
             "name": "test",
-            "neuron": {"memory": 5, "tau_memory_ms": [1.0, 50.0], "learn_tau_memory": True},
+            "model": {"memory": 5, "tau_memory_ms": [1.0, 50.0], "learn_tau_memory": True},
             "data": {
                 "train": f"{store}[:12]", "validation": f"{store}[12:]", "window_ms": 200, "burn_in_ms": 50,
             },
@@ -40,7 +41,7 @@ def make_recipe(store, **training) -> Recipe:
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    return run.load_state()["neuron"]
+    return run.load_state()["model"]
 
 
 def same(one, other) -> bool:
@@ -55,7 +56,7 @@ def test_an_interrupted_run_ends_as_if_it_had_never_stopped(integrator_store, tm
     fit(recipe, folder, stop=lambda: next(stops))
     assert not Run(folder).finished()
     fit(recipe, folder, resume=True, stop=lambda: next(stops))
-    assert Run(folder).load_state()["loop"]["step"] == 37
+    assert Run(folder).load_state()["position"]["step"] == 37
     resumed = fit(recipe, folder, resume=True)
     assert resumed.finished()
     assert same(weights(resumed), weights(whole))
@@ -112,7 +113,7 @@ def test_the_best_checkpoint_is_really_the_best(integrator_store, tmp_path):
     steps = iter(range(1, 100))
     run = fit(recipe, tmp_path / "run", stop=lambda: next(steps) == 60)
     state = run.load_state()
-    state["neuron"]["neuron.readout.bias"] += 3.0
+    state["model"]["neuron.readout.bias"] += 3.0
     run.save_state(state)
     fit(recipe, run.folder, resume=True)
     validations = [
@@ -128,17 +129,14 @@ def test_the_best_checkpoint_is_really_the_best(integrator_store, tmp_path):
 
 def test_burn_in_does_not_count(integrator_store, tmp_path):
     from ulmus.data import Windows
-    from ulmus.neuron import VoltageUnits
-    from ulmus.training.fit import objective
-    from ulmus.training.recipe import TrainingRecipe
+    from ulmus.training.recipe import SurrogateSettings
+    from ulmus.training.surrogates import objective
 
     batch = Windows(open_trials(str(integrator_store)), 100, 4, 0, 10).batch(0, 0)
     outputs = torch.randn(4, 100, 2)
     spoiled = outputs.clone()
     spoiled[:, :30] = 1e9
-    losses = [
-        objective(value, batch, VoltageUnits(), TrainingRecipe(), 30).total for value in (outputs, spoiled)
-    ]
+    losses = [objective(value, batch, SurrogateSettings(), 30).total for value in (outputs, spoiled)]
     assert losses[0] == losses[1]
     error = outputs[:, 30:, 1] - (batch.voltage_mv[:, 30:, 0].clamp(max=-55.0) + 67.7) / 10
     p = torch.sigmoid(outputs[:, 30:, 0].double())
@@ -153,7 +151,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_parameter_and_checkpoint(inte
     recipe = make_recipe(integrator_store)
     run = fit(recipe, tmp_path / "run", stop=Run(tmp_path / "run").state_file.exists)
     state = run.load_state()
-    state["neuron"]["neuron.mlp.0.weight"][0, 0] = float("nan")
+    state["model"]["neuron.mlp.0.weight"][0, 0] = float("nan")
     run.save_state(state)
     with pytest.raises(DivergedError, match=r"step 12: .*neuron\.mlp\.0\.weight.*state\.pt.*learning_rate"):
         fit(recipe, run.folder, resume=True)
@@ -212,10 +210,10 @@ def test_values_that_leave_nothing_to_learn_from(integrator_store, tmp_path):
 
 def test_learning_rate_warms_up_and_follows_a_cosine():
     recipe = make_recipe("s", steps=110, warmup_steps=10, learning_rate=1.0).training
-    assert learning_rate(4, recipe) == pytest.approx(0.5)
-    assert learning_rate(10, recipe) == pytest.approx(1.0)
-    assert learning_rate(60, recipe) == pytest.approx(0.5)
-    assert learning_rate(110, recipe) == pytest.approx(0.0)
+    assert learning_rate(4, recipe, 110) == pytest.approx(0.5)
+    assert learning_rate(10, recipe, 110) == pytest.approx(1.0)
+    assert learning_rate(60, recipe, 110) == pytest.approx(0.5)
+    assert learning_rate(110, recipe, 110) == pytest.approx(0.0)
 
 
 @pytest.mark.slow

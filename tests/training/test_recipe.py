@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmus.errors import ConfigError
-from ulmus.training.recipe import Recipe, all_keys, load_recipe, parse_recipe, shipped_recipes
+from ulmus.training.recipe import SurrogateRecipe, all_keys, load_recipe, parse_recipe, shipped_recipes
 
 DATA = {"data.train": "store[:8]", "data.validation": "store[8:]"}
 
@@ -18,10 +18,8 @@ def test_every_shipped_recipe_is_valid(name):
 
 
 def test_the_headline_recipe_has_8002_parameters():
-    import ulmus
-
     recipe = load_recipe("l5pc-branch-20", DATA)
-    assert ulmus.ELM(1278, 2, **recipe.neuron.model_dump()).trainable_parameters() == 8002
+    assert recipe.model.build(1278, 2, 1.0).trainable_parameters() == 8002
     assert recipe.training.steps == 350_000
 
 
@@ -32,31 +30,31 @@ def test_the_headline_recipe_has_8002_parameters():
     sources=st.lists(st.text(min_size=1), min_size=1, max_size=3),
 )
 def test_a_written_recipe_reads_back_the_same(memory, activation, rate, sources):
-    recipe = Recipe.model_validate(
+    recipe = SurrogateRecipe.model_validate(
         {
             "name": "any",
-            "neuron": {"memory": memory, "activation": activation},
+            "model": {"memory": memory, "activation": activation},
             "data": {"train": sources, "validation": sources},
-            "training": {"learning_rate": rate},
+            "training": {"learning_rate": rate, "steps": 5},
         }
     )
     assert parse_recipe(yaml.safe_load(recipe.to_yaml()), "text") == recipe
 
 
 def test_overrides_replace_only_what_they_name():
-    recipe = load_recipe("l5pc-branch-20", {**DATA, "neuron.memory": 50, "training.steps": "100"})
-    assert (recipe.neuron.memory, recipe.neuron.branches, recipe.training.steps) == (50, 45, 100)
+    recipe = load_recipe("l5pc-branch-20", {**DATA, "model.memory": 50, "training.steps": "100"})
+    assert (recipe.model.memory, recipe.model.branches, recipe.training.steps) == (50, 45, 100)
     assert recipe.data.train == ("store[:8]",)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"neuron.memry": 5}, r"unknown key 'neuron\.memry'.*Did you mean 'memory'"),
+        ({"model.memry": 5}, r"unknown key 'model\.memry'.*Did you mean 'memory'"),
         ({"trainning.steps": 5}, r"unknown key 'trainning'.*Did you mean 'training'"),
-        ({"neuron.learning_rate": 5}, r"Did you mean 'training\.learning_rate'"),
-        ({"neuron.memory": 0}, r"'neuron\.memory' is 0"),
-        ({"neuron.activation": "tanh"}, r"'neuron\.activation' is 'tanh'"),
+        ({"model.learning_rate": 5}, r"Did you mean 'training\.learning_rate'"),
+        ({"model.memory": 0}, r"'model\.memory' is 0"),
+        ({"model.activation": "tanh"}, r"'model\.activation' is 'tanh'"),
         ({"training.learning_rate": "fast"}, r"'training\.learning_rate' is 'fast'"),
         ({"name.inner": 1}, "is not a group"),
     ],
@@ -90,4 +88,4 @@ def test_files_that_are_no_recipes(tmp_path):
 
 
 def test_all_keys_are_dotted():
-    assert {"name", "neuron.memory", "data.train", "training.select"} <= set(all_keys())
+    assert {"name", "model.memory", "data.train", "training.select"} <= set(all_keys())

@@ -66,6 +66,10 @@ SCORES = {
     "explained_variance_percent": ("explained variance, %", "{:.2f}"),
     "trials": ("trials", "{}"),
     "spikes": ("output spikes", "{}"),
+    "accuracy": ("accuracy", "{:.4f}"),
+    "accuracy_standard_error": ("standard error of it", "{:.4f}"),
+    "loss": ("loss", "{:.4f}"),
+    "sequences": ("sequences", "{:,}"),
     "parameters": ("trainable parameters", "{:,}"),
 }
 """Scores as a user reads them: label and format."""

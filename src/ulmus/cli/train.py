@@ -16,34 +16,41 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from ulmus.cli.console import console, print_table, progress, say, score_rows
 from ulmus.errors import ConfigError, closest
 from ulmus.neuron import load
-from ulmus.training.fit import Progress, fit
-from ulmus.training.recipe import Recipe, all_keys, load_recipe, shipped_recipes
+from ulmus.training.budget import parse_budget, within_budget
+from ulmus.training.fit import fit
+from ulmus.training.loop import Progress
+from ulmus.training.recipe import Recipe, SurrogateRecipe, all_keys, load_recipe, shipped_recipes
 from ulmus.training.run import Run
 from ulmus.validation import parse_value
 
-_FLAGS = ["run", "resume", "dry-run"]
+_FLAGS = ["run", "model", "budget", "resume", "dry-run"]
 
 
 def train(
     recipe: str | None = None,
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     run: Path | None = None,
+    model: str | None = None,
+    budget: str = "paper",
     resume: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Train a recipe. Any key of it can be given as a flag: --neuron.memory 50 --training.steps 1000.
+    """Train a recipe. Any key of it can be given as a flag: --model.memory 50 --training.steps 1000.
 
     Args:
-        recipe: Recipe file, or the name of a shipped one (l5pc-branch-20).
+        recipe: Recipe file, or the name of a shipped one (l5pc-branch-20, shd-lstm).
         overrides: Keys of the recipe with their values.
         run: Run folder; a new one under runs/ by default.
+        model: Which model of a recipe for several: elm, lstm.
+        budget: A time such as 30min: as many steps as fit, timed before training. By default all that the recipe asks for.
         resume: Go on with the run in the folder, after an interruption.
         dry_run: Print the resolved recipe and stop.
     """
     if recipe is None:
-        if overrides:
+        changes = [*overrides, *(["--model"] if model else []), *(["--budget"] if budget != "paper" else [])]
+        if changes:
             raise ConfigError(
-                f"{overrides[0]} changes the recipe, but a run goes on only with the recipe it was started with; leave it out."
+                f"{changes[0]} changes the recipe, but a run goes on only with the recipe it was started with; leave it out."
             )
         if not (resume and run):
             raise ConfigError(
@@ -52,7 +59,12 @@ def train(
             )
         resolved = Run(run).recipe()
     else:
-        resolved = load_recipe(recipe, parse_overrides(overrides))
+        resolved = load_recipe(recipe, parse_overrides(overrides), model)
+        seconds = parse_budget(budget)
+        if seconds is not None:
+            say(f"timing a few steps, to see how many fit into {budget}")
+            resolved = within_budget(resolved, seconds)
+            say(f"{resolved.steps:,} steps")
     if dry_run:
         console.print(resolved.to_yaml(), markup=False, highlight=False, end="")
         return
@@ -64,21 +76,17 @@ def train(
     if getattr(rank_zero_only, "rank", 0) == 0:
         card = load(folder).card
         print_table(f"best validation, step {card['step']}, {folder}", score_rows(card["validation"]))
-        console.print(f"ulmus evaluate {folder} --data TEST_DATA", soft_wrap=True)
+        data = " --data TEST_DATA" if isinstance(resolved, SurrogateRecipe) else ""
+        console.print(f"ulmus evaluate {folder}{data}", soft_wrap=True)
 
 
 def train_in(recipe: Recipe, folder: Path, resume: bool) -> bool:
     """Train with a progress bar; False when a signal asked to stop first."""
     say(f"training {recipe.name} (seed {recipe.seed}) in {folder}")
     with stopping_on_signals() as stopped, progress("train") as show:
-        last = ""
 
         def report(now: Progress) -> None:
-            nonlocal last
-            if now.validation:
-                auc = now.validation["auc"]
-                last = f" validation AUC {'undefined' if auc is None else f'{auc:.4f}'} RMSE {now.validation['rmse_mv']:.3f} mV"
-            show(now.step, now.steps, f"loss {now.loss:.4f}{last}")
+            show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
 
         done = fit(recipe, folder, resume=resume, on_progress=report, stop=lambda: bool(stopped))
     return done.finished()

@@ -1,8 +1,19 @@
 """The ELM neuron and the fitted neuron with units."""
 
+from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
 from ulmus.neuron.files import load, save
 from ulmus.neuron.official import import_official
 from ulmus.neuron.surrogate import Prediction, Surrogate, VoltageUnits
 
-__all__ = ["ELM", "ELMCell", "Prediction", "Surrogate", "VoltageUnits", "import_official", "load", "save"]
+__all__ = [
+    "ELM",
+    "Classifier",
+    "ELMCell",
+    "Prediction",
+    "Surrogate",
+    "VoltageUnits",
+    "import_official",
+    "load",
+    "save",
+]

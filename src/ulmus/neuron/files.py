@@ -11,18 +11,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ulmus.errors import CheckpointError
+from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
 from ulmus.neuron.official import import_official, is_official
 from ulmus.neuron.surrogate import Surrogate, VoltageUnits
 
 FORMAT = 1
+KINDS: dict[str, Any] = {"ELM": ELM, "ELMCell": ELMCell}
+"""Models by the name that a file gives them."""
 _HEADER = "ulmus"
 RUN_CHECKPOINT = Path("checkpoints") / "best.safetensors"
 """Where a run folder keeps the neuron that `load` returns."""
 
 
-def save(neuron: ELM | Surrogate, path: str | Path) -> Path:
-    """Write a neuron or a fitted surrogate to one file; an existing file is replaced only once the new one is whole.
+def save(neuron: ELM | Surrogate | Classifier, path: str | Path) -> Path:
+    """Write a neuron, surrogate or classifier to one file; an existing file is replaced only once the new one is whole.
 
     Raises:
         CheckpointError: the path cannot be written, or is a folder.
@@ -32,17 +35,7 @@ def save(neuron: ELM | Surrogate, path: str | Path) -> Path:
         raise CheckpointError(
             f"{path} is a folder; give a file name, for example {path / 'neuron.safetensors'}."
         )
-    header: dict[str, Any] = {"format": FORMAT, "kind": type(neuron).__name__}
-    if isinstance(neuron, Surrogate):
-        header |= {
-            "neuron": neuron.neuron.config,
-            "sites": neuron.sites,
-            "units": asdict(neuron.units),
-            "spike_threshold": neuron.spike_threshold,
-            "card": neuron.card,
-        }
-    else:
-        header["neuron"] = neuron.config
+    header = {"format": FORMAT, **_describe(neuron)}
     beside = path.with_name(path.name + f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +59,7 @@ def load(path: str | Path) -> Any:
     """A neuron from a saved file, from a run folder (its best checkpoint), or from an authors' checkpoint folder.
 
     Returns:
-        The `Surrogate` or `ELM` that was saved.
+        The `Surrogate`, `Classifier` or neuron that was saved.
 
     Raises:
         CheckpointError: nothing is there, or it is damaged, or from a later version of Ulmus.
@@ -112,27 +105,45 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CheckpointError(
             f"{path} is a safetensors file without the {_HEADER!r} header; expected a file written by ulmus.save."
         ) from error
-    if not isinstance(header, dict) or header.get("format") not in range(1, FORMAT + 1):
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} has format {header.get('format') if isinstance(header, dict) else header!r}; "
-            f"this Ulmus reads up to {FORMAT}. Upgrade Ulmus."
+            f"this Ulmus reads {FORMAT}. Upgrade Ulmus."
         )
     return header, tensors
 
 
-def _build(header: dict[str, Any], path: Path) -> ELM | Surrogate:
+def _describe(model: Any) -> dict[str, Any]:
+    """What the header says of a model, so that `_build` makes one of the same shape."""
+    described: dict[str, Any] = {"kind": type(model).__name__}
+    if isinstance(model, Surrogate):
+        return described | {
+            "model": _describe(model.neuron),
+            "sites": model.sites,
+            "units": asdict(model.units),
+            "spike_threshold": model.spike_threshold,
+            "card": model.card,
+        }
+    if isinstance(model, Classifier):
+        return described | {
+            "model": _describe(model.model),
+            "classes": model.classes,
+            "reading": model.reading,
+            "towers": model.towers,
+            "card": model.card,
+        }
+    return described | {"config": model.config}
+
+
+def _build(header: dict[str, Any], path: Path) -> Any:
     try:
-        kind = {"ELM": ELM, "ELMCell": ELMCell, "Surrogate": ELM}[header["kind"]]
-        neuron = kind(**header["neuron"])
-        if header["kind"] != Surrogate.__name__:
-            return neuron
-        return Surrogate(
-            neuron,
-            sites=header["sites"],
-            units=VoltageUnits(**header["units"]),
-            spike_threshold=header["spike_threshold"],
-            card=header["card"],
-        )
+        kind, values = header["kind"], {key: header[key] for key in header if key not in ("kind", "format")}
+        if kind in KINDS:
+            return KINDS[kind](**values["config"])
+        model = _build(values.pop("model"), path)
+        if kind == Classifier.__name__:
+            return Classifier(model, values.pop("classes"), **values)
+        return Surrogate(model, **values | {"units": VoltageUnits(**values["units"])})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the header does not describe a neuron ({error}); save it again."

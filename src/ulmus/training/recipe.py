@@ -3,92 +3,38 @@
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, closest
+from ulmus.training.data_settings import LabelledData, TrialsData
+from ulmus.training.models import ELMModel, Model
 from ulmus.validation import Settings, dotted_keys, parse_yaml, validated
 
 SHIPPED = resources.files("ulmus.training") / "recipes"
+_KEYS = "'name', 'model' and 'data'"
 
 
-def _several(value: object) -> object:
-    return (str(value),) if isinstance(value, str | int | float) else value
+class TrainingSettings(Settings):
+    """How a model is trained, whatever it is and learns."""
 
-
-Sources = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
-"""One or more stores or files, each with an optional glob and slice: ``"trials_*.h5[:96]"``."""
-
-
-class NeuronRecipe(Settings):
-    """The ELM to fit; the fields are the arguments of `ulmus.ELM` (inputs, outputs and dt come from the data)."""
-
-    memory: PositiveInt = 20
-    hidden: PositiveInt | None = None
-    hidden_layers: int = Field(default=1, ge=0)
-    activation: Literal["relu", "silu", "squared_relu"] = "relu"
-    branches: PositiveInt | None = None
-    synapses_per_branch: PositiveInt = 1
-    routing: Literal["dense", "random", "windows"] = "dense"
-    tau_memory_ms: tuple[PositiveFloat, PositiveFloat] = (1.0, 150.0)
-    tau_memory_bounds_ms: tuple[float, PositiveFloat] | None = None
-    tau_spacing: Literal["log", "linear"] = "log"
-    learn_tau_memory: bool = False
-    tau_synapse_ms: PositiveFloat = 5.0
-    gain: PositiveFloat = 5.0
-    update: Literal["published", "bounded"] = "published"
-    synaptic_weight: float = Field(default=0.5, ge=0)
-    learn_synapses: bool = True
-    hidden_readout: bool = False
-
-
-class UnitsRecipe(Settings):
-    """How voltage becomes a training target; the published values for NeuronIO."""
-
-    clip_mv: float = -55.0
-    offset_mv: float = -67.7
-    scale_per_mv: PositiveFloat = 0.1
-
-
-class DataRecipe(Settings):
-    """Where the trials are and how windows are cut from them."""
-
-    train: Sources
-    """Trials to learn from."""
-    validation: Sources
-    """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
-    window_ms: PositiveFloat = 500.0
-    """Length of a training window; every window starts from rest."""
-    burn_in_ms: float = Field(default=150.0, ge=0)
-    """Beginning of a window that the loss leaves out, while the neuron forgets that it started from rest."""
-    earliest_ms: float = Field(default=0.0, ge=0)
-    """Windows start no earlier in their trial than this."""
-    neighbour: float = Field(default=0.0, ge=0, lt=1)
-    """Augmentation: probability that an event moves to a neighbouring input of the same sign."""
-    drop: float = Field(default=0.0, ge=0, lt=1)
-    """Augmentation: probability that an event is left out."""
-    workers: int = Field(default=0, ge=0)
-    """Processes that make batches; batches are the same for any number."""
-
-
-class TrainingRecipe(Settings):
-    """How the neuron is trained."""
-
-    steps: PositiveInt = 350_000
+    steps: PositiveInt | None = None
+    """Optimiser steps; or give epochs."""
+    epochs: PositiveFloat | None = None
+    """Passes through the training sequences, instead of steps."""
     batch: PositiveInt = 8
+    optimizer: Literal["adam", "adamax"] = "adam"
     learning_rate: PositiveFloat = 5e-4
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    """Shrinks weights beside the gradient (AdamW)."""
     clip_norm: PositiveFloat | None = None
-    spike_weight: float = Field(default=0.5, ge=0)
-    """Weight of the binary cross-entropy of spikes in the loss."""
-    voltage_weight: float = Field(default=0.5, ge=0)
-    """Weight of the mean squared error of scaled voltage in the loss."""
-    validate_every: PositiveInt = 10_000
-    select: Literal["loss", "auc", "rmse_mv"] = "loss"
+    validate_every: PositiveInt | None = None
+    """Steps between validations; by default an epoch, or 10,000 steps of windows of trials."""
+    select: str = "loss"
     """Validation score that decides which checkpoint is the best."""
     average: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a running average of the weights, which is then what is validated and kept; 0 keeps the last weights."""
@@ -100,38 +46,136 @@ class TrainingRecipe(Settings):
     precision: str = "32-true"
     threads: PositiveInt = 1
     """CPU threads of this process; one is best for small neurons."""
+    memory_budget_mib: float = Field(default=16.0, ge=0)
+    """What a step may keep for its backward pass before it computes inner signals again: see `ulmus.kernels.memory_budget`."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainingSettings":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                f"steps={self.steps}, epochs={self.epochs}: expected one of the two; leave one out"
+            )
+        if self.optimizer == "adamax" and self.weight_decay:
+            raise ValueError("weight_decay goes with optimizer 'adam' only; set it to 0, or use adam")
+        return self
 
 
-class Recipe(Settings):
-    """One training run."""
+class BaseRecipe(Settings):
+    """What the recipes of all training runs have in common."""
 
     name: str
     seed: int = Field(default=0, ge=0)
-    neuron: NeuronRecipe = NeuronRecipe()
-    units: UnitsRecipe = UnitsRecipe()
-    data: DataRecipe
-    training: TrainingRecipe = TrainingRecipe()
+    training: TrainingSettings
 
     def to_yaml(self) -> str:
         """The whole recipe with every default filled in; itself a valid recipe file."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of a resolved recipe: see `with_steps`."""
+        if self.training.steps is None:
+            raise ConfigError("training.epochs was not resolved; call with_steps first.")
+        return self.training.steps
+
+
+class SurrogateSettings(Settings):
+    """What a surrogate learns to predict: spikes, and voltage as ``(min(v, clip_mv) - offset_mv) * scale_per_mv``."""
+
+    clip_mv: float = -55.0
+    offset_mv: float = -67.7
+    scale_per_mv: PositiveFloat = 0.1
+    spike_weight: float = Field(default=0.5, ge=0)
+    """Weight of the binary cross-entropy of spikes in the loss."""
+    voltage_weight: float = Field(default=0.5, ge=0)
+    """Weight of the mean squared error of scaled voltage in the loss."""
+
+
+class SurrogateRecipe(BaseRecipe):
+    """Fit a model to trials of a detailed neuron."""
+
+    model: Model = ELMModel()
+    surrogate: SurrogateSettings = SurrogateSettings()
+    data: TrialsData
+    training: TrainingSettings = TrainingSettings(steps=350_000)
+
+    @model_validator(mode="after")
+    def _score_exists(self) -> "SurrogateRecipe":
+        _check_select(self.training, ["loss", "auc", "rmse_mv"])
+        return self
+
+
+class ClassifierSettings(Settings):
+    """How classes are read from the outputs of a model."""
+
+    reading: Literal["last", "mean"] = "last"
+    """Outputs of the last step of a sequence, or their mean over all its steps."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes."""
+
+
+class ClassifierRecipe(BaseRecipe):
+    """Train a model to tell classes of sequences apart."""
+
+    model: Model = ELMModel()
+    classifier: ClassifierSettings = ClassifierSettings()
+    data: LabelledData
+
+    @model_validator(mode="after")
+    def _score_exists(self) -> "ClassifierRecipe":
+        _check_select(self.training, ["loss", "accuracy"])
+        return self
+
+
+Recipe = SurrogateRecipe | ClassifierRecipe
+_KINDS: dict[str, type[SurrogateRecipe] | type[ClassifierRecipe]] = {
+    "trials": SurrogateRecipe,
+    "digits": ClassifierRecipe,
+}
+"""Which recipe goes with which kind of data."""
+
+
+def _check_select(training: TrainingSettings, scores: list[str]) -> None:
+    if training.select not in scores:
+        raise ValueError(f"training.select={training.select!r}: expected one of {scores}; choose one of them")
+
+
+def with_steps(recipe: Recipe, batches_per_epoch: int, validate_every: int) -> Recipe:
+    """The recipe with steps instead of epochs, and a number of steps between validations."""
+    training = recipe.training
+    steps = training.steps or max(1, round((training.epochs or 0) * batches_per_epoch))
+    resolved = {"steps": steps, "epochs": None, "validate_every": training.validate_every or validate_every}
+    return recipe.model_copy(update={"training": training.model_copy(update=resolved)})
+
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with Ulmus."""
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in SHIPPED.iterdir() if entry.name.endswith(".yaml")
-    )
+    """Names of the recipes that come with Ulmus; a recipe for several models has a name for each."""
+    names = []
+    for entry in SHIPPED.iterdir():
+        stem = entry.name.removesuffix(".yaml")
+        models = yaml.safe_load(entry.read_text()).get("models")
+        names += [f"{stem}-{model}" for model in models] if models else [stem]
+    return sorted(names)
 
 
-def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe from a file or the name of a shipped one, with dotted keys replaced: ``{"neuron.memory": 50}``.
+def load_recipe(
+    source: str | Path, overrides: Mapping[str, Any] | None = None, model: str | None = None
+) -> Recipe:
+    """A recipe from a file or the name of a shipped one, with dotted keys replaced: ``{"model.memory": 50}``.
+
+    A file may hold one task for several models: ``models`` then names them, each with the keys in which it differs.
+
+    Args:
+        source: Path, or name: ``shd-lstm`` is the model ``lstm`` of ``shd``.
+        overrides: Values of dotted keys.
+        model: Which of the models of the file; the first by default.
 
     Raises:
-        ConfigError: no such recipe, not YAML, an unknown key (with the nearest known one), or a value out of range.
+        ConfigError: no such recipe or model, not YAML, an unknown key (with the nearest known one), or a value out of range.
     """
-    text, origin = _read(source)
-    values = parse_yaml(text, origin, "'name', 'neuron' and 'data'")
+    text, origin, named = _read(source)
+    values = parse_yaml(text, origin, _KEYS)
+    _choose_model(values, origin, model or named)
     for key, value in (overrides or {}).items():
         _set(values, key, value)
     return parse_recipe(values, origin)
@@ -143,22 +187,64 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     Raises:
         ConfigError: an unknown key or a value out of range; the message names ``origin`` and the key.
     """
-    return validated(Recipe, values, origin, "set it in the recipe or with --{key}")
+    data = values.get("data")
+    kind = data.get("kind", "trials") if isinstance(data, Mapping) else "trials"
+    if kind not in _KINDS:
+        raise ConfigError(
+            f"{origin}: 'data.kind' is {kind!r}; expected one of {list(_KINDS)}.{closest(str(kind), list(_KINDS))}"
+        )
+    return validated(_KINDS[kind], values, origin, "set it in the recipe or with --{key}")
 
 
-def _read(source: str | Path) -> tuple[str, str]:
-    shipped = SHIPPED / f"{source}.yaml"
-    if str(source) in shipped_recipes():
-        return str(shipped.read_text()), f"recipe {source}"
-    path = Path(source)
+def all_keys() -> list[str]:
+    """Every dotted key of a recipe of any kind."""
+    return list(
+        dict.fromkeys(key for kind in (SurrogateRecipe, ClassifierRecipe) for key in dotted_keys(kind))
+    )
+
+
+def _read(source: str | Path) -> tuple[str, str, str | None]:
+    """Text of a recipe, what to call it in messages, and the model that its name asks for."""
+    name = str(source)
+    stems = [entry.name.removesuffix(".yaml") for entry in SHIPPED.iterdir()]
+    for stem in sorted(stems, key=len, reverse=True):
+        if name == stem or (name.startswith(f"{stem}-") and name in shipped_recipes()):
+            return (SHIPPED / f"{stem}.yaml").read_text(), f"recipe {stem}", name[len(stem) + 1 :] or None
     try:
-        return path.read_text(), str(path)
+        return Path(source).read_text(), name, None
     except (OSError, UnicodeDecodeError) as error:
         known = shipped_recipes()
         raise ConfigError(
-            f"recipe {str(source)!r} is neither a readable file nor a shipped recipe; shipped are {known}."
-            + closest(str(source), known)
+            f"recipe {name!r} is neither a readable file nor a shipped recipe; shipped are {known}."
+            + closest(name, known)
         ) from error
+
+
+def _choose_model(values: dict[str, Any], origin: str, model: str | None) -> None:
+    """Replace ``models`` by the keys of one of them."""
+    models = values.pop("models", None)
+    if models is None:
+        if model is not None:
+            raise ConfigError(
+                f"{origin} is for one model, but --model {model} was given; leave it out, or change keys such as "
+                "--model.memory."
+            )
+        return
+    model = model or next(iter(models))
+    if model not in models:
+        raise ConfigError(
+            f"{origin} has no model {model!r}; expected one of {list(models)}.{closest(model, list(models))}"
+        )
+    _merge(values, models[model])
+    values["name"] = f"{values.get('name', origin)}-{model}"
+
+
+def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -169,8 +255,3 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
             raise ConfigError(f"{dotted!r} cannot be set: {parent!r} is not a group of keys.")
         values = inner
     values[last] = value
-
-
-def all_keys() -> list[str]:
-    """Every dotted key of a recipe."""
-    return dotted_keys(Recipe)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ulmus.errors import CheckpointError
-from ulmus.neuron import Surrogate, save
+from ulmus.neuron import Classifier, Surrogate, save
 from ulmus.neuron.files import RUN_CHECKPOINT
 from ulmus.training.recipe import Recipe, parse_recipe
 from ulmus.validation import parse_yaml
@@ -78,7 +78,7 @@ class Run:
     def finished(self) -> bool:
         """Whether every step of the recipe was done."""
         sessions = self.provenance()["sessions"]
-        return bool(sessions[-1].get("step") == self.recipe().training.steps)
+        return bool(sessions[-1].get("step") == self.recipe().steps)
 
     def start(self, recipe: Recipe, data: dict[str, Any], backend: str) -> None:
         """Write what is known before the first step."""
@@ -122,7 +122,7 @@ class Run:
             )
         origin = str(self.recipe_file)
         return parse_recipe(
-            parse_yaml(self._text(self.recipe_file), origin, "'name', 'neuron' and 'data'"), origin
+            parse_yaml(self._text(self.recipe_file), origin, "'name', 'model' and 'data'"), origin
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -157,9 +157,9 @@ class Run:
         kept = [json.dumps(values) + "\n" for values in self.metrics() if values["step"] <= step]
         write_text(self.metrics_file, "".join(kept))
 
-    def save_best(self, surrogate: Surrogate) -> None:
-        """Replace the best neuron."""
-        save(surrogate, self.best_file)
+    def save_best(self, model: Surrogate | Classifier) -> None:
+        """Replace the best model."""
+        save(model, self.best_file)
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the state to go on from, once the new one is whole on disk."""

@@ -1,19 +1,15 @@
 """Batches of spoken digits: events stay sparse, and every batch depends on its number alone."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from ulmus.data.digits.shd import CHANNELS, Clips
-from ulmus.data.loading import in_order
+from ulmus.data.labelled import LabelledBatch, LabelledBatches
 from ulmus.errors import ConfigError
 from ulmus.kernels.events import Events
 
@@ -67,36 +63,25 @@ class Binning:
         return places, counts
 
 
-class DigitBatch(NamedTuple):
-    """Clips side by side.
-
-    Attributes:
-        events: spikes per bin and channel.
-        labels: class of each sequence.
-        clips: which clips each sequence is made of, one or two.
-    """
-
-    events: Events
-    labels: Int64[Tensor, "batch"]
-    clips: Int64[Tensor, "batch parts"]
-
-
-class DigitBatches(Dataset[DigitBatch], ABC):
-    """Batches that are numbered; batch ``k`` of an epoch depends on (seed, epoch, k) alone.
+class DigitBatches(LabelledBatches):
+    """Batches of clips.
 
     Attributes:
         clips: where the sequences come from.
         binning: of every clip.
         steps: length of a sequence.
-        classes: number of classes.
-        batches_per_epoch: batches in an epoch.
     """
 
     clips: Clips
     binning: Binning
     steps: int
-    classes: int
-    batches_per_epoch: int
+    channels = CHANNELS
+
+    def __init__(self, clips: Clips, binning: Binning, batch: int, share: tuple[int, int]) -> None:
+        _check(batch=batch)
+        self.clips, self.binning, self.batch_size = clips, binning, batch
+        self.step_ms, self.content_hash = binning.bin_ms, clips.content_hash
+        self._mine = slice(share[0], None, share[1])
 
     @abstractmethod
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
@@ -106,32 +91,15 @@ class DigitBatches(Dataset[DigitBatch], ABC):
     def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
         """The class of sequences made of these clips."""
 
-    def batch(self, epoch: int, k: int) -> DigitBatch:
-        """Batch `k` of `epoch`.
+    def batch(self, epoch: int, k: int) -> LabelledBatch:
+        """Batch `k` of `epoch`; `source` are its clips.
 
         Raises:
             DataError: a file of the data is damaged.
         """
-        chosen = self.plan(epoch, k)
+        chosen = self.plan(epoch, k)[self._mine]
         events = _side_by_side(self.clips, chosen, self.binning)
-        return DigitBatch(events, torch.from_numpy(self._labels(chosen)), torch.from_numpy(chosen))
-
-    def __getitem__(self, number: int) -> DigitBatch:
-        """The batch with this number, counted through all epochs."""
-        return self.batch(*divmod(number, self.batches_per_epoch))
-
-    def loader(self, first_batch: int, total: int, workers: int = 0) -> Iterator[DigitBatch]:
-        """Batches number `first_batch` up to `total` (exclusive), in order, counted through all epochs.
-
-        Args:
-            first_batch: 0, or where an interrupted training goes on.
-            total: the number after the last batch.
-            workers: processes that prepare batches ahead; 0 prepares each when it is asked for.
-
-        Raises:
-            DataError: a file of the data is damaged.
-        """
-        return in_order(self, first_batch, total, workers)
+        return LabelledBatch(events, torch.from_numpy(self._labels(chosen)), None, torch.from_numpy(chosen))
 
 
 class Digits(DigitBatches):
@@ -142,18 +110,23 @@ class Digits(DigitBatches):
         batch: clips in a batch.
         binning: steps of the sequences.
         seed: of the order, 0 to 2**64 - 1; None keeps the order of `clips`, as for validation and test.
+        share: number of this process and of all processes that share the sequences of every batch.
 
     Raises:
         ConfigError: a value that gives no batch.
     """
 
     def __init__(
-        self, clips: Clips, batch: int, binning: Binning = Binning(), seed: int | None = None
+        self,
+        clips: Clips,
+        batch: int,
+        binning: Binning = Binning(),
+        seed: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        _check(batch=batch)
+        super().__init__(clips, binning, batch, share)
         _check_seed(seed or 0)
-        self.clips, self.binning, self.seed, self.batch_size = clips, binning, seed, batch
-        self.steps, self.classes = binning.steps, len(clips.classes)
+        self.seed, self.steps, self.classes = seed, binning.steps, clips.classes
         self.batches_per_epoch = -(-len(clips) // batch)
 
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
@@ -183,6 +156,7 @@ class AddedDigits(DigitBatches):
         binning: steps of each of the two clips.
         seed: of the drawing, 0 to 2**64 - 1.
         batches_per_epoch: batches in an epoch.
+        share: number of this process and of all processes that share the sequences of every batch.
 
     Raises:
         ConfigError: a value that gives no batch, or clips that are not digits.
@@ -195,15 +169,17 @@ class AddedDigits(DigitBatches):
         binning: Binning = Binning(),
         seed: int = 0,
         batches_per_epoch: int = 500,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        _check(batch=batch, batches_per_epoch=batches_per_epoch)
+        super().__init__(clips, binning, batch, share)
+        _check(batches_per_epoch=batches_per_epoch)
         _check_seed(seed)
         if len(clips.classes) not in (10, 20):
             raise ConfigError(
                 f"{clips!r} has {len(clips.classes)} classes; expected 10 digits, or 20 in two languages; add digits only"
             )
-        self.clips, self.binning, self.seed, self.batch_size = clips, binning, seed, batch
-        self.steps, self.classes, self.batches_per_epoch = 2 * binning.steps, SUMS, batches_per_epoch
+        self.seed, self.steps, self.batches_per_epoch = seed, 2 * binning.steps, batches_per_epoch
+        self.classes = tuple(map(str, range(SUMS)))
 
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
         """The two clips of every sequence of batch `k` in `epoch`."""

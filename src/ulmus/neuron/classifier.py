@@ -1,0 +1,107 @@
+"""A model that tells classes of sequences apart: its outputs, and how they are read."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from ulmus.errors import ConfigError, ShapeError
+from ulmus.kernels import Events
+from ulmus.neuron.elm import ELM
+
+READINGS = ["last", "mean"]
+
+
+class Classifier(nn.Module):
+    """Scores of classes for whole sequences.
+
+    ::
+
+        r = y at the last step            (reading "last", as in the ELM paper)
+        r = mean of y over the sequence   (reading "mean")
+        logits = r                        (one sequence for a class)
+        logits = head([r1, r2, r1 - r2, r1 * r2])    (two sequences to compare)
+
+    Args:
+        model: What reads the sequences. Its outputs are the classes, or with two towers of any number.
+        classes: Names of the classes.
+        reading: ``last`` or ``mean``.
+        towers: Sequences that belong to one class: 1, or 2 to be compared.
+        card: What a user should know of it: data, protocol, scores (JSON values).
+
+    Raises:
+        ConfigError: a model whose outputs are not the classes, or a reading that is not known.
+    """
+
+    def __init__(
+        self,
+        model: ELM,
+        classes: Sequence[str],
+        *,
+        reading: Literal["last", "mean"] = "last",
+        towers: int = 1,
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if reading not in READINGS:
+            raise ConfigError(f"reading={reading!r} is not known; expected one of {READINGS}.")
+        if towers not in (1, 2):
+            raise ConfigError(f"towers={towers}: expected 1, or 2 sequences to compare.")
+        if model.outputs is None or (towers == 1 and model.outputs != len(classes)):
+            raise ConfigError(
+                f"the model has outputs={model.outputs}, but there are {len(classes)} classes; build it with as many outputs."
+            )
+        self.model = model
+        self.classes, self.reading, self.towers = tuple(classes), reading, towers
+        self.card = dict(card or {})
+        width = model.outputs
+        self.head: nn.Module = nn.Identity()
+        if towers == 2:
+            self.head = nn.Sequential(
+                nn.Linear(4 * width, 2 * width), nn.ReLU(), nn.Linear(2 * width, len(classes))
+            )
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "sequences time channels"] | Events,
+        lengths: Int64[Tensor, "sequences"] | None = None,
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits of the classes.
+
+        Args:
+            inputs: Sequences from rest; of two towers, the first of all pairs and then the second.
+            lengths: Steps of every sequence; the rest does not count.
+
+        Raises:
+            ShapeError: a length that is no number of steps, or an odd number of sequences for two towers.
+        """
+        outputs = self.model(inputs)[0]
+        if lengths is not None and not bool(((lengths > 0) & (lengths <= outputs.shape[1])).all()):
+            raise ShapeError(
+                f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but the sequences have {outputs.shape[1]} "
+                "steps; expected 1 to that number."
+            )
+        read = self._read(outputs, lengths)
+        if self.towers == 1:
+            return read
+        if len(read) % 2:
+            raise ShapeError(f"{len(read)} sequences cannot be compared in pairs; expected an even number.")
+        first, second = read.chunk(2)
+        logits: Tensor = self.head(torch.cat([first, second, first - second, first * second], dim=-1))
+        return logits
+
+    def _read(
+        self, outputs: Float[Tensor, "sequences time outputs"], lengths: Tensor | None
+    ) -> Float[Tensor, "sequences outputs"]:
+        if lengths is None:
+            return outputs[:, -1] if self.reading == "last" else outputs.mean(dim=1)
+        if self.reading == "last":
+            return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
+        inside = torch.arange(outputs.shape[1], device=outputs.device) < lengths.unsqueeze(1)
+        return (outputs * inside.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(1)
+
+    def trainable_parameters(self) -> int:
+        """Number of trained values."""
+        return sum(value.numel() for value in self.parameters() if value.requires_grad)

@@ -1,0 +1,77 @@
+"""As many steps as fit into a given time, measured before training begins."""
+
+import re
+import time
+
+import torch
+
+from ulmus.errors import ConfigError
+from ulmus.training.fit import problem_of
+from ulmus.training.loop import Loop, launch
+from ulmus.training.recipe import Recipe, with_steps
+from ulmus.training.run import Run
+
+VALIDATIONS = 20
+"""Validations in a run that a budget cuts short."""
+_WARM_UP, _SHARE_FOR_PROBING, _SHARE_FOR_VALIDATION = 3, 0.03, 0.15
+_UNITS = {"s": 1, "min": 60, "h": 3600}
+
+
+def parse_budget(text: str) -> float | None:
+    """Seconds of ``90s``, ``30min`` or ``4h``; None for ``paper``, which leaves the recipe as it is.
+
+    Raises:
+        ConfigError: another text.
+    """
+    if text == "paper":
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|min|h)", text)
+    if not found or float(found[1]) == 0:
+        raise ConfigError(f"budget {text!r}: expected a time such as 90s, 30min or 4h, or 'paper'.")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def within_budget(recipe: Recipe, seconds: float) -> Recipe:
+    """The recipe with as many steps as this machine does in this time, but no more than it asks for.
+
+    A few steps and a validation are timed. The steps found are written into the run's recipe, so that the run itself can
+    be repeated anywhere; only finding them depends on the machine. Validations are spaced to take at most a sixth of it.
+
+    Raises:
+        ConfigError: not even ten steps fit.
+        DataError: data are missing or damaged.
+    """
+    torch.set_num_threads(recipe.training.threads)
+    problem = problem_of(recipe)
+    recipe = with_steps(recipe, problem.batches_per_epoch, problem.validate_every)
+    loop = Loop(problem, recipe, Run("."), launch(recipe.training))
+    batches = problem.batches(0, recipe.steps, (0, 1))
+    for _, batch in zip(range(_WARM_UP), batches, strict=False):
+        loop.step(batch)
+    started, done = time.perf_counter(), 0
+    for batch in batches:
+        loop.step(batch)
+        done += 1
+        if time.perf_counter() - started > _SHARE_FOR_PROBING * seconds:
+            break
+    per_step = (time.perf_counter() - started) / max(done, 1)
+    started = time.perf_counter()
+    problem.model.eval()
+    with torch.no_grad():
+        problem.validate(problem.model)
+    per_validation = time.perf_counter() - started
+    validations = max(1, min(VALIDATIONS, int(_SHARE_FOR_VALIDATION * seconds / per_validation)))
+    steps = min(recipe.steps, int((seconds - validations * per_validation) / per_step))
+    if steps < 10:
+        raise ConfigError(
+            f"in {seconds:g} s only {max(steps, 0)} steps of {per_step:.2f} s fit beside a validation of {per_validation:.1f} s; "
+            "expected at least 10. Give a longer budget, or use a smaller batch or model."
+        )
+    training = recipe.training.model_copy(
+        update={
+            "steps": steps,
+            "validate_every": -(-steps // validations),
+            "warmup_steps": min(recipe.training.warmup_steps, steps // 20),
+        }
+    )
+    return recipe.model_copy(update={"training": training})

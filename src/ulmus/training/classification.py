@@ -1,0 +1,113 @@
+"""Train a model to tell classes of sequences apart, and count how often it does."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ulmus.data.labelled import LabelledBatch, LabelledBatches
+from ulmus.kernels import Events
+from ulmus.neuron.classifier import Classifier
+from ulmus.training.problem import Problem
+from ulmus.training.recipe import ClassifierRecipe
+
+
+class ClassifierProblem(Problem):
+    """Classes of sequences.
+
+    Raises:
+        ConfigError: settings that do not fit the data.
+        DataError: data are missing or damaged.
+    """
+
+    losses = ("loss", "accuracy")
+
+    def __init__(self, recipe: ClassifierRecipe) -> None:
+        self.recipe = recipe
+        self.splits = recipe.data.open(recipe.training.batch, recipe.seed)
+        train = self.splits.train
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.model = Classifier(
+                recipe.model.build(train.channels, len(train.classes), train.step_ms),
+                train.classes,
+                reading=recipe.classifier.reading,
+                towers=train.towers,
+                card={"recipe": recipe.name, "seed": recipe.seed},
+            )
+        self.batches_per_epoch = self.validate_every = train.batches_per_epoch
+        self.hashes = {"train": train.content_hash, "validation": self.splits.validation.content_hash}
+
+    def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[LabelledBatch]:
+        """Shuffled training sequences."""
+        splits = self.recipe.data.open(self.recipe.training.batch, self.recipe.seed, share)
+        return splits.train.loader(first, total, self.recipe.data.workers)
+
+    def loss(self, model: nn.Module, batch: LabelledBatch, device: torch.device) -> Float[Tensor, "losses"]:
+        """Cross-entropy and accuracy of a batch."""
+        logits, labels = _logits(model, batch, device)
+        smoothing = self.recipe.classifier.label_smoothing
+        entropy = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return torch.stack([entropy, (logits.argmax(dim=1) == labels).float().mean()])
+
+    def example(self) -> Tensor | Events:
+        """Input of the first batch."""
+        return self.splits.train.batch(0, 0).inputs
+
+    def validate(self, model: Classifier) -> dict[str, Any]:
+        """Loss and accuracy on all validation sequences."""
+        scores = evaluate_classes(model, self.splits.validation)
+        return {name: value for name, value in scores.items() if name != "confusion"}
+
+    def badness(self, scores: dict[str, Any]) -> float:
+        """The loss, or the share of mistakes."""
+        return float(scores["loss"] if self.recipe.training.select == "loss" else 1 - scores["accuracy"])
+
+    def note(self, scores: dict[str, Any]) -> str:
+        """The accuracy."""
+        return f"validation accuracy {100 * scores['accuracy']:.2f} %"
+
+
+@torch.no_grad()
+def evaluate_classes(
+    classifier: Classifier,
+    batches: LabelledBatches,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """How often a classifier is right about the sequences of one epoch of `batches`.
+
+    Returns:
+        ``accuracy``, ``accuracy_standard_error`` (binomial), ``loss`` (mean cross-entropy), ``sequences``, ``confusion``
+        (a row for every true class, columns as predicted), ``parameters``.
+    """
+    training = classifier.training
+    classifier.eval()
+    device = next(classifier.parameters()).device
+    confusion: Int64[np.ndarray, "true predicted"] = np.zeros((len(batches.classes),) * 2, dtype=np.int64)
+    loss = 0.0
+    for number, batch in enumerate(batches.loader(0, batches.batches_per_epoch), 1):
+        logits, labels = _logits(classifier, batch, device)
+        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        np.add.at(confusion, (labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy()), 1)
+        if on_batch:
+            on_batch(number, batches.batches_per_epoch)
+    classifier.train(training)
+    count = int(confusion.sum())
+    accuracy = float(confusion.trace() / count)
+    return {
+        "accuracy": accuracy,
+        "accuracy_standard_error": float(np.sqrt(accuracy * (1 - accuracy) / count)),
+        "loss": loss / count,
+        "sequences": count,
+        "confusion": confusion.tolist(),
+        "parameters": classifier.trainable_parameters(),
+    }
+
+
+def _logits(model: nn.Module, batch: LabelledBatch, device: torch.device) -> tuple[Tensor, Tensor]:
+    lengths = None if batch.lengths is None else batch.lengths.to(device)
+    return model(batch.inputs.to(device), lengths), batch.labels.to(device)

@@ -1,0 +1,92 @@
+"""The `data` of a recipe: what is learnt from, and where it lies."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+
+from ulmus.data.digits.batches import AddedDigits, Binning, Digits
+from ulmus.data.digits.shd import open_digits
+from ulmus.data.labelled import LabelledSplits
+from ulmus.validation import Settings
+
+
+def _several(value: object) -> object:
+    return (str(value),) if isinstance(value, str | int | float) else value
+
+
+Sources = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+"""One or more stores or files, each with an optional glob and slice: ``"trials_*.h5[:96]"``."""
+
+
+class TrialsData(Settings):
+    """Trials of a detailed neuron, and how windows are cut from them."""
+
+    kind: Literal["trials"] = "trials"
+    train: Sources
+    """Trials to learn from."""
+    validation: Sources
+    """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
+    window_ms: PositiveFloat = 500.0
+    """Length of a training window; every window starts from rest."""
+    burn_in_ms: float = Field(default=150.0, ge=0)
+    """Beginning of a window that the loss leaves out, while the neuron forgets that it started from rest."""
+    earliest_ms: float = Field(default=0.0, ge=0)
+    """Windows start no earlier in their trial than this."""
+    neighbour: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: probability that an event moves to a neighbouring input of the same sign."""
+    drop: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: probability that an event is left out."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that make batches; batches are the same for any number."""
+
+
+class DigitsData(Settings):
+    """Spoken digits as spikes on 700 channels, in the layout of the Spiking Heidelberg Digits."""
+
+    kind: Literal["digits"]
+    folder: str
+    """Folder with files ``*_train.h5`` and ``*_test.h5``."""
+    task: Literal["classify", "add"] = "classify"
+    """One digit a sequence, or two after each other to be added (SHD-Adding)."""
+    bin_ms: PositiveFloat = 2.0
+    """Length of a step."""
+    window_s: PositiveFloat = 1.0
+    """How much of a clip is used."""
+    validation: Literal["speaker", "random", "published"] = "speaker"
+    """Whether speakers or clips are held out of the training file, or a file of its own is used."""
+    validation_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the clips that are held out."""
+    validation_seed: int = Field(default=0, ge=0)
+    """Decides which; the same for every seed of a run, so that all runs are chosen by the same clips."""
+    batches_per_epoch: PositiveInt = 500
+    """Batches in an epoch of added digits, which are drawn with replacement."""
+    held_out_sums: PositiveInt = 2_000
+    """Pairs of digits in the fixed validation and test sets of added digits."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that make batches; batches are the same for any number."""
+
+    def open(self, batch: int, seed: int, share: tuple[int, int] = (0, 1)) -> LabelledSplits:
+        """Training batches shuffled by the seed, of which this process gets a share; held-out ones the same always.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        clips = open_digits(
+            self.folder, validation=self.validation, share=self.validation_share, seed=self.validation_seed
+        )
+        binning = Binning(self.bin_ms, self.window_s)
+        if self.task == "classify":
+            held_out = (Digits(part, batch, binning) for part in clips[1:])
+            return LabelledSplits(Digits(clips.train, batch, binning, seed, share), *held_out)
+        count = -(-self.held_out_sums // batch)
+        sums = (
+            AddedDigits(part, batch, binning, seed=number, batches_per_epoch=count)
+            for number, part in enumerate(clips[1:])
+        )
+        return LabelledSplits(
+            AddedDigits(clips.train, batch, binning, seed, self.batches_per_epoch, share), *sums
+        )
+
+
+LabelledData = DigitsData
+"""Sequences with a class each."""

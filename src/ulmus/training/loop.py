@@ -1,0 +1,233 @@
+"""The training loop: steps, checkpoints, validations; any model, any problem, resumable after every step."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ulmus.errors import ConfigError, DivergedError
+from ulmus.kernels import memory_budget
+from ulmus.training.problem import Problem
+from ulmus.training.recipe import Recipe, TrainingSettings
+from ulmus.training.run import Run
+
+STATE_FORMAT = 2
+
+
+class Progress(NamedTuple):
+    """Where a training run stands."""
+
+    step: int
+    steps: int
+    loss: float
+    note: str
+    """The scores of the last validation in a few words."""
+
+
+@dataclass
+class _Position:
+    """What changes from step to step, and is saved to go on from."""
+
+    step: int = 0
+    best: float = math.inf
+    sums: list[float] = field(default_factory=list)
+    """Losses since the last logged line."""
+
+
+def learning_rate(step: int, training: TrainingSettings, steps: int) -> float:
+    """Learning rate of a step: linear warm-up, then constant or half a cosine down to zero."""
+    if step < training.warmup_steps:
+        return training.learning_rate * (step + 1) / training.warmup_steps
+    if training.schedule == "constant":
+        return training.learning_rate
+    done = (step - training.warmup_steps) / max(1, steps - training.warmup_steps)
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def launch(training: TrainingSettings) -> Fabric:
+    """Devices, precision and processes that the recipe asks for.
+
+    Raises:
+        ConfigError: they do not exist here, or cannot share a batch.
+    """
+    if training.batch % (training.devices * training.nodes):
+        raise ConfigError(
+            f"training.batch={training.batch} cannot be shared by {training.devices} devices on {training.nodes} nodes; "
+            "expected a multiple of their number."
+        )
+    try:
+        fabric = Fabric(
+            accelerator=training.accelerator,
+            devices=training.devices,
+            num_nodes=training.nodes,
+            precision=training.precision,  # type: ignore[arg-type]
+        )
+    except (
+        ValueError,
+        RuntimeError,
+        ImportError,
+        TypeError,
+    ) as error:  # what Fabric raises for values that do not exist here
+        raise ConfigError(
+            f"training.accelerator={training.accelerator!r}, devices={training.devices}, precision={training.precision!r} "
+            f"cannot be used here ({str(error).splitlines()[0]}); accelerator 'cpu', devices 1 and precision '32-true' "
+            "always can."
+        ) from error
+    fabric.launch()
+    return fabric
+
+
+class Loop:
+    """Trains the model of a problem in a run folder."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        recipe: Recipe,
+        run: Run,
+        fabric: Fabric,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.problem, self.recipe, self.run, self.fabric = problem, recipe, run, fabric
+        self.training, self.on_progress = recipe.training, on_progress
+        trained = [value for value in problem.model.parameters() if value.requires_grad]
+        self.model, self.optimizer = fabric.setup(problem.model, _optimizer(trained, recipe.training))
+        averaging = get_ema_multi_avg_fn(recipe.training.average)  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(problem.model, multi_avg_fn=averaging)
+        self.position = _Position(sums=[0.0] * len(problem.losses))
+        self.scores_note = ""
+        self.started = (time.perf_counter(), time.process_time())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.problem.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.position = _Position(**state["position"])
+
+    def save(self) -> None:
+        """Keep everything needed to go on from here."""
+        if self.fabric.is_global_zero:
+            self.run.save_state(
+                {
+                    "format": STATE_FORMAT,
+                    "model": self.problem.model.state_dict(),
+                    "averaged": self.averaged.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "position": asdict(self.position),
+                }
+            )
+            self.note_cost()
+        self.fabric.barrier()
+
+    def note_cost(self) -> None:
+        """Keep in the run folder how far this process got, and what that took."""
+        wall, cpu = time.perf_counter() - self.started[0], time.process_time() - self.started[1]
+        self.run.note_session(step=self.position.step, seconds=round(wall, 1), cpu_seconds=round(cpu, 1))
+
+    def train(self, stop: Callable[[], bool]) -> None:
+        """All steps that are left."""
+        training, position, steps = self.training, self.position, self.recipe.steps
+        if self.fabric.is_global_zero:
+            self.note_cost()  # so that a run resumed after its last step still counts as finished
+        share = (self.fabric.global_rank, self.fabric.world_size)
+        with memory_budget(training.memory_budget_mib), torch.random.fork_rng(devices=[]):
+            for batch in self.problem.batches(position.step, steps, share):
+                loss = self.step(batch)
+                if position.step % training.log_every == 0:
+                    self._log(loss)
+                if position.step % (training.validate_every or steps) == 0 or position.step == steps:
+                    self._validate(loss)
+                stopping = self._all_stop(stop())
+                if position.step % training.checkpoint_every == 0 or position.step == steps or stopping:
+                    self.save()
+                if stopping:
+                    return
+
+    def step(self, batch: Any) -> float:
+        """One step of the optimiser; the loss."""
+        # Dropout then depends on the number of the step alone, also after an interruption.
+        torch.manual_seed((self.recipe.seed << 40) + (self.fabric.global_rank << 32) + self.position.step)
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.position.step, self.training, self.recipe.steps)
+        losses = self.problem.loss(self.model, batch, self.fabric.device)
+        self.optimizer.zero_grad()
+        self.fabric.backward(losses[0])
+        norm = self._gradient_norm()
+        if self.training.clip_norm is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.training.clip_norm)
+        means = cast(Tensor, self.fabric.all_reduce(losses.detach(), reduce_op="mean")).tolist()
+        if not (math.isfinite(means[0]) and math.isfinite(norm)):
+            raise self._diverged(means[0])
+        self.optimizer.step()
+        if self.training.average:
+            self.averaged.update_parameters(self.problem.model)
+        self.position.step += 1
+        self.position.sums = [total + loss for total, loss in zip(self.position.sums, means, strict=True)]
+        return float(means[0])
+
+    def _all_stop(self, stopping: bool) -> bool:
+        if self.fabric.world_size == 1:
+            return stopping
+        # Signals reach processes at different steps; all must stop at the same.
+        return bool(self.fabric.strategy.reduce_boolean_decision(stopping, all=False))
+
+    def _gradient_norm(self) -> float:
+        gradients = [value.grad for value in self.problem.model.parameters() if value.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients))
+
+    def _diverged(self, loss: float) -> DivergedError:
+        parameters = list(self.problem.model.named_parameters())
+        spoiled = [name for name, value in parameters if not value.isfinite().all()] or [
+            name for name, value in parameters if value.grad is not None and not value.grad.isfinite().all()
+        ]
+        checkpoint = self.run.state_file if self.run.state_file.is_file() else "none yet"
+        return DivergedError(
+            f"step {self.position.step + 1}: the loss is {loss}, not finite in {', '.join(spoiled) or 'no parameter'}. "
+            f"Expected finite numbers. Last good checkpoint: {checkpoint}. Lower "
+            "training.learning_rate, set training.clip_norm to 1, or use model.update=bounded; check the data with "
+            "`ulmus data verify`."
+        )
+
+    def _log(self, loss: float) -> None:
+        means = [total / self.training.log_every for total in self.position.sums]
+        self.position.sums = [0.0] * len(means)
+        rate = learning_rate(self.position.step - 1, self.training, self.recipe.steps)
+        named = dict(zip(self.problem.losses, means, strict=True))
+        self._report({"step": self.position.step, **named, "learning_rate": rate}, loss)
+
+    def _validate(self, loss: float) -> None:
+        if self.fabric.is_global_zero:
+            model: Any = self.averaged.module if self.training.average else self.problem.model
+            model.eval()
+            with torch.no_grad():
+                scores = self.problem.validate(model)
+            badness = self.problem.badness(scores)
+            if badness < self.position.best:
+                self.position.best = badness
+                model.card |= {"step": self.position.step, "validation": scores}
+                self.run.save_best(model)
+            self.scores_note = self.problem.note(scores)
+            self._report({"step": self.position.step, "validation": scores}, loss)
+        self.fabric.barrier()
+
+    def _report(self, line: dict[str, Any], loss: float) -> None:
+        if self.fabric.is_global_zero:
+            self.run.log(line)
+            if self.on_progress:
+                self.on_progress(Progress(self.position.step, self.recipe.steps, loss, self.scores_note))
+
+
+def _optimizer(parameters: list[Tensor], training: TrainingSettings) -> torch.optim.Optimizer:
+    if training.optimizer == "adamax":
+        return torch.optim.Adamax(parameters, lr=training.learning_rate)
+    return torch.optim.AdamW(
+        parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+    )

@@ -1,0 +1,39 @@
+"""The `model` of a recipe: which neuron or baseline is trained, with its sizes."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from ulmus.neuron import ELM
+from ulmus.validation import Settings
+
+
+class ELMModel(Settings):
+    """An ELM neuron; the fields are the arguments of `ulmus.ELM` (inputs, outputs and dt come from the data)."""
+
+    kind: Literal["elm"] = "elm"
+    memory: PositiveInt = 20
+    hidden: PositiveInt | None = None
+    hidden_layers: int = Field(default=1, ge=0)
+    activation: Literal["relu", "silu", "squared_relu"] = "relu"
+    branches: PositiveInt | None = None
+    synapses_per_branch: PositiveInt = 1
+    routing: Literal["dense", "random", "windows"] = "dense"
+    tau_memory_ms: tuple[PositiveFloat, PositiveFloat] = (1.0, 150.0)
+    tau_memory_bounds_ms: tuple[float, PositiveFloat] | None = None
+    tau_spacing: Literal["log", "linear"] = "log"
+    learn_tau_memory: bool = False
+    tau_synapse_ms: PositiveFloat = 5.0
+    gain: PositiveFloat = 5.0
+    update: Literal["published", "bounded"] = "published"
+    synaptic_weight: float = Field(default=0.5, ge=0)
+    learn_synapses: bool = True
+    hidden_readout: bool = False
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> ELM:
+        """The neuron with random weights."""
+        return ELM(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+
+
+Model = ELMModel
+"""Every kind of model a recipe can name."""

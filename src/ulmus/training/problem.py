@@ -1,0 +1,66 @@
+"""What the training loop does not know: the model, its batches, its losses and its scores."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ulmus import kernels
+from ulmus.kernels import Events
+from ulmus.neuron import ELM
+
+Report = Callable[[int, int], None]
+"""Called with what is done and what there is to do."""
+
+
+class Problem(ABC):
+    """A model and what it is to learn.
+
+    Attributes:
+        model: A fresh model; has a ``card`` and can be saved by `ulmus.save`.
+        hashes: Hash of every part of the data, by name.
+        losses: Names of the losses of a batch; the first is minimised.
+        batches_per_epoch: Batches in which every training sequence comes up about once.
+        validate_every: Steps between validations when the recipe does not say.
+    """
+
+    model: Any
+    hashes: dict[str, str]
+    losses: tuple[str, ...]
+    batches_per_epoch: int
+    validate_every: int
+
+    @abstractmethod
+    def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[Any]:
+        """Batches number `first` up to `total`, in order; of each the share of this process, (number, of how many)."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any, device: torch.device) -> Float[Tensor, "losses"]:
+        """Losses of a batch, in the order of ``losses``."""
+
+    @abstractmethod
+    def validate(self, model: Any) -> dict[str, Any]:
+        """Scores on all validation data, ``loss`` among them."""
+
+    @abstractmethod
+    def badness(self, scores: dict[str, Any]) -> float:
+        """What the best checkpoint has least of."""
+
+    @abstractmethod
+    def note(self, scores: dict[str, Any]) -> str:
+        """The scores in a few words."""
+
+    @abstractmethod
+    def example(self) -> Tensor | Events:
+        """Input of a batch."""
+
+    def backend(self, device: torch.device) -> str:
+        """Name of what computes the model."""
+        neurons = [module for module in self.model.modules() if isinstance(module, ELM)]
+        if not neurons:
+            return "torch"
+        with torch.no_grad():
+            return kernels.backend_for(self.example().to(device), neurons[0].weights())

@@ -1,0 +1,139 @@
+"""Classifiers: they learn what can be learnt, read where they should, resume, and are scored on what they never saw."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import ulmus
+from ulmus.errors import ConfigError, ShapeError
+from ulmus.neuron import Classifier
+from ulmus.training.classification import evaluate_classes
+from ulmus.training.fit import fit
+from ulmus.training.recipe import ClassifierRecipe
+from ulmus.training.run import Run
+
+
+def write_tones(path, clips, seed):
+    """Digits that differ in which seventy channels are active; two speakers."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(10, size=clips).astype(np.uint16)
+    with h5py.File(path, "w") as file:
+        times = file.create_dataset("spikes/times", (clips,), h5py.vlen_dtype(np.float16))
+        units = file.create_dataset("spikes/units", (clips,), h5py.vlen_dtype(np.uint16))
+        for index, label in enumerate(labels):
+            times[index] = np.sort(random.uniform(0, 1, 60)).astype(np.float16)
+            units[index] = (70 * int(label) + random.integers(70, size=60)).astype(np.uint16)
+        file["labels"], file["extra/speaker"] = labels, np.arange(clips).astype(np.uint16) % 2
+    return path
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    write_tones(folder / "tones_train.h5", 200, 0)
+    write_tones(folder / "tones_test.h5", 60, 1)
+    return folder
+
+
+def make_recipe(folder, model=None, **training):
+    defaults = {"steps": 250, "batch": 16, "learning_rate": 1e-2, "select": "accuracy", "log_every": 10}
+    return ClassifierRecipe.model_validate(
+        {
+            "name": "tones",
+            "model": {"memory": 12, "tau_memory_ms": [20.0, 500.0]} | (model or {}),
+            "data": {"kind": "digits", "folder": str(folder), "bin_ms": 20, "validation_share": 0.5},
+            "training": defaults | training,
+        }
+    )
+
+
+def test_it_learns_and_is_right_about_digits_it_never_heard(tones, tmp_path):
+    recipe = make_recipe(tones)
+    run = fit(recipe, tmp_path / "run")
+    classifier = ulmus.load(run.folder)
+    splits = recipe.data.open(7, 0)
+    scores = evaluate_classes(classifier, splits.test)
+    assert scores["sequences"] == 60
+    assert scores["accuracy"] > 0.9
+    confusion = np.array(scores["confusion"])
+    assert confusion.sum(axis=1).tolist() == np.bincount(splits.test.clips.labels, minlength=10).tolist()
+    assert confusion.trace() == round(scores["accuracy"] * 60)
+    assert classifier.card["validation"]["sequences"] == 100
+
+
+def test_an_interrupted_run_ends_as_if_it_had_never_stopped(tones, tmp_path):
+    recipe = make_recipe(tones, steps=20, validate_every=7, checkpoint_every=5)
+    whole = fit(recipe, tmp_path / "whole")
+    stops = iter([False] * 8 + [True] + [False] * 100)
+    fit(recipe, tmp_path / "parts", stop=lambda: next(stops))
+    again = fit(recipe, tmp_path / "parts", resume=True)
+    for one, other in zip(
+        whole.load_state()["model"].values(), again.load_state()["model"].values(), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert whole.metrics_file.read_text() == again.metrics_file.read_text()
+
+
+def test_epochs_become_steps_in_the_run_folder(tones, tmp_path):
+    recipe = make_recipe(tones, steps=None, epochs=1.5, batch=30)
+    run = fit(recipe, tmp_path / "run")
+    resolved = Run(run.folder).recipe()
+    assert (resolved.training.steps, resolved.training.epochs) == (6, None)  # 100 clips: 4 batches an epoch
+    assert resolved.training.validate_every == 4
+    assert run.finished()
+
+
+def test_added_digits_have_nineteen_classes_and_fixed_held_out_sums(tones, tmp_path):
+    recipe = make_recipe(tones, steps=3)
+    data = recipe.data.model_copy(update={"task": "add", "held_out_sums": 40, "batches_per_epoch": 5})
+    run = fit(recipe.model_copy(update={"data": data}), tmp_path / "run")
+    assert len(ulmus.load(run.folder).classes) == 19
+    one, other = data.open(16, 0), data.open(16, 1)
+    assert torch.equal(one.test.batch(0, 1).source, other.test.batch(0, 1).source)
+    assert not torch.equal(one.train.batch(0, 1).source, other.train.batch(0, 1).source)
+
+
+@pytest.mark.parametrize("reading", ["last", "mean"])
+def test_what_comes_after_the_end_does_not_count(reading):
+    torch.manual_seed(0)
+    neuron = ulmus.ELM(3, 2, memory=4)
+    classifier = Classifier(neuron, ("a", "b"), reading=reading)
+    x = torch.randn(2, 12, 3)
+    lengths = torch.tensor([5, 12])
+    logits = classifier(x, lengths)
+    outputs = neuron(x)[0]
+    expected = [row[:length] for row, length in zip(outputs, lengths.tolist(), strict=True)]
+    expected = [part[-1] if reading == "last" else part.mean(dim=0) for part in expected]
+    torch.testing.assert_close(logits, torch.stack(expected))
+    x[0, 5:] = 9.0
+    assert torch.equal(classifier(x, lengths)[0], logits[0])
+
+
+def test_two_towers_compare_the_first_half_with_the_second():
+    torch.manual_seed(0)
+    classifier = Classifier(ulmus.ELM(3, 6, memory=4), ("no", "yes"), towers=2)
+    x = torch.randn(4, 9, 3)
+    r = classifier.model(x)[0][:, -1]
+    pairs = [torch.cat([a, b, a - b, a * b]) for a, b in zip(r[:2], r[2:], strict=True)]
+    torch.testing.assert_close(classifier(x), classifier.head(torch.stack(pairs)))
+    with pytest.raises(ShapeError, match="pairs"):
+        classifier(x[:3])
+
+
+def test_values_that_do_not_fit():
+    neuron = ulmus.ELM(3, 2, memory=4)
+    with pytest.raises(ConfigError, match="3 classes"):
+        Classifier(neuron, ("a", "b", "c"))
+    with pytest.raises(ConfigError, match="reading='first'"):
+        Classifier(neuron, ("a", "b"), reading="first")
+    with pytest.raises(ShapeError, match="lengths go from 0 to 3"):
+        Classifier(neuron, ("a", "b"))(torch.zeros(2, 5, 3), torch.tensor([0, 3]))
+
+
+def test_saved_classifiers_come_back_whole(tmp_path):
+    classifier = Classifier(ulmus.ELM(3, 6, memory=4), ("no", "yes"), reading="mean", towers=2, card={"a": 1})
+    again = ulmus.load(ulmus.save(classifier, tmp_path / "classifier"))
+    x = torch.randn(4, 9, 3)
+    assert torch.equal(again(x), classifier(x))
+    assert (again.classes, again.reading, again.towers, again.card) == (("no", "yes"), "mean", 2, {"a": 1})
