@@ -1,6 +1,5 @@
 """Classifiers: they learn what can be learnt, read where they should, resume, and are scored on what they never saw."""
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,28 +11,6 @@ from ulmus.training.classification import evaluate_classes
 from ulmus.training.fit import fit
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run
-
-
-def write_tones(path, clips, seed):
-    """Digits that differ in which seventy channels are active; two speakers."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(10, size=clips).astype(np.uint16)
-    with h5py.File(path, "w") as file:
-        times = file.create_dataset("spikes/times", (clips,), h5py.vlen_dtype(np.float16))
-        units = file.create_dataset("spikes/units", (clips,), h5py.vlen_dtype(np.uint16))
-        for index, label in enumerate(labels):
-            times[index] = np.sort(random.uniform(0, 1, 60)).astype(np.float16)
-            units[index] = (70 * int(label) + random.integers(70, size=60)).astype(np.uint16)
-        file["labels"], file["extra/speaker"] = labels, np.arange(clips).astype(np.uint16) % 2
-    return path
-
-
-@pytest.fixture(scope="module")
-def tones(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tones")
-    write_tones(folder / "tones_train.h5", 200, 0)
-    write_tones(folder / "tones_test.h5", 60, 1)
-    return folder
 
 
 def make_recipe(folder, model=None, **training):

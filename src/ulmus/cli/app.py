@@ -28,6 +28,11 @@ for command, place, description in (
     ("data", "data:app", "Convert, describe and check trials."),
     ("train", "train:train", "Train a recipe in a run folder; resume an interrupted run."),
     ("evaluate", "evaluate:evaluate", "Score a fitted neuron on trials."),
+    (
+        "reproduce",
+        "reproduce:reproduce",
+        "Run or resume an experiment of the paper: tables beside the published ones.",
+    ),
     ("report", "report:report", "Write a page that opens offline: traces, ROC, what was learnt."),
     ("doctor", "doctor:doctor", "Show what computes the neuron here, and whether it does so right."),
     ("bench", "bench:app", "Measure side by side, in one process on one thread."),

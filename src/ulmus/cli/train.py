@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from ulmus.training.recipe import Recipe, SurrogateRecipe, all_keys, load_recipe
 from ulmus.training.run import Run
 from ulmus.validation import parse_value
 
-_FLAGS = ["run", "model", "budget", "resume", "dry-run"]
+_FLAGS = ("run", "model", "budget", "resume", "dry-run")
 
 
 def train(
@@ -110,8 +110,8 @@ def stopping_on_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def parse_overrides(tokens: Iterable[str]) -> dict[str, Any]:
-    """Dotted keys with their values from ``--key value`` and ``--key=value``.
+def parse_overrides(tokens: Iterable[str], flags: Sequence[str] = _FLAGS) -> dict[str, Any]:
+    """Dotted keys with their values from ``--key value`` and ``--key=value``; `flags` are the command's own.
 
     Raises:
         ConfigError: a value without a key, a key without a value, or an unknown key, with the nearest known one.
@@ -122,10 +122,10 @@ def parse_overrides(tokens: Iterable[str]) -> dict[str, Any]:
         if not token.startswith("--"):
             raise ConfigError(f"unexpected {token!r}; expected --key value pairs after the recipe.")
         key, equals, value = token[2:].partition("=")
-        known = [*all_keys(), *_FLAGS]
+        known = [*all_keys(), *flags]
         if key not in known:
             raise ConfigError(
-                f"unknown option --{key}; expected a key of the recipe or a flag of ulmus train.{closest(key, known)}"
+                f"unknown option --{key}; expected a key of the recipe or a flag of the command.{closest(key, known)}"
             )
         if not equals:
             try:

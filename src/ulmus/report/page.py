@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import jinja2
@@ -47,7 +46,16 @@ def write_report(content: ReportContent, path: Path) -> Path:
         raise ConfigError(
             f"{path} is a folder; expected a file name; give for example {path / 'report.html'}."
         )
-    page = render(content)
+    write_page(render(content), path)
+    return path
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write HTML beside its place, then rename.
+
+    Raises:
+        ConfigError: the path cannot be written.
+    """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,20 +67,26 @@ def write_report(content: ReportContent, path: Path) -> Path:
         raise ConfigError(
             f"{path} cannot be written ({error.strerror}); expected a folder you may write to; choose another path."
         ) from error
-    return path
+
+
+def page_environment() -> jinja2.Environment:
+    """Where the templates of pages are, and how they are filled in."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("ulmus.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def render(content: ReportContent) -> str:
     """The report as HTML text."""
     panels = build_panels(content)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     environment.filters["number"] = format_value
     environment.tests["undefined_score"] = lambda score: format_value(score) == UNDEFINED
-    template = environment.from_string(
-        files("ulmus.report").joinpath("template.html").read_text(encoding="utf-8")
-    )
+    template = environment.get_template("report.html")
     return template.render(
         content=content,
         panels=panels,

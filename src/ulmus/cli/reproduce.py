@@ -1,0 +1,97 @@
+"""``ulmus reproduce``."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ulmus.cli.console import console, print_table, progress, say
+from ulmus.cli.train import parse_overrides, stopping_on_signals
+from ulmus.report.study_page import write_study_page
+from ulmus.studies.running import gather, run_member
+from ulmus.studies.study import Member, Study, load_study, members
+from ulmus.studies.tables import markdown, table
+from ulmus.training.budget import parse_budget
+from ulmus.training.evaluation import PROTOCOLS
+from ulmus.training.loop import Progress
+from ulmus.training.run import write_text
+
+_FLAGS = ("out", "budget", "seeds", "only", "test", "dry-run")
+
+
+def reproduce(
+    study: str,
+    *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    out: Path,
+    budget: str = "paper",
+    seeds: int | None = None,
+    only: list[str] | None = None,
+    test: list[str] | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Run or resume an experiment of the paper, and write its tables and figures beside the published numbers.
+
+    Any key of the recipes can be given for all runs: --data.folder DIR. Finished runs are not run again.
+
+    Args:
+        study: Study file, or the name of a shipped one (shd).
+        overrides: Keys of the recipes with their values.
+        out: Folder of the study.
+        budget: A time such as 4h for the whole study, shared by its runs; or paper, for all steps of the recipes.
+        seeds: Seeds of every run; those of the study by default.
+        only: Some of its grids. May be given several times.
+        test: Trials to score fitted neurons on; classifiers are scored on their test split.
+        dry_run: List the runs and stop.
+    """
+    chosen = load_study(study)
+    seconds = parse_budget(budget)
+    runs = list(members(chosen, budget, seeds or chosen.seeds, tuple(only or ())))
+    unique = list({run.folder: run for run in runs}.values())
+    changes = parse_overrides(overrides, _FLAGS)
+    if dry_run:
+        for run in unique:
+            console.print(run.folder)
+        return
+    share = None if seconds is None else seconds / len(unique)
+    with stopping_on_signals() as stopped:
+        for number, run in enumerate(unique, 1):
+            say(f"{number} of {len(unique)}  {run.folder}")
+            with progress("train") as show:
+
+                def report(now: Progress, show: Any = show) -> None:
+                    show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
+
+                if not run_member(run, out, changes, share, test or [], report, lambda: bool(stopped)):
+                    say("interrupted; the same command goes on")
+                    sys.exit(130)
+            _write(chosen, runs, out, budget)
+    console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
+
+
+def _write(study: Study, runs: list[Member], out: Path, budget: str) -> None:
+    """Tables, figures and raw results of all runs that are finished so far."""
+    results = gather(runs, out)
+    protocols = [name for name in (*PROTOCOLS, "test") if any(name in result.scores for result in results)]
+    tables = {
+        (name, protocol): table(grid, [r for r in results if r.grid == name], protocol, budget)
+        for name, grid in study.grids.items()
+        for protocol in protocols
+        if any(result.grid == name for result in results)
+    }
+    raw = {"study": study.name, "budget": budget, "written": f"{datetime.now():%Y-%m-%d %H:%M}"}
+    write_text(out / "results.json", json.dumps(raw | {"runs": [r._asdict() for r in results]}, indent=2))
+    text = f"# {study.title}\n\nBudget: {budget}. Cells: mean ± standard deviation (seeds) [published].\n"
+    for (name, protocol), cells in tables.items():
+        grid = study.grids[name]
+        text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n" + markdown(
+            cells, grid.key or "task"
+        )
+    write_text(out / "tables.md", text)
+    write_study_page(study, tables, budget, out / "study.html")
+    for (name, protocol), cells in tables.items():
+        rows = [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
+        columns = (study.grids[name].key or "task", *study.grids[name].models)
+        print_table(f"{study.grids[name].title} ({study.grids[name].score}, {protocol})", rows, columns)

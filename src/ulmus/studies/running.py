@@ -1,0 +1,114 @@
+"""Run or resume the members of a study, score each once, and gather what their run folders say."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ulmus.data.sources import open_trials
+from ulmus.neuron import Surrogate, load
+from ulmus.studies.study import Member
+from ulmus.training.budget import within_budget
+from ulmus.training.classification import evaluate_classes
+from ulmus.training.evaluation import PROTOCOLS, evaluate
+from ulmus.training.fit import fit
+from ulmus.training.loop import Progress
+from ulmus.training.recipe import ClassifierRecipe
+from ulmus.training.run import Run, write_text
+
+RUNS = "runs"
+
+
+class Result(NamedTuple):
+    """What became of one member."""
+
+    grid: str
+    row: Any
+    model: str
+    seed: int
+    run: str
+    steps: int
+    cpu_seconds: float
+    scores: dict[str, Any]
+    """By protocol; of a classifier by split."""
+
+
+def run_member(
+    member: Member,
+    folder: Path,
+    overrides: Mapping[str, Any],
+    seconds: float | None,
+    test: Sequence[str],
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train a member as far as it is not trained yet, then score it; False when it was stopped before its last step.
+
+    Args:
+        member: Which.
+        folder: Of the study.
+        overrides: Keys that hold for all members, such as where the data lie.
+        seconds: Budget of the member; None for all steps of its recipe.
+        test: Trials to score surrogates on; classifiers have their test split.
+        on_progress: See `ulmus.training.fit.fit`.
+        stop: See there.
+
+    Raises:
+        ConfigError: the recipe or the data cannot be used.
+    """
+    run = Run(folder / RUNS / member.folder)
+    begun = run.exists()
+    if not (begun and run.finished()):
+        recipe = run.recipe() if begun else member.recipe(overrides)
+        if not begun and seconds is not None:
+            recipe = within_budget(recipe, seconds)
+        fit(recipe, run.folder, resume=begun, on_progress=on_progress, stop=stop)
+        if not run.finished():
+            return False
+    for name, score in _scorings(run, test).items():
+        if not run.evaluation_file(name).exists():
+            write_text(run.evaluation_file(name), json.dumps(score(), indent=2))
+    return True
+
+
+def _scorings(run: Run, test: Sequence[str]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """How to get every score of a run, by protocol or split."""
+    recipe, model = run.recipe(), load(run.folder)
+    if isinstance(recipe, ClassifierRecipe):
+        batches = recipe.data.open(recipe.training.batch, recipe.seed).test
+        return {"test": lambda: {**evaluate_classes(model, batches), "data_hash": batches.content_hash}}
+
+    def scoring(protocol: str) -> Callable[[], dict[str, Any]]:
+        return lambda: evaluate(_surrogate(model), open_trials(test), protocol) | {"data": list(test)}
+
+    return {protocol: scoring(protocol) for protocol in PROTOCOLS} if test else {}
+
+
+def _surrogate(model: Any) -> Surrogate:
+    if not isinstance(model, Surrogate):
+        raise TypeError(f"a run on trials left a {type(model).__name__}")
+    return model
+
+
+def gather(members: Iterable[Member], folder: Path) -> list[Result]:
+    """Results of all members that are finished."""
+    results = []
+    for member in members:
+        run = Run(folder / RUNS / member.folder)
+        if not (run.exists() and run.finished()):
+            continue
+        sessions = run.provenance()["sessions"]
+        files = sorted((run.folder / "evaluation").glob("*.json"))
+        results.append(
+            Result(
+                member.grid,
+                member.row,
+                member.model,
+                member.seed,
+                run.folder.name,
+                run.recipe().steps,
+                sum(session.get("cpu_seconds", 0.0) for session in sessions),
+                {file.stem: json.loads(file.read_text()) for file in files},
+            )
+        )
+    return results

@@ -1,0 +1,139 @@
+"""A study: grids of runs, each a recipe for several models over several values of one key, with several seeds."""
+
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field, PositiveInt, model_validator
+
+from ulmus.errors import ConfigError, closest
+from ulmus.training.recipe import Recipe, load_recipe
+from ulmus.validation import Settings, parse_yaml, validated
+
+SHIPPED = resources.files("ulmus.studies")
+FULL = "paper"
+"""The budget that leaves recipes, values and seeds as the study has them."""
+
+
+class Grid(Settings):
+    """Runs that go into one table: a row for every recipe or value, a column for every model."""
+
+    title: str
+    """What the table shows, as a sentence."""
+    recipes: tuple[str, ...] = Field(min_length=1)
+    """Shipped recipes or files; several of them are the rows."""
+    models: tuple[str, ...] = Field(min_length=1)
+    """Models of the recipes."""
+    key: str | None = None
+    """Key of the recipe that changes from row to row."""
+    values: tuple[Any, ...] = ()
+    """Its values."""
+    brief: tuple[Any, ...] | None = None
+    """Fewer values, for any budget but the paper's."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Further keys, the same for all runs of the grid."""
+    score: str = "accuracy"
+    """The score that the table shows and the figure draws."""
+    published: dict[str, dict[Any, float]] = Field(default_factory=dict)
+    """Numbers of the paper: model, then row."""
+    source: str = ""
+    """Where the published numbers stand."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_row(self) -> "Grid":
+        if (self.key is None) != (not self.values) or (self.key is not None and len(self.recipes) > 1):
+            raise ValueError("expected several recipes, or one recipe with a key and its values")
+        return self
+
+    def rows(self, budget: str) -> tuple[Any, ...]:
+        """Values of the key, or the recipes."""
+        if self.key is None:
+            return self.recipes
+        return self.values if budget == FULL or self.brief is None else self.brief
+
+
+class Study(Settings):
+    """Grids that belong together."""
+
+    name: str
+    title: str
+    seeds: PositiveInt = 3
+    grids: dict[str, Grid] = Field(min_length=1)
+
+
+class Member(NamedTuple):
+    """One run of a study."""
+
+    grid: str
+    row: Any
+    model: str
+    seed: int
+    source: str
+    """The recipe's name or file."""
+    changes: dict[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """Name of its run folder; the same run in two grids has one folder."""
+        changed = "".join(f"-{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(self.changes.items()))
+        return f"{Path(self.source).stem}-{self.model}{changed}-s{self.seed}".replace("/", "_").replace(
+            " ", ""
+        )
+
+    def recipe(self, overrides: Mapping[str, Any]) -> Recipe:
+        """What it trains.
+
+        Raises:
+            ConfigError: no such recipe or model, or a key that it does not have.
+        """
+        return load_recipe(self.source, {**self.changes, **overrides, "seed": self.seed}, self.model)
+
+
+def shipped_studies() -> list[str]:
+    """Names of the studies that come with Ulmus."""
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in SHIPPED.iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def load_study(source: str | Path) -> Study:
+    """A study from a file or the name of a shipped one.
+
+    Raises:
+        ConfigError: no such study, not YAML, or keys that a study does not have.
+    """
+    known = shipped_studies()
+    try:
+        shipped = str(source) in known
+        text = ((SHIPPED / f"{source}.yaml") if shipped else Path(source)).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"study {str(source)!r} is neither a readable file nor a shipped study; shipped are {known}."
+            + closest(str(source), known)
+        ) from error
+    origin = f"study {source}"
+    return validated(Study, parse_yaml(text, origin, "'name' and 'grids'"), origin, "set it in the study")
+
+
+def members(study: Study, budget: str, seeds: int, only: tuple[str, ...] = ()) -> Iterator[Member]:
+    """All runs of the study, or of some of its grids; the first seed of everything comes before the second.
+
+    Raises:
+        ConfigError: a grid that the study does not have.
+    """
+    for name in only:
+        if name not in study.grids:
+            known = list(study.grids)
+            raise ConfigError(
+                f"study {study.name} has no grid {name!r}; expected {known}.{closest(name, known)}"
+            )
+    for seed in range(seeds):
+        for name, grid in study.grids.items():
+            if only and name not in only:
+                continue
+            for row in grid.rows(budget):
+                changes = grid.set if grid.key is None else {**grid.set, grid.key: row}
+                source = row if grid.key is None else grid.recipes[0]
+                for model in grid.models:
+                    yield Member(name, row, model, seed, str(source), dict(changes))

@@ -1,0 +1,112 @@
+"""Studies: which runs they hold, that they go on where they were, and that tables say what the runs scored."""
+
+import json
+import statistics
+
+import pytest
+import yaml
+
+from ulmus.cli import main
+from ulmus.errors import ConfigError
+from ulmus.studies.running import Result
+from ulmus.studies.study import Study, load_study, members, shipped_studies
+from ulmus.studies.tables import markdown, table
+from ulmus.training.budget import parse_budget
+
+RECIPE = {
+    "name": "tones",
+    "data": {"kind": "digits", "bin_ms": 50, "validation_share": 0.5},
+    "training": {"steps": 40, "batch": 20, "learning_rate": 1e-2, "validate_every": 20},
+    "models": {"small": {"model": {"memory": 2}}, "large": {"model": {"memory": 8}}},
+}
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    (tmp_path / "tones.yaml").write_text(yaml.safe_dump(RECIPE))
+    study = {
+        "name": "tones",
+        "title": "Tones",
+        "seeds": 2,
+        "grids": {
+            "size": {
+                "title": "Accuracy over bins",
+                "recipes": [str(tmp_path / "tones.yaml")],
+                "models": ["small", "large"],
+                "key": "data.bin_ms",
+                "values": [20, 50, 100],
+                "brief": [50],
+                "published": {"small": {50: 0.25}},
+            }
+        },
+    }
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(study))
+    return file
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_every_shipped_study_names_recipes_and_keys_that_exist(name):
+    trials = {"data.train": "store", "data.validation": "store"}
+    data = trials if name == "neuronio" else {"data.folder": "folder"}
+    runs = list(members(load_study(name), "paper", 1))
+    assert {run.recipe(data).seed for run in runs} == {0}
+    assert len({run.folder for run in runs}) > 1
+
+
+def test_seeds_come_before_the_next_seed_of_anything(study_file):
+    runs = list(members(load_study(study_file), "paper", 2))
+    assert [run.seed for run in runs] == [0] * 6 + [1] * 6
+    assert len({run.folder for run in runs}) == 12
+    assert len(list(members(load_study(study_file), "5min", 1))) == 2
+
+
+def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["reproduce", str(study_file), "--out", str(out), "--budget", "30s", "--seeds", "2"]
+    command += ["--data.folder", str(tones)]
+    with pytest.raises(SystemExit) as stopped:
+        main(command)
+    assert stopped.value.code == 0
+    runs = json.loads((out / "results.json").read_text())["runs"]
+    assert len(runs) == 4
+    assert all(run["scores"]["test"]["sequences"] == 60 for run in runs)
+    of_large = [run["scores"]["test"]["accuracy"] for run in runs if run["model"] == "large"]
+    shown = f"{statistics.fmean(of_large):.4f} ± {statistics.stdev(of_large):.4f} (2)"
+    assert shown in (out / "tables.md").read_text()
+    assert shown in (out / "study.html").read_text()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    with pytest.raises(SystemExit):
+        main(command)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
+
+
+def test_cells_hold_mean_deviation_and_the_published_number(study_file):
+    study = load_study(study_file)
+    results = [
+        Result("size", 50, "small", seed, "run", 10, 60.0, {"test": {"accuracy": value, "parameters": 7}})
+        for seed, value in enumerate((0.5, 0.75))
+    ]
+    cells = table(study.grids["size"], results, "test", "5min")
+    assert cells[50]["small"].text() == "0.6250 ± 0.1768 (2) [0.25]"
+    assert cells[50]["large"].text() == "not run"
+    assert "| 50 | 0.6250 ± 0.1768 (2) [0.25] | not run |" in markdown(cells, "bin")
+
+
+def test_mistakes_are_named(study_file):
+    with pytest.raises(ConfigError, match="neither a readable file"):
+        load_study("nothing")
+    with pytest.raises(ConfigError, match="no grid 'sizes'.*Did you mean 'size'"):
+        list(members(load_study(study_file), "paper", 1, ("sizes",)))
+    with pytest.raises(ValueError, match="several recipes, or one recipe"):
+        Study.model_validate(
+            {
+                "name": "s",
+                "title": "t",
+                "grids": {"a": {"title": "t", "recipes": ["r"], "models": ["m"], "key": "k"}},
+            }
+        )
+    for text in ("soon", "0min", "-3h", "10 weeks"):
+        with pytest.raises(ConfigError, match="expected a time"):
+            parse_budget(text)
+    assert [parse_budget(text) for text in ("90s", "30min", "1.5h", "paper")] == [90, 1800, 5400, None]
