@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
+from ulmus.data.digits.augmentation import ClipAugmentation
 from ulmus.data.digits.batches import AddedDigits, Binning, Digits
 from ulmus.data.digits.shd import open_digits
 from ulmus.data.labelled import LabelledSplits
@@ -62,6 +63,14 @@ class DigitsData(Settings):
     """Batches in an epoch of added digits, which are drawn with replacement."""
     held_out_sums: PositiveInt = 2_000
     """Pairs of digits in the fixed validation and test sets of added digits."""
+    shift: int = Field(default=0, ge=0)
+    """Augmentation: most channels by which a training clip moves as a whole."""
+    jitter: float = Field(default=0.0, ge=0)
+    """Augmentation: standard deviation in channels by which every spike moves."""
+    stretch: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: largest relative change of a clip's duration."""
+    drop: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: probability that a spike is left out."""
     workers: int = Field(default=0, ge=0)
     """Processes that make batches; batches are the same for any number."""
 
@@ -75,16 +84,17 @@ class DigitsData(Settings):
             self.folder, validation=self.validation, share=self.validation_share, seed=self.validation_seed
         )
         binning = Binning(self.bin_ms, self.window_s)
+        changes = ClipAugmentation(self.shift, self.jitter, self.stretch, self.drop)
         if self.task == "classify":
             held_out = (Digits(part, batch, binning) for part in clips[1:])
-            return LabelledSplits(Digits(clips.train, batch, binning, seed, share), *held_out)
+            return LabelledSplits(Digits(clips.train, batch, binning, seed, share, changes), *held_out)
         count = -(-self.held_out_sums // batch)
         sums = (
             AddedDigits(part, batch, binning, seed=number, batches_per_epoch=count)
             for number, part in enumerate(clips[1:])
         )
         return LabelledSplits(
-            AddedDigits(clips.train, batch, binning, seed, self.batches_per_epoch, share), *sums
+            AddedDigits(clips.train, batch, binning, seed, self.batches_per_epoch, share, changes), *sums
         )
 
 
