@@ -34,7 +34,7 @@ def study_file(tmp_path):
                 "recipes": [str(tmp_path / "tones.yaml")],
                 "models": ["small", "large"],
                 "key": "data.bin_ms",
-                "values": [20, 50, 100],
+                "values": {20: 20, 50: 50, "coarse": 100},
                 "brief": [50],
                 "published": {"small": {50: 0.25}},
             }

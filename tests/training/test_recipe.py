@@ -13,7 +13,8 @@ DATA = {"data.train": "store[:8]", "data.validation": "store[8:]"}
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_is_valid(name):
-    recipe = load_recipe(name, DATA)
+    trials = name == "demo" or name.startswith("l5pc")
+    recipe = load_recipe(name, DATA if trials else {"data.folder": "folder"})
     assert recipe.name == name
 
 

@@ -1,35 +1,65 @@
 """Batches by number, made in this process or ahead of time in others."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 B = TypeVar("B")
 
 
-def in_order(batches: Dataset[B], first: int, total: int, workers: int) -> Iterator[B]:
-    """Batches number `first` up to `total` (exclusive), in order, the same for any number of workers.
+class Numbered(Dataset[B], ABC):
+    """Batches that are numbered; batch ``k`` of an epoch depends on (seed, epoch, k) alone.
 
-    Args:
-        batches: gives the batch of a number.
-        first: 0, or where an interrupted training goes on.
-        total: the number after the last batch.
-        workers: processes that prepare batches ahead; 0 prepares each when it is asked for.
+    Attributes:
+        batches_per_epoch: batches in an epoch.
     """
-    numbers = range(first, total)
-    if not workers:
-        return map(batches.__getitem__, numbers)
-    return iter(
-        DataLoader(
-            batches,
-            batch_size=None,
-            sampler=numbers,
-            num_workers=workers,
-            collate_fn=_unchanged,
-            multiprocessing_context="spawn",  # a fork of a process with threads can deadlock
+
+    batches_per_epoch: int
+
+    @abstractmethod
+    def batch(self, epoch: int, k: int) -> B:
+        """Batch `k` of `epoch`.
+
+        Raises:
+            DataError: a file of the data is missing or damaged.
+        """
+
+    def __getitem__(self, number: int) -> B:
+        """The batch with this number, counted through all epochs."""
+        return self.batch(*divmod(number, self.batches_per_epoch))
+
+    def loader(self, first_batch: int, total: int, workers: int = 0) -> Iterator[B]:
+        """Batches number `first_batch` up to `total` (exclusive), in order, the same for any number of workers.
+
+        Args:
+            first_batch: 0, or where an interrupted training goes on.
+            total: the number after the last batch.
+            workers: processes that prepare batches ahead; 0 prepares each when it is asked for.
+
+        Raises:
+            DataError: a file of the data is missing or damaged.
+        """
+        numbers = range(first_batch, total)
+        if not workers:
+            return map(self.__getitem__, numbers)
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                sampler=numbers,
+                num_workers=workers,
+                collate_fn=_unchanged,
+                multiprocessing_context="spawn",  # a fork of a process with threads can deadlock
+            )
         )
-    )
+
+
+def random_of(seed: int, epoch: int, k: int) -> np.random.Philox:
+    """Random bits of batch `k` of `epoch`: independent streams, of which none has to be advanced to reach another."""
+    return np.random.Philox(key=np.array([seed, epoch << 32 | k], dtype=np.uint64))
 
 
 def _unchanged(batch: Any) -> Any:

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ulmus.data.augmentation import Augmentation
-from ulmus.data.loading import in_order
+from ulmus.data.loading import Numbered, random_of
 from ulmus.data.source import Clip, TrialSource
 from ulmus.data.trial import Header, Trial, label_bins, step_offsets
 from ulmus.errors import ConfigError
@@ -39,7 +38,7 @@ class Batch(NamedTuple):
     start: Int64[Tensor, "batch"]
 
 
-class Windows(Dataset[Batch]):
+class Windows(Numbered[Batch]):
     """Random windows of trials; batch ``k`` of an epoch depends on (seed, epoch, k) alone.
 
     Trials are drawn uniformly with replacement, starts uniformly from `earliest_step` to the last one that fits.
@@ -95,15 +94,11 @@ class Windows(Dataset[Batch]):
 
     def plan(self, epoch: int, k: int) -> tuple[Int64[np.ndarray, "batch"], Int64[np.ndarray, "batch"]]:
         """Trial and first step of every window of batch `k` in `epoch`."""
-        random = np.random.Generator(self._random(epoch, k))
+        random = np.random.Generator(random_of(self.seed, epoch, k))
         trial = random.integers(len(self.trials), size=self.batch_size)
         last = self.trials.header.steps - self.window_steps
         start = random.integers(self.earliest_step, last, size=self.batch_size, endpoint=True)
         return trial, start
-
-    def _random(self, epoch: int, k: int) -> np.random.Philox:
-        # Philox gives independent streams for different keys, so no stream has to be advanced to reach a batch.
-        return np.random.Philox(key=np.array([self.seed, epoch << 32 | k], dtype=np.uint64))
 
     def batch(self, epoch: int, k: int) -> Batch:
         """Batch `k` of `epoch`.
@@ -115,26 +110,9 @@ class Windows(Dataset[Batch]):
         length = self.window_steps
         places = zip(trial.tolist(), start.tolist(), strict=True)
         clips = [self.trials.clip(index, first, first + length) for index, first in places]
-        random = self._random(epoch, k).jumped(1 + self._mine.start)
+        random = random_of(self.seed, epoch, k).jumped(1 + self._mine.start)
         change = partial(self._augmentation, random=np.random.Generator(random))
         return _assemble(clips, self.trials.header, trial, start, change)
-
-    def __getitem__(self, number: int) -> Batch:
-        """The batch with this number, counted through all epochs."""
-        return self.batch(*divmod(number, self.batches_per_epoch))
-
-    def loader(self, first_batch: int, total: int, workers: int = 0) -> Iterator[Batch]:
-        """Batches number `first_batch` up to `total` (exclusive), in order, counted through all epochs.
-
-        Args:
-            first_batch: 0, or where an interrupted training goes on.
-            total: the number after the last batch.
-            workers: processes that prepare batches ahead; 0 prepares each when it is asked for.
-
-        Raises:
-            DataError: a file of the data is missing or damaged.
-        """
-        return in_order(self, first_batch, total, workers)
 
 
 def whole_trials(trials: TrialSource, batch: int) -> Iterator[Batch]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, closest
 from ulmus.training.recipe import Recipe, load_recipe
@@ -14,6 +14,10 @@ from ulmus.validation import Settings, parse_yaml, validated
 SHIPPED = resources.files("ulmus.studies")
 FULL = "paper"
 """The budget that leaves recipes, values and seeds as the study has them."""
+
+
+def _by_name(values: object) -> object:
+    return {value: value for value in values} if isinstance(values, list | tuple) else values
 
 
 class Grid(Settings):
@@ -27,10 +31,10 @@ class Grid(Settings):
     """Models of the recipes."""
     key: str | None = None
     """Key of the recipe that changes from row to row."""
-    values: tuple[Any, ...] = ()
-    """Its values."""
+    values: Annotated[dict[Any, Any], BeforeValidator(_by_name)] = Field(default_factory=dict)
+    """Its values, or names of rows with the value of each."""
     brief: tuple[Any, ...] | None = None
-    """Fewer values, for any budget but the paper's."""
+    """Fewer rows, for any budget but the paper's."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Further keys, the same for all runs of the grid."""
     score: str = "accuracy"
@@ -44,13 +48,15 @@ class Grid(Settings):
     def _one_kind_of_row(self) -> "Grid":
         if (self.key is None) != (not self.values) or (self.key is not None and len(self.recipes) > 1):
             raise ValueError("expected several recipes, or one recipe with a key and its values")
+        if missing := [row for row in self.brief or () if row not in self.values]:
+            raise ValueError(f"brief has {missing[0]}, which is none of the values {list(self.values)}")
         return self
 
     def rows(self, budget: str) -> tuple[Any, ...]:
-        """Values of the key, or the recipes."""
+        """Names of the values of the key, or the recipes."""
         if self.key is None:
             return self.recipes
-        return self.values if budget == FULL or self.brief is None else self.brief
+        return tuple(self.values) if budget == FULL or self.brief is None else self.brief
 
 
 class Study(Settings):
@@ -133,7 +139,7 @@ def members(study: Study, budget: str, seeds: int, only: tuple[str, ...] = ()) -
             if only and name not in only:
                 continue
             for row in grid.rows(budget):
-                changes = grid.set if grid.key is None else {**grid.set, grid.key: row}
+                changes = grid.set if grid.key is None else {**grid.set, grid.key: grid.values[row]}
                 source = row if grid.key is None else grid.recipes[0]
                 for model in grid.models:
                     yield Member(name, row, model, seed, str(source), dict(changes))

@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int64
 
 from ulmus.data.digits.shd import CHANNELS, Clips
 from ulmus.data.labelled import LabelledBatch, LabelledBatches
+from ulmus.data.loading import random_of
 from ulmus.errors import ConfigError
 from ulmus.kernels.events import Events
 
@@ -133,7 +134,7 @@ class Digits(DigitBatches):
         """The clips of batch `k` in `epoch`."""
         order: Int64[np.ndarray, "clips"] = np.arange(len(self.clips))
         if self.seed is not None:
-            order = _random(self.seed, epoch, 0).permutation(order)
+            order = np.random.Generator(random_of(self.seed, epoch, 0)).permutation(order)
         chosen: Int64[np.ndarray, "batch parts"] = order[
             k * self.batch_size : (k + 1) * self.batch_size, None
         ]
@@ -183,9 +184,9 @@ class AddedDigits(DigitBatches):
 
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
         """The two clips of every sequence of batch `k` in `epoch`."""
-        drawn: Int64[np.ndarray, "batch parts"] = _random(self.seed, epoch, k).integers(
-            len(self.clips), size=(self.batch_size, 2)
-        )
+        drawn: Int64[np.ndarray, "batch parts"] = np.random.Generator(
+            random_of(self.seed, epoch, k)
+        ).integers(len(self.clips), size=(self.batch_size, 2))
         return drawn
 
     def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
@@ -202,11 +203,6 @@ def _check(**counts: int) -> None:
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**64:
         raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
-
-
-def _random(seed: int, epoch: int, k: int) -> np.random.Generator:
-    # Philox gives independent streams for different keys, so no stream has to be advanced to reach a batch.
-    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch << 32 | k], dtype=np.uint64)))
 
 
 def _side_by_side(clips: Clips, chosen: Int64[np.ndarray, "batch parts"], binning: Binning) -> Events:
