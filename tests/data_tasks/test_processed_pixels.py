@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ulmus.data.tasks import gray_bins, processed_splits
+from ulmus.data.tasks import GrayBins, gray_bins, processed_splits
 from ulmus.errors import ConfigError, DataError
 
 
@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def test_pixels_and_labels_are_read_as_given(folder):
-    splits = processed_splits(folder, "Pathfinder-32", 2)
+    splits = processed_splits(folder, "Pathfinder-32", ("apart", "connected"))
     for part, split in zip(splits, ("train", "valid", "test"), strict=True):
         images = np.load(folder / f"{split}.npy")
         assert len(part) == len(images)
@@ -33,7 +33,7 @@ def test_damaged_lines_are_named(folder, line):
     file = folder / "input" / "train.src"
     lines = file.read_bytes().split(b"\n")
     file.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
-    data = processed_splits(folder, "Pathfinder-32", 2).train
+    data = processed_splits(folder, "Pathfinder-32", ("apart", "connected")).train
     data[0]
     with pytest.raises(DataError, match=r"train.src, line 2: .*gray levels"):
         data[1]
@@ -43,18 +43,18 @@ def test_labels_that_do_not_fit_are_named(folder):
     label = folder / "label" / "test.label"
     label.write_text("0\n1\n7\n")
     with pytest.raises(DataError, match=r"test.label, line 3: b'7'"):
-        processed_splits(folder, "Pathfinder-32", 2)
+        processed_splits(folder, "Pathfinder-32", ("apart", "connected"))
     label.write_text("0\n1\n")
     with pytest.raises(DataError, match="has 2 lines"):
-        processed_splits(folder, "Pathfinder-32", 2)
+        processed_splits(folder, "Pathfinder-32", ("apart", "connected"))
     label.unlink()
     with pytest.raises(DataError, match="does not exist"):
-        processed_splits(folder, "Pathfinder-32", 2)
+        processed_splits(folder, "Pathfinder-32", ("apart", "connected"))
 
 
 def test_gray_bins_are_equal():
     levels = np.arange(256, dtype=np.uint8)
     for bins in (1, 8, 16, 256):
         assert (np.bincount(gray_bins(levels, bins)) == 256 // bins).all()
-    with pytest.raises(ConfigError, match="bins=0"):
-        gray_bins(levels, 0)
+    with pytest.raises(ConfigError, match="bins=1"):
+        GrayBins(1)

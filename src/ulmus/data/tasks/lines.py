@@ -53,5 +53,11 @@ class Lines:
     def __len__(self) -> int:
         return len(self._end)
 
+    @property
+    def sizes(self) -> Int64[np.ndarray, "lines"]:
+        """Bytes of every line."""
+        sizes: Int64[np.ndarray, "lines"] = self._end - self._begin
+        return sizes
+
     def __getitem__(self, index: int) -> bytes:
         return self._bytes[self._begin[index] : self._end[index]].tobytes().rstrip(b"\r")

@@ -1,14 +1,14 @@
 """ListOps as it is distributed: tab-separated expressions and their values."""
 
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from ulmus.data.tasks.archive import find_folder, generated_by_us
 from ulmus.data.tasks.lines import Lines
-from ulmus.data.tasks.sequences import Sequences, Splits
+from ulmus.data.tasks.sequences import Sequences, Splits, file_hash
 from ulmus.errors import DataError
 
 FOLDER = "listops-1000"
@@ -46,7 +46,7 @@ class ListOps(Sequences):
         DataError: the file is missing, or is not a table of expressions.
     """
 
-    tokens, classes = len(TOKENS), 10
+    tokens, classes = len(TOKENS), tuple("0123456789")
 
     def __init__(self, path: str | Path, end_token: bool = False) -> None:
         self.path = Path(path)
@@ -58,9 +58,9 @@ class ListOps(Sequences):
             )
         self._lines = Lines(self.path, skip=1)
         self._end_token = end_token
-        self._generated = generated_by_us(self.path.parent)
-        self.name = "ListOps, generated" if self._generated else "ListOps"
-        self._labels = np.array([self._split(index)[1] for index in range(len(self._lines))], dtype=np.int64)
+        self.generated = generated_by_us(self.path.parent)
+        self.name = "ListOps, generated" if self.generated else "ListOps"
+        self.labels = np.array([self._split(index)[1] for index in range(len(self._lines))], dtype=np.int64)
 
     def _split(self, index: int) -> tuple[bytes, int]:
         text, tab, value = self._lines[index].partition(b"\t")
@@ -71,25 +71,17 @@ class ListOps(Sequences):
             )
         return text, int(value)
 
-    def __len__(self) -> int:
-        return len(self._lines)
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the file."""
+        return file_hash(self.path)
 
     @property
-    def labels(self) -> Int64[np.ndarray, "sequences"]:
-        """Value of every expression."""
-        return self._labels
+    def rough_length(self) -> Int64[np.ndarray, "items"]:
+        """Characters of every expression."""
+        return self._lines.sizes
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """File, number of expressions, and the settings if they were generated."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "sequences": len(self),
-            "generated": self._generated,
-        }
-
-    def read(self, index: int) -> UInt8[np.ndarray, "time"]:
+    def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "time"]:
         """One expression as numbers of symbols; the index is not checked.
 
         Raises:

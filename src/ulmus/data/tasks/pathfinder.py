@@ -1,19 +1,21 @@
 """Pathfinder as it is distributed: PNG files, and text files named ``.npy`` that hold their labels."""
 
+import hashlib
+import json
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from ulmus.data.tasks.archive import find_folder, generated_by_us
+from ulmus.data.tasks.encoding import GRAY_LEVELS
 from ulmus.data.tasks.pathfinder_settings import SIZES, SUBSETS
 from ulmus.data.tasks.sequences import Sequences, Splits, random_split
 from ulmus.errors import ConfigError, DataError
 
 EMPTY_IN_ARCHIVE = {("pathfinder32", "curv_baseline", "imgs/0/sample_172.png")}
 """Files of the published archive that hold nothing; everybody leaves them out."""
-GRAY_LEVELS = 256
 
 
 class Pathfinder(Sequences):
@@ -31,7 +33,7 @@ class Pathfinder(Sequences):
         DataError: names the folder or metadata file that is missing or damaged.
     """
 
-    tokens, classes = GRAY_LEVELS, 2
+    tokens, classes = GRAY_LEVELS, ("apart", "connected")
 
     def __init__(self, root: str | Path, size: int, contour_paddles: int = 14) -> None:
         if size not in SIZES or contour_paddles not in SUBSETS:
@@ -40,52 +42,40 @@ class Pathfinder(Sequences):
                 f"and length {list(SUBSETS)}; choose from these"
             )
         self.size = size
-        self._folder = find_folder(root, f"pathfinder{size}") / SUBSETS[contour_paddles]
-        if not self._folder.is_dir():
+        self.path = find_folder(root, f"pathfinder{size}") / SUBSETS[contour_paddles]
+        if not self.path.is_dir():
             raise DataError(
-                f"{self._folder} does not exist; expected images with contours of {contour_paddles} paddles; unpack the "
+                f"{self.path} does not exist; expected images with contours of {contour_paddles} paddles; unpack the "
                 "archive completely, or make them with `ulmus data make pathfinder`"
             )
-        self._generated = generated_by_us(self._folder)
+        self.generated = generated_by_us(self.path)
         difficulty = {6: ", easy", 9: ", intermediate", 14: ""}[contour_paddles]
         name = "Pathfinder-X" if size == 128 else f"Pathfinder-{size}"
-        self.name = f"{name}{difficulty}{', generated' if self._generated else ''}"
-        files = _metadata_files(self._folder)
+        self.name = f"{name}{difficulty}{', generated' if self.generated else ''}"
+        files = _metadata_files(self.path)
         rows = [row for file in files for row in _rows(file)]
-        if not self._generated:
-            place = (self._folder.parent.name, self._folder.name)
+        if not self.generated:
+            place = (self.path.parent.name, self.path.name)
             rows = [row for row in rows if (*place, row[0]) not in EMPTY_IN_ARCHIVE]
         self._paths = [path for path, _ in rows]
-        self._labels = np.array([label for _, label in rows], dtype=np.int64)
+        self.labels = np.array([label for _, label in rows], dtype=np.int64)
         self._check_complete()
 
     def _check_complete(self) -> None:
-        wanted = self._generated and self._generated.get("images")
+        wanted = self.generated and self.generated.get("images")
         if wanted is not None and wanted != len(self):
             raise DataError(
-                f"{self._folder} holds {len(self)} of {wanted} images: they are still being made or that was "
+                f"{self.path} holds {len(self)} of {wanted} images: they are still being made or that was "
                 "interrupted; expected all of them; run `ulmus data make pathfinder` again, it goes on"
             )
 
-    def __len__(self) -> int:
-        return len(self._paths)
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the metadata and of the settings of generated images; published images never change."""
+        known = json.dumps([self.name, self.generated, self._paths, self.labels.tolist()], sort_keys=True)
+        return hashlib.sha256(known.encode()).hexdigest()
 
-    @property
-    def labels(self) -> Int64[np.ndarray, "sequences"]:
-        """1 where both discs are on one contour, else 0."""
-        return self._labels
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """Folder, number of images, and the settings if they were generated."""
-        return {
-            "name": self.name,
-            "path": str(self._folder),
-            "sequences": len(self),
-            "generated": self._generated,
-        }
-
-    def read(self, index: int) -> UInt8[np.ndarray, "pixels"]:
+    def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:
         """One image, row by row; the index is not checked.
 
         Raises:
@@ -101,7 +91,7 @@ class Pathfinder(Sequences):
         """
         from PIL import Image
 
-        path = self._folder / self._paths[index]
+        path = self.path / self._paths[index]
         try:
             with Image.open(path) as file:
                 pixels = np.asarray(file.convert("L"))

@@ -1,17 +1,20 @@
 """Images as the processed archive of Mega (Ma et al. 2022) holds them: gray levels as text, one image per line."""
 
+import hashlib
 import warnings
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
+from ulmus.data.tasks.encoding import GRAY_LEVELS
 from ulmus.data.tasks.lines import Lines
-from ulmus.data.tasks.sequences import Sequences, Splits
-from ulmus.errors import ConfigError, DataError
+from ulmus.data.tasks.sequences import Sequences, Splits, file_hash
+from ulmus.errors import DataError
 
-GRAY_LEVELS = 256
+PROCESSED = ("input", "label")
+"""Folders of a task of the processed archive."""
 _SPLITS = ("train", "valid", "test")
 
 
@@ -22,7 +25,7 @@ class ProcessedPixels(Sequences):
         folder: the folder of the task.
         split: train, valid or test.
         name: of the task.
-        classes: how many there are.
+        classes: their names.
 
     Raises:
         DataError: a file is missing, the two do not fit, or a label is not a class.
@@ -30,40 +33,34 @@ class ProcessedPixels(Sequences):
 
     tokens = GRAY_LEVELS
 
-    def __init__(self, folder: str | Path, split: str, name: str, classes: int) -> None:
-        self.name, self.classes = name, classes
-        self._lines = Lines(Path(folder) / "input" / f"{split}.src")
-        labels = Lines(Path(folder) / "label" / f"{split}.label")
+    def __init__(self, folder: str | Path, split: str, name: str, classes: tuple[str, ...]) -> None:
+        self.name, self.classes, self.path = name, classes, Path(folder)
+        self._lines = Lines(self.path / "input" / f"{split}.src")
+        self._label_file = self.path / "label" / f"{split}.label"
+        labels = Lines(self._label_file)
         if len(labels) != len(self._lines):
             raise DataError(
                 f"{labels.path} has {len(labels)} lines, {self._lines.path} has {len(self._lines)}; expected a label for "
                 "every image; unpack the archive again"
             )
-        self._labels = np.array([self._label(labels, index) for index in range(len(labels))], dtype=np.int64)
+        self.labels = np.array([self._label(labels, index) for index in range(len(labels))], dtype=np.int64)
 
     def _label(self, lines: Lines, index: int) -> int:
         text = lines[index].strip()
-        if not text.isdigit() or int(text) >= self.classes:
+        if not text.isdigit() or int(text) >= len(self.classes):
             raise DataError(
-                f"{lines.path}, line {index + 1}: {text[:20]!r}; expected a class from 0 to {self.classes - 1}; unpack "
-                "the archive again, or correct the number of classes"
+                f"{lines.path}, line {index + 1}: {text[:20]!r}; expected a class from 0 to {len(self.classes) - 1}; unpack "
+                "the archive again, or choose the task that it is of"
             )
         return int(text)
 
-    def __len__(self) -> int:
-        return len(self._lines)
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the images and labels."""
+        both = file_hash(self._lines.path) + file_hash(self._label_file)
+        return hashlib.sha256(both.encode()).hexdigest()
 
-    @property
-    def labels(self) -> Int64[np.ndarray, "sequences"]:
-        """Class of every image."""
-        return self._labels
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """File and number of images."""
-        return {"name": self.name, "path": str(self._lines.path), "sequences": len(self)}
-
-    def read(self, index: int) -> UInt8[np.ndarray, "pixels"]:
+    def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:
         """One image; the index is not checked.
 
         Raises:
@@ -87,26 +84,15 @@ class ProcessedPixels(Sequences):
         )
 
 
-def processed_splits(folder: str | Path, name: str, classes: int) -> Splits:
+def processed_splits(folder: str | Path, name: str, classes: tuple[str, ...]) -> Splits:
     """The three splits of a task of the processed archive, as given.
 
     Args:
         folder: the folder that holds ``input`` and ``label``.
         name: of the task.
-        classes: how many there are.
+        classes: their names.
 
     Raises:
         DataError: a file is missing or damaged.
     """
     return Splits(*(ProcessedPixels(folder, split, name, classes) for split in _SPLITS))
-
-
-def gray_bins(pixels: UInt8[np.ndarray, "*shape"], bins: int) -> UInt8[np.ndarray, "*shape"]:
-    """Gray levels in this many equal bins, as the paper feeds them one-hot (16, or 8 for Pathfinder-X).
-
-    Raises:
-        ConfigError: not 1 to 256 bins.
-    """
-    if not 1 <= bins <= GRAY_LEVELS:
-        raise ConfigError(f"bins={bins}: expected 1 to {GRAY_LEVELS}; correct bins")
-    return (pixels.astype(np.uint16) * bins // GRAY_LEVELS).astype(np.uint8)

@@ -1,7 +1,10 @@
 """Labelled sequences of whole numbers: what the tasks of Long Range Arena have in common, read when asked for."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,38 +20,40 @@ class Labelled(NamedTuple):
     """Sequences side by side, padded at the end to the longest.
 
     Attributes:
-        tokens: one number per step; the padding number of the task behind the end of a sequence.
+        tokens: one number per step, 0 behind the end; where an item has two sequences, the first of all come first.
         length: steps of each sequence.
-        label: class of each.
+        label: class of each item.
     """
 
-    tokens: Int[Tensor, "batch time"]
-    length: Int64[Tensor, "batch"]
+    tokens: Int[Tensor, "sequences time"]
+    length: Int64[Tensor, "sequences"]
     label: Int64[Tensor, "batch"]
 
 
 class Sequences(ABC):
-    """Sequences with a class each. They can be pickled and sent to other processes.
+    """Items with a class each: one sequence, or two to be compared. They can be pickled and sent to other processes.
 
     Attributes:
-        name: of the task; data made by a generator say so in their name.
-        tokens: how many different numbers there are, the padding among them if there is any.
-        padding: the number that fills the end of shorter sequences in a batch.
-        classes: how many classes there are.
+        name: of the task; data made by a generator and stand-ins say so in their name.
+        path: file or folder they are read from.
+        tokens: how many different numbers there are.
+        classes: names of the classes.
+        labels: class of every item.
+        towers: sequences of an item.
+        generated: the settings that the data were made with, if they are ours.
     """
 
     name: str
+    path: Path
     tokens: int
-    padding: int = 0
-    classes: int
+    classes: tuple[str, ...]
+    labels: Int64[np.ndarray, "items"]
+    towers: int = 1
+    generated: dict[str, Any] | None = None
 
     @abstractmethod
-    def __len__(self) -> int:
-        """Number of sequences."""
-
-    @abstractmethod
-    def read(self, index: int) -> Integer[np.ndarray, "time"]:
-        """One sequence; the index is not checked.
+    def read(self, index: int, tower: int = 0) -> Integer[np.ndarray, "time"]:
+        """One sequence of an item; the index is not checked.
 
         Raises:
             DataError: its file is missing or damaged.
@@ -56,61 +61,86 @@ class Sequences(ABC):
 
     @property
     @abstractmethod
-    def labels(self) -> Int64[np.ndarray, "sequences"]:
-        """Class of every sequence."""
+    def content_hash(self) -> str:
+        """SHA-256 of the data, wherever they lie."""
 
     @property
-    @abstractmethod
+    def rough_length(self) -> Int64[np.ndarray, "items"] | None:
+        """A number that grows with the length of every item, known without reading it; None where all are equal."""
+        return None
+
+    @property
     def description(self) -> dict[str, Any]:
         """Where the sequences come from, for provenance."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "sequences": len(self),
+            "generated": self.generated,
+        }
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Integer[np.ndarray, "time"], int]:
-        """A sequence and its class.
+        """The first sequence of an item and its class.
 
         Raises:
-            DataError: there is no such sequence, or its file is missing or damaged.
+            DataError: there is no such item, or its file is missing or damaged.
         """
+        self._check(index)
+        return self.read(index), int(self.labels[index])
+
+    def batch(self, indices: Sequence[int]) -> Labelled:
+        """The sequences of these items side by side.
+
+        Raises:
+            DataError: there is no such item, or a file is missing or damaged.
+        """
+        for index in indices:
+            self._check(index)
+        rows = [self.read(index, tower) for tower in range(self.towers) for index in indices]
+        length = np.array([len(row) for row in rows], dtype=np.int64)
+        if rows and (length == length[0]).all():
+            tokens = np.stack(rows)
+        else:
+            kind = np.result_type(*(row.dtype for row in rows))
+            tokens = np.zeros((len(rows), length.max()), dtype=kind)
+            for place, row in zip(tokens, rows, strict=True):
+                place[: len(row)] = row
+        label = self.labels[np.asarray(indices, dtype=np.int64)]
+        return Labelled(torch.from_numpy(tokens), torch.from_numpy(length), torch.from_numpy(label))
+
+    def _check(self, index: int) -> None:
         if not 0 <= index < len(self):
             raise DataError(
                 f"sequence {index} of {self.name}: expected 0 to {len(self) - 1}; ask for one of these"
             )
-        return self.read(index), int(self.labels[index])
-
-    def batch(self, indices: Sequence[int]) -> Labelled:
-        """These sequences side by side.
-
-        Raises:
-            DataError: there is no such sequence, or a file is missing or damaged.
-        """
-        pairs = [self[index] for index in indices]
-        length = np.array([len(sequence) for sequence, _ in pairs])
-        kind = np.result_type(*(sequence.dtype for sequence, _ in pairs))
-        tokens = np.full((len(pairs), length.max()), self.padding, dtype=kind)
-        for row, (sequence, _) in zip(tokens, pairs, strict=True):
-            row[: len(sequence)] = sequence
-        label = torch.tensor([label for _, label in pairs])
-        return Labelled(torch.from_numpy(tokens), torch.from_numpy(length), label)
 
 
 class Part(Sequences):
-    """Some of the sequences of a source, in a given order."""
+    """Some of the items of a source, in a given order."""
 
     def __init__(self, whole: Sequences, indices: Int64[np.ndarray, "part"], split: str) -> None:
         self._whole, self._indices, self._split = whole, indices, split
-        self.name, self.tokens, self.classes = whole.name, whole.tokens, whole.classes
-        self.padding = whole.padding
+        self.name, self.path, self.generated = whole.name, whole.path, whole.generated
+        self.tokens, self.classes, self.towers = whole.tokens, whole.classes, whole.towers
+        self.labels = whole.labels[indices]
 
-    def __len__(self) -> int:
-        return len(self._indices)
+    def read(self, index: int, tower: int = 0) -> Integer[np.ndarray, "time"]:
+        """One sequence of an item; the index is not checked."""
+        return self._whole.read(int(self._indices[index]), tower)
 
-    def read(self, index: int) -> Integer[np.ndarray, "time"]:
-        """One sequence; the index is not checked."""
-        return self._whole.read(int(self._indices[index]))
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the source and of what is taken from it."""
+        return hashlib.sha256(self._whole.content_hash.encode() + self._indices.tobytes()).hexdigest()
 
     @property
-    def labels(self) -> Int64[np.ndarray, "part"]:
-        """Class of every sequence."""
-        return np.asarray(self._whole.labels[self._indices])
+    def rough_length(self) -> Int64[np.ndarray, "part"] | None:
+        """That of the source."""
+        lengths = self._whole.rough_length
+        return None if lengths is None else lengths[self._indices]
 
     @property
     def description(self) -> dict[str, Any]:
@@ -135,17 +165,35 @@ def random_split(whole: Sequences, seed: int = 42) -> Splits:
         DataError: fewer than ten sequences.
     """
     tenth = len(whole) // 10
-    if not tenth:
+    parts = random_parts(whole, (len(whole) - 2 * tenth, tenth, tenth), Splits._fields, seed)
+    return Splits(*parts)
+
+
+def random_parts(
+    whole: Sequences, counts: Sequence[int], names: Sequence[str], seed: int = 42
+) -> list[Sequences]:
+    """Parts of these sizes, drawn by `torch.utils.data.random_split`.
+
+    Raises:
+        DataError: a part without sequences.
+    """
+    if min(counts) < 1:
         raise DataError(
             f"{whole.name} has {len(whole)} sequences; expected at least 10 to split; make or copy more of them"
         )
     everything: Dataset[int] = range(len(whole))  # type: ignore[assignment]
-    parts = torch.utils.data.random_split(
-        everything,
-        [len(whole) - 2 * tenth, tenth, tenth],
-        generator=torch.Generator().manual_seed(seed),
-    )
-    names = Splits._fields
-    return Splits(
-        *(Part(whole, np.array(part.indices), name) for part, name in zip(parts, names, strict=True))
-    )
+    parts = torch.utils.data.random_split(everything, counts, generator=torch.Generator().manual_seed(seed))
+    return [Part(whole, np.array(part.indices), name) for part, name in zip(parts, names, strict=True)]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); expected a file; copy it again") from error
