@@ -8,6 +8,7 @@ from ulmus.data.digits.augmentation import ClipAugmentation
 from ulmus.data.digits.batches import AddedDigits, Binning, Digits
 from ulmus.data.digits.shd import open_digits
 from ulmus.data.labelled import LabelledSplits
+from ulmus.data.tasks.opening import Gray, Task, open_sequences
 from ulmus.validation import Settings
 
 
@@ -98,5 +99,40 @@ class DigitsData(Settings):
         )
 
 
-LabelledData = DigitsData
+class SequencesData(Settings):
+    """A task of Long Range Arena: tokens or pixels, one a step."""
+
+    kind: Literal["sequences"]
+    task: Task
+    folder: str
+    """What the archive was unpacked to, or where the data were made."""
+    size: Literal[32, 64, 128, 256] = 32
+    """Width of the images of task ``pathfinder``; ``pathfinder-x`` has 128."""
+    contour_paddles: Literal[6, 9, 14] = 14
+    """Length of the contours of Pathfinder: 14 is the benchmark, 6 is easy."""
+    gray: Gray = "bins"
+    """Images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1."""
+    bins: int | None = Field(default=None, ge=2, le=256)
+    """How many; 16 by default, 8 for images of 128 x 128."""
+    similar_lengths: bool = True
+    """Put training items of similar length into the same batch."""
+    step_ms: PositiveFloat = 1.0
+    """What one step stands for in the time of a neuron: half of it lets a neuron see an image twice as large as before."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that make batches; batches are the same for any number."""
+
+    def open(self, batch: int, seed: int, share: tuple[int, int] = (0, 1)) -> LabelledSplits:
+        """Training batches shuffled by the seed, of which this process gets a share; held-out ones the same always.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        options = self.model_dump(exclude={"kind", "task", "folder", "step_ms", "workers"})
+        splits = open_sequences(self.task, self.folder, batch=batch, seed=seed, share=share, **options)
+        for part in splits:
+            part.step_ms = self.step_ms
+        return splits
+
+
+LabelledData = Annotated[DigitsData | SequencesData, Field(discriminator="kind")]
 """Sequences with a class each."""

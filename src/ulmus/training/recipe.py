@@ -133,6 +133,7 @@ Recipe = SurrogateRecipe | ClassifierRecipe
 _KINDS: dict[str, type[SurrogateRecipe] | type[ClassifierRecipe]] = {
     "trials": SurrogateRecipe,
     "digits": ClassifierRecipe,
+    "sequences": ClassifierRecipe,
 }
 """Which recipe goes with which kind of data."""
 
