@@ -71,53 +71,74 @@ def validated(kind: type[S], values: Mapping[str, Any], origin: str, if_missing:
 
 
 def dotted_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key of settings."""
+    """Every dotted key of settings; of a group that can be of several kinds, those of all of them."""
     keys = []
     for name, field in kind.model_fields.items():
-        inner = next(_models(field.annotation), None)
-        keys += dotted_keys(inner, f"{prefix}{name}.") if inner else [prefix + name]
-    return keys
+        inner = [key for group in _models(field.annotation) for key in dotted_keys(group, f"{prefix}{name}.")]
+        keys += inner or [prefix + name]
+    return list(dict.fromkeys(keys))
 
 
 def _explain(kind: type[BaseModel], problem: Any, values: Any, if_missing: str) -> str:
     location = _as_written(problem["loc"], values)
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        group = _group(kind, location[:-1])
+        group = _group(kind, location[:-1], values)
         known = list(group.model_fields) if group else []
         nearest = closest(location[-1], known)
         elsewhere = [found for found in dotted_keys(kind) if found.rsplit(".", 1)[-1] == location[-1]]
-        hint = nearest or (f" Did you mean {elsewhere[0]!r}?" if elsewhere else "")
-        return f"unknown key {key!r}; expected one of {known}.{hint}"
+        own = [found for found in elsewhere if found == key]
+        hint = nearest or ("" if own or not elsewhere else f" Did you mean {elsewhere[0]!r}?")
+        other = f" of {'.'.join(location[:-1])!r} of this kind" if own else ""
+        return f"unknown key {key!r}{other}; expected one of {known}.{hint}"
     if problem["type"] == "missing":
         return f"{key!r} is missing; {if_missing.format(key=key)}"
+    if problem["type"] == "union_tag_invalid":
+        found = problem["ctx"]["tag"]
+        known = [tag.strip().strip("'") for tag in problem["ctx"]["expected_tags"].split(",")]
+        return f"'{key}.kind' is {found!r}; expected one of {known}.{closest(found, known)}"
     message = problem["msg"].removeprefix("Value error, ")
     found = repr(key) if isinstance(problem["input"], Mapping) else f"{key!r} is {problem['input']!r}"
     return f"{found}: {message[:1].lower()}{message[1:]}" if key else message
 
 
 def _as_written(location: tuple[str | int, ...], values: Any) -> list[str]:
-    """The location without the numbers of entries that the user did not write as a list."""
+    """The location without what the user did not write: numbers of entries of no list, and kinds of a group."""
     parts = []
-    for part in location:
+    for number, part in enumerate(location):
         if isinstance(part, int) and not isinstance(values, list):
+            continue
+        missing = isinstance(values, Mapping) and part not in values
+        if missing and (number < len(location) - 1 or _is_kind(part, values)):
             continue
         parts.append(str(part))
         values = values[part] if isinstance(part, int) else _entry(values, part)
     return parts
 
 
+def _is_kind(part: str | int, values: Mapping[str, Any]) -> bool:
+    return part == values.get("kind")
+
+
 def _entry(values: Any, key: str) -> Any:
     return values.get(key) if isinstance(values, Mapping) else None
 
 
-def _group(kind: type[BaseModel], location: list[str]) -> type[BaseModel] | None:
+def _group(kind: type[BaseModel], location: list[str], values: Any) -> type[BaseModel] | None:
     group: type[BaseModel] | None = kind
     for part in location:
+        values = _entry(values, part)
         field = group.model_fields.get(part) if group else None
         if group and field:  # else the number or the name of an entry
-            group = next(_models(field.annotation), None)
+            groups = list(_models(field.annotation))
+            written = _entry(values, "kind")
+            group = next((found for found in groups if _names(found, written)), next(iter(groups), None))
     return group
+
+
+def _names(group: type[BaseModel], kind: Any) -> bool:
+    field = group.model_fields.get("kind")
+    return field is not None and kind in get_args(field.annotation)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ulmus
+import ulmus.baselines
 from ulmus.errors import CheckpointError
 from ulmus.neuron.surrogate import VoltageUnits, spike_times
 
@@ -44,6 +45,28 @@ def test_a_saved_layer_keeps_kind_and_precision(kind, tmp_path):
         torch.equal(a, b)
         for a, b in zip(again.state_dict().values(), neuron.state_dict().values(), strict=True)
     )
+
+
+BASELINES = [ulmus.baselines.LSTM(6, 3, memory=4, chrono_ms=(1.0, 50.0))]
+
+
+@pytest.mark.parametrize("model", BASELINES, ids=lambda model: type(model).__name__)
+def test_a_surrogate_can_be_any_model(model, tmp_path):
+    surrogate = ulmus.Surrogate(model, sites=("soma", "nexus"))
+    again = ulmus.load(ulmus.save(surrogate, tmp_path / "surrogate"))
+    assert type(again.neuron) is type(model)
+    x = torch.randn(2, 30, 6)
+    whole = surrogate.predict(x)
+    torch.testing.assert_close(again.predict(x).voltage_mv, whole.voltage_mv)
+    first = again.predict(x[:, :10])
+    second = again.predict(x[:, 10:], first.state)
+    torch.testing.assert_close(torch.cat([first.voltage_mv, second.voltage_mv], dim=1), whole.voltage_mv)
+
+
+def test_a_model_of_an_unknown_kind_is_not_written(tmp_path):
+    with pytest.raises(CheckpointError, match="kind Linear"):
+        ulmus.save(torch.nn.Linear(2, 2), tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_pickled(surrogate, tmp_path):

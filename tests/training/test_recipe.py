@@ -5,6 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ulmus.baselines
 from ulmus.errors import ConfigError
 from ulmus.training.recipe import SurrogateRecipe, all_keys, load_recipe, parse_recipe, shipped_recipes
 
@@ -90,3 +91,29 @@ def test_files_that_are_no_recipes(tmp_path):
 
 def test_all_keys_are_dotted():
     assert {"name", "model.memory", "data.train", "training.select"} <= set(all_keys())
+
+
+def test_the_keys_of_a_model_depend_on_its_kind():
+    lstm = load_recipe("l5pc-branch-20", {**DATA, "model": {"kind": "lstm", "memory": 7}})
+    assert type(lstm.model.build(12, 2, 1.0)) is ulmus.baselines.LSTM
+    assert parse_recipe(yaml.safe_load(lstm.to_yaml()), "text") == lstm
+    assert {"model.chrono_ms", "model.branches", "model.kind"} <= set(all_keys())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"kind": "lstn"}, r"'model\.kind' is 'lstn'; expected one of .*'lstm'.*Did you mean 'lstm'"),
+        ({"kind": "lstm", "memry": 5}, r"unknown key 'model\.memry'; .*chrono_ms.*Did you mean 'memory'"),
+        (
+            {"kind": "lstm", "branches": 5},
+            r"unknown key 'model\.branches' of 'model' of this kind.*chrono_ms",
+        ),
+        ({"kind": "lstm", "memory": 0}, r"'model\.memory' is 0"),
+        ({"kind": "lstm", "learning_rate": 1}, r"Did you mean 'training\.learning_rate'"),
+        (5, r"'model' is 5"),
+    ],
+)
+def test_mistakes_in_a_model_name_key_and_kind(model, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("l5pc-branch-20", {**DATA, "model": model})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
-from ulmus.neuron.elm import ELM
+from ulmus.neuron.sequence_model import SequenceModel
 
 READINGS = ["last", "mean"]
 
@@ -37,7 +37,7 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        model: ELM,
+        model: SequenceModel,
         classes: Sequence[str],
         *,
         reading: Literal["last", "mean"] = "last",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -10,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ulmus import kernels
-from ulmus.errors import ConfigError, ShapeError, closest
+from ulmus.arguments import check_choice, check_positive, check_sizes
+from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import ACTIVATIONS, ELMState, Events, Traces, Weights
 from ulmus.neuron.routing import route
 from ulmus.neuron.synapses import Synapses
@@ -97,11 +97,11 @@ class ELM(nn.Module):
         }
         branches = inputs if branches is None else branches
         hidden = 2 * memory if hidden is None else hidden
-        _check_sizes(inputs=inputs, memory=memory, branches=branches, synapses_per_branch=synapses_per_branch)
-        _check_sizes(hidden=hidden, **({} if outputs is None else {"outputs": outputs}))
-        _check_positive(dt_ms=dt_ms, gain=gain)
-        _check_choice("activation", activation, list(ACTIVATIONS))
-        _check_choice("update", update, UPDATES)
+        check_sizes(inputs=inputs, memory=memory, branches=branches, synapses_per_branch=synapses_per_branch)
+        check_sizes(hidden=hidden, **({} if outputs is None else {"outputs": outputs}))
+        check_positive(dt_ms=dt_ms, gain=gain)
+        check_choice("activation", activation, list(ACTIVATIONS))
+        check_choice("update", update, UPDATES)
         if not isinstance(hidden_layers, int) or hidden_layers < 0:
             raise ConfigError(
                 f"hidden_layers={hidden_layers!r} cannot be; expected a whole number: 0 (one linear map), 1, 2, ..."
@@ -251,23 +251,6 @@ class ELMCell(ELM):
             )
         outputs, state = super().forward(inputs.unsqueeze(1), state)
         return outputs.squeeze(1), state
-
-
-def _check_sizes(**values: Any) -> None:
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise ConfigError(f"{name}={value!r} is no size; expected a whole number, positive.")
-
-
-def _check_positive(**values: Any) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int | float) or not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{name}={value!r} is not positive; expected a finite number above zero.")
-
-
-def _check_choice(name: str, value: str, known: list[str]) -> None:
-    if value not in known:
-        raise ConfigError(f"{name}={value!r} is not known; expected one of {known}.{closest(value, known)}")
 
 
 def _ordered(range_ms: Sequence[float]) -> tuple[float, float]:

@@ -9,7 +9,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
+from ulmus.baselines import LSTM
 from ulmus.errors import CheckpointError
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
@@ -17,18 +19,18 @@ from ulmus.neuron.official import import_official, is_official
 from ulmus.neuron.surrogate import Surrogate, VoltageUnits
 
 FORMAT = 1
-KINDS: dict[str, Any] = {"ELM": ELM, "ELMCell": ELMCell}
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (ELM, ELMCell, LSTM)}
 """Models by the name that a file gives them."""
 _HEADER = "ulmus"
 RUN_CHECKPOINT = Path("checkpoints") / "best.safetensors"
 """Where a run folder keeps the neuron that `load` returns."""
 
 
-def save(neuron: ELM | Surrogate | Classifier, path: str | Path) -> Path:
+def save(neuron: nn.Module, path: str | Path) -> Path:
     """Write a neuron, surrogate or classifier to one file; an existing file is replaced only once the new one is whole.
 
     Raises:
-        CheckpointError: the path cannot be written, or is a folder.
+        CheckpointError: the path cannot be written, or is a folder; or the model is of a kind that cannot be loaded again.
     """
     path = Path(path)
     if path.is_dir():
@@ -59,7 +61,7 @@ def load(path: str | Path) -> Any:
     """A neuron from a saved file, from a run folder (its best checkpoint), or from an authors' checkpoint folder.
 
     Returns:
-        The `Surrogate`, `Classifier` or neuron that was saved.
+        The `Surrogate`, `Classifier` or neuron that was saved, ready to run: call ``train()`` before training it further.
 
     Raises:
         CheckpointError: nothing is there, or it is damaged, or from a later version of Ulmus.
@@ -85,7 +87,7 @@ def load(path: str | Path) -> Any:
             f"{path}: the weights do not fit the neuron described in the header ({str(error).splitlines()[-1].strip()}). "
             "The file was changed by hand or is damaged; save it again."
         ) from error
-    return neuron
+    return neuron.eval()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -132,6 +134,11 @@ def _describe(model: Any) -> dict[str, Any]:
             "towers": model.towers,
             "card": model.card,
         }
+    if described["kind"] not in KINDS:
+        raise CheckpointError(
+            f"a model of kind {described['kind']} could not be loaded again; expected one of {list(KINDS)}. Save its "
+            "state_dict() yourself."
+        )
     return described | {"config": model.config}
 
 

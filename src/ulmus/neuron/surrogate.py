@@ -10,8 +10,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from ulmus.errors import ConfigError
-from ulmus.kernels import ELMState, Events
-from ulmus.neuron.elm import ELM
+from ulmus.kernels import Events
+from ulmus.neuron.sequence_model import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,16 @@ class Prediction(NamedTuple):
     """Voltage of every recorded site; it was learnt cut off at the clip voltage, so peaks of spikes are missing."""
     spike_times_ms: list[Float64[np.ndarray, "spikes"]]
     """Predicted spike times of every trial in the batch, from the start of this input."""
-    state: ELMState
+    state: Any
     """State to go on from."""
 
 
 class Surrogate(nn.Module):
-    """An ELM neuron fitted to a detailed neuron.
+    """A model fitted to a detailed neuron.
 
     Args:
-        neuron: ELM whose first output is the spike logit and whose further outputs are scaled voltages of ``sites``.
+        neuron: ELM or other `SequenceModel`; its first output is the spike logit, its further outputs are scaled voltages of
+            ``sites``.
         sites: Names of the places whose voltage is predicted.
         units: How voltage targets were scaled.
         spike_threshold: Spike probability above which `predict` reports a spike; training chooses it on the
@@ -65,7 +66,7 @@ class Surrogate(nn.Module):
 
     def __init__(
         self,
-        neuron: ELM,
+        neuron: SequenceModel,
         *,
         sites: Sequence[str] = ("soma",),
         units: VoltageUnits | None = None,
@@ -80,7 +81,7 @@ class Surrogate(nn.Module):
         if neuron.outputs != 1 + len(sites):
             raise ConfigError(
                 f"the neuron has outputs={neuron.outputs}, but a surrogate with sites={list(sites)} needs "
-                f"{1 + len(sites)}: one for spikes and one voltage for every site. Build the ELM with outputs={1 + len(sites)}."
+                f"{1 + len(sites)}: one for spikes and one voltage for every site. Build it with outputs={1 + len(sites)}."
             )
         self.neuron = neuron
         self.sites = tuple(sites)
@@ -92,19 +93,19 @@ class Surrogate(nn.Module):
         self, inputs: Float[Tensor, "batch time inputs"] | Events
     ) -> Float[Tensor, "batch time outputs"]:
         """Spike logit and scaled voltages of whole trials that start at rest; `predict` gives units and carries state."""
-        outputs: Tensor = self.neuron(inputs)[0]
-        return outputs
+        return self.neuron(inputs)[0]
 
     @torch.no_grad()
-    def predict(
-        self, inputs: Float[Tensor, "batch time inputs"] | Events, state: ELMState | None = None
-    ) -> Prediction:
+    def predict(self, inputs: Float[Tensor, "batch time inputs"] | Events, state: Any = None) -> Prediction:
         """Spike probability, voltage in mV and spike times for signed input (+1 excitatory, -1 inhibitory).
 
         Long input can be given in pieces: pass the ``state`` of the last prediction on. Probability and voltage are
         those of one call; a spike whose stretch above the threshold crosses a border is found in both pieces.
         """
+        training = self.training
+        self.eval()  # nothing is dropped from a prediction
         outputs, state = self.neuron(inputs, state)
+        self.train(training)
         probability = torch.sigmoid(outputs[..., 0])
         times = [
             spike_times(row, self.spike_threshold, self.neuron.dt_ms)

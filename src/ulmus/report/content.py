@@ -206,7 +206,7 @@ class ReportContent:
         examples: trials to look at, chosen by a button each; two or three keep the file small.
         roc: None where it is undefined; ``roc_absent`` then says why.
         learning_curve: None where there is none; ``learning_curve_absent`` then says why.
-        learned: weights and time constants.
+        learned: weights and time constants; None for a model that has none.
         recipe_yaml: the resolved recipe.
         provenance: versions, hashes, seeds, by name.
         notes: remarks a reader should see, one paragraph each.
@@ -221,7 +221,7 @@ class ReportContent:
     examples: tuple[Example, ...]
     roc: RocCurve | None
     learning_curve: LearningCurve | None
-    learned: Learned
+    learned: Learned | None
     recipe_yaml: str
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

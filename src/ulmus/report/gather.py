@@ -6,7 +6,7 @@ import numpy as np
 from sklearn import metrics
 
 from ulmus.data import TrialSource
-from ulmus.neuron import Surrogate
+from ulmus.neuron import ELM, Surrogate
 from ulmus.neuron.surrogate import spike_times
 from ulmus.report.content import (
     Example,
@@ -56,7 +56,7 @@ def gather(
     return ReportContent(
         title=name,
         subtitle=(
-            f"An Expressive Leaky Memory neuron with {surrogate.trainable_parameters():,} trainable parameters beside the "
+            f"{_called(surrogate)} with {surrogate.trainable_parameters():,} trainable parameters beside the "
             "detailed neuron it was fitted to."
         ),
         evaluated_on=evaluated_on,
@@ -168,8 +168,17 @@ def _roc(predictions: Predictions, scores: dict[str, Any], skip: int) -> RocCurv
     return RocCurve(false_positive, true_positive, scores["auc"], marks)
 
 
-def _learned(surrogate: Surrogate, trials: TrialSource) -> Learned:
+def _called(surrogate: Surrogate) -> str:
+    """What the model is called in a sentence."""
+    if isinstance(surrogate.neuron, ELM):
+        return "An Expressive Leaky Memory neuron"
+    return f"A model of kind {type(surrogate.neuron).__name__}"
+
+
+def _learned(surrogate: Surrogate, trials: TrialSource) -> Learned | None:
     neuron = surrogate.neuron
+    if not isinstance(neuron, ELM):
+        return None
     groups = trials.header.settings.get("input_groups", [])
     return Learned(
         synaptic_weights=neuron.synapses.weights().detach().cpu().numpy(),

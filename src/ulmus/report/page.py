@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from ulmus.errors import ConfigError
 from ulmus.report import figures, traces
-from ulmus.report.content import ReportContent, Score
+from ulmus.report.content import Learned, ReportContent, Score
 
 UNDEFINED = "undefined"
 
@@ -93,10 +93,8 @@ def render(content: ReportContent) -> str:
         figures_json=figures_json(panels),
         plotly_js=Markup(get_plotlyjs()),
         learned=content.learned,
-        inputs=len(content.learned.input_sign),
-        has_inhibition=bool(np.any(np.asarray(content.learned.input_sign) < 0)),
-        synapse_count=int(np.sum(content.learned.connected)),
-        shared_inputs=_most_synapses_per_input(content) > 1,
+        has_inhibition=any(np.any(np.asarray(sign) < 0) for sign in _signs(content)),
+        shared_inputs=content.learned is not None and _most_synapses_per_input(content.learned) > 1,
         bin_ms=[traces.bin_width_ms(example) for example in content.examples],
         ceilings=[traces.raster_ceiling(example) for example in content.examples],
         clip_mv=next((example.clip_mv for example in content.examples), None),
@@ -106,7 +104,8 @@ def render(content: ReportContent) -> str:
 
 def build_panels(content: ReportContent) -> dict[str, Panel]:
     """The panels for which there is something to draw, by name."""
-    groups = content.learned.input_groups
+    learned = content.learned
+    groups = () if learned is None else learned.input_groups
     variants: dict[str, list[tuple[str, go.Figure]]] = {
         "traces": [(example.label, traces.trace_figure(example, groups)) for example in content.examples]
     }
@@ -117,10 +116,11 @@ def build_panels(content: ReportContent) -> dict[str, Panel]:
         ]
     if content.learning_curve is not None:
         variants["learning"] = [("learning curve", figures.learning_curve_figure(content.learning_curve))]
-    variants["weights"] = [("weights", figures.weight_profile_figure(content.learned))]
-    if content.learned.synaptic_weights.shape[1] > 1:
-        variants["branches"] = [("branches", figures.branch_weights_figure(content.learned))]
-    variants["timescales"] = [("time constants", figures.time_constants_figure(content.learned))]
+    if learned is not None:
+        variants["weights"] = [("weights", figures.weight_profile_figure(learned))]
+        if learned.synaptic_weights.shape[1] > 1:
+            variants["branches"] = [("branches", figures.branch_weights_figure(learned))]
+        variants["timescales"] = [("time constants", figures.time_constants_figure(learned))]
     return {name: Panel(name, tuple(found)) for name, found in variants.items() if found}
 
 
@@ -146,7 +146,12 @@ def format_value(score: Score) -> str:
     return f"{value:{digits}}".replace("-", "\N{MINUS SIGN}")
 
 
-def _most_synapses_per_input(content: ReportContent) -> int:
-    learned = content.learned
+def _signs(content: ReportContent) -> list[np.ndarray]:
+    """Signs of the inputs, wherever they are given."""
+    found = [example.input_sign for example in content.examples]
+    return found if content.learned is None else [*found, content.learned.input_sign]
+
+
+def _most_synapses_per_input(learned: Learned) -> int:
     fed = learned.input_index[np.asarray(learned.connected, dtype=bool)]
     return int(np.bincount(fed, minlength=1).max())

@@ -1,9 +1,11 @@
 """The `model` of a recipe: which neuron or baseline is trained, with its sizes."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
+from ulmus.baselines import LSTM
 from ulmus.neuron import ELM
 from ulmus.validation import Settings
 
@@ -35,5 +37,26 @@ class ELMModel(Settings):
         return ELM(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
 
 
-Model = ELMModel
-"""Every kind of model a recipe can name."""
+class LSTMModel(Settings):
+    """An LSTM; the fields are the arguments of `ulmus.baselines.LSTM`."""
+
+    kind: Literal["lstm"] = "lstm"
+    memory: PositiveInt = 100
+    chrono_ms: tuple[PositiveFloat, PositiveFloat] | None = None
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
+    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> LSTM:
+        """The model with random weights."""
+        return LSTM(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+
+
+def _kind(values: Any) -> Any:
+    return values.get("kind", "elm") if isinstance(values, Mapping) else getattr(values, "kind", None)
+
+
+Model = Annotated[
+    Annotated[ELMModel, Tag("elm")] | Annotated[LSTMModel, Tag("lstm")],
+    Discriminator(_kind),
+]
+"""Every kind of model a recipe can name; without ``kind`` it is an ELM."""

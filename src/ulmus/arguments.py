@@ -1,0 +1,64 @@
+"""Checks of constructor arguments that several models share."""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+from ulmus.errors import ConfigError, closest
+
+
+def check_sizes(**values: Any) -> None:
+    """Every value is a whole number above zero.
+
+    Raises:
+        ConfigError: one is not; the message names it.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ConfigError(f"{name}={value!r} is no size; expected a whole number, positive.")
+
+
+def check_positive(**values: Any) -> None:
+    """Every value is a finite number above zero.
+
+    Raises:
+        ConfigError: one is not; the message names it.
+    """
+    for name, value in values.items():
+        if not isinstance(value, int | float) or not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"{name}={value!r} is not positive; expected a finite number above zero.")
+
+
+def check_shares(**values: Any) -> None:
+    """Every value is a probability below one.
+
+    Raises:
+        ConfigError: one is not; the message names it.
+    """
+    for name, value in values.items():
+        if not isinstance(value, int | float) or not 0 <= value < 1:
+            raise ConfigError(f"{name}={value!r} is no share; expected 0 (off) or more, below 1.")
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """The value is a known one.
+
+    Raises:
+        ConfigError: it is not; the message names the nearest known one.
+    """
+    if value not in known:
+        raise ConfigError(
+            f"{name}={value!r} is not known; expected one of {list(known)}.{closest(value, list(known))}"
+        )
+
+
+def range_of(name: str, ends: Sequence[float]) -> tuple[float, float]:
+    """Both ends of a range of positive numbers.
+
+    Raises:
+        ConfigError: not two, or not positive and ascending.
+    """
+    if len(ends) != 2 or not 0 < ends[0] <= ends[1] < math.inf:
+        raise ConfigError(f"{name}={ends!r} is no range; expected two numbers with 0 < first <= second.")
+    return float(ends[0]), float(ends[1])
