@@ -47,7 +47,11 @@ def test_a_saved_layer_keeps_kind_and_precision(kind, tmp_path):
     )
 
 
-BASELINES = [ulmus.baselines.LSTM(6, 3, memory=4, chrono_ms=(1.0, 50.0))]
+BASELINES = [
+    ulmus.baselines.LSTM(6, 3, memory=4, chrono_ms=(1.0, 50.0)),
+    ulmus.baselines.PointNeuron(6, 3, adaptive=True),
+    ulmus.baselines.SpikingNetwork(6, 3, units=5, layers=2),
+]
 
 
 @pytest.mark.parametrize("model", BASELINES, ids=lambda model: type(model).__name__)

@@ -1,5 +1,6 @@
 """The models that an ELM is compared with, all called like it: ``y, state = model(x, state)``."""
 
 from ulmus.baselines.lstm import LSTM, LSTMState
+from ulmus.baselines.spiking import PointNeuron, PointState, SpikingNetwork, SpikingState
 
-__all__ = ["LSTM", "LSTMState"]
+__all__ = ["LSTM", "LSTMState", "PointNeuron", "PointState", "SpikingNetwork", "SpikingState"]

@@ -5,9 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
-from ulmus.baselines import LSTM
+from ulmus.baselines import LSTM, PointNeuron, SpikingNetwork
 from ulmus.neuron import ELM
 from ulmus.validation import Settings
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A probability of being dropped."""
 
 
 class ELMModel(Settings):
@@ -43,12 +46,45 @@ class LSTMModel(Settings):
     kind: Literal["lstm"] = "lstm"
     memory: PositiveInt = 100
     chrono_ms: tuple[PositiveFloat, PositiveFloat] | None = None
-    input_dropout: float = Field(default=0.0, ge=0, lt=1)
-    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1)
+    input_dropout: Share = 0.0
+    recurrent_dropout: Share = 0.0
 
     def build(self, inputs: int, outputs: int, dt_ms: float) -> LSTM:
         """The model with random weights."""
         return LSTM(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+
+
+class SpikingModel(Settings):
+    """A network of spiking units; the fields are the arguments of `ulmus.baselines.SpikingNetwork`."""
+
+    kind: Literal["spiking"] = "spiking"
+    units: PositiveInt = 256
+    layers: PositiveInt = 1
+    adaptive: bool = True
+    tau_membrane_ms: tuple[PositiveFloat, PositiveFloat] = (5.0, 25.0)
+    tau_adaptation_ms: tuple[PositiveFloat, PositiveFloat] = (30.0, 120.0)
+    tau_readout_ms: PositiveFloat = 20.0
+    dropout: Share = 0.0
+    input_dropout: Share = 0.0
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> SpikingNetwork:
+        """The model with random weights."""
+        return SpikingNetwork(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+
+
+class PointNeuronModel(Settings):
+    """An integrate-and-fire neuron; the fields are the arguments of `ulmus.baselines.PointNeuron`."""
+
+    kind: Literal["point-neuron"] = "point-neuron"
+    adaptive: bool = False
+    tau_membrane_ms: PositiveFloat = 20.0
+    tau_synapse_ms: PositiveFloat = 5.0
+    tau_adaptation_ms: PositiveFloat = 100.0
+    synaptic_weight: PositiveFloat = 0.1
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> PointNeuron:
+        """The neuron with its first weights."""
+        return PointNeuron(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
 
 
 def _kind(values: Any) -> Any:
@@ -56,7 +92,10 @@ def _kind(values: Any) -> Any:
 
 
 Model = Annotated[
-    Annotated[ELMModel, Tag("elm")] | Annotated[LSTMModel, Tag("lstm")],
+    Annotated[ELMModel, Tag("elm")]
+    | Annotated[LSTMModel, Tag("lstm")]
+    | Annotated[SpikingModel, Tag("spiking")]
+    | Annotated[PointNeuronModel, Tag("point-neuron")],
     Discriminator(_kind),
 ]
 """Every kind of model a recipe can name; without ``kind`` it is an ELM."""
