@@ -51,6 +51,7 @@ BASELINES = [
     ulmus.baselines.LSTM(6, 3, memory=4, chrono_ms=(1.0, 50.0)),
     ulmus.baselines.PointNeuron(6, 3, adaptive=True),
     ulmus.baselines.SpikingNetwork(6, 3, units=5, layers=2),
+    ulmus.baselines.TCN(6, 3, channels=4, kernels=(5, 3)),
 ]
 
 

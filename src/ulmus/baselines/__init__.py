@@ -2,5 +2,15 @@
 
 from ulmus.baselines.lstm import LSTM, LSTMState
 from ulmus.baselines.spiking import PointNeuron, PointState, SpikingNetwork, SpikingState
+from ulmus.baselines.tcn import TCN, TCNState
 
-__all__ = ["LSTM", "LSTMState", "PointNeuron", "PointState", "SpikingNetwork", "SpikingState"]
+__all__ = [
+    "LSTM",
+    "TCN",
+    "LSTMState",
+    "PointNeuron",
+    "PointState",
+    "SpikingNetwork",
+    "SpikingState",
+    "TCNState",
+]

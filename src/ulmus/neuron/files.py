@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ulmus.baselines import LSTM, PointNeuron, SpikingNetwork
+from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork
 from ulmus.errors import CheckpointError
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
@@ -19,7 +19,9 @@ from ulmus.neuron.official import import_official, is_official
 from ulmus.neuron.surrogate import Surrogate, VoltageUnits
 
 FORMAT = 1
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in (ELM, ELMCell, LSTM, PointNeuron, SpikingNetwork)}
+KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (ELM, ELMCell, LSTM, PointNeuron, SpikingNetwork, TCN)
+}
 """Models by the name that a file gives them."""
 _HEADER = "ulmus"
 RUN_CHECKPOINT = Path("checkpoints") / "best.safetensors"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
-from ulmus.baselines import LSTM, PointNeuron, SpikingNetwork
+from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork
 from ulmus.neuron import ELM
 from ulmus.validation import Settings
 
@@ -87,6 +87,20 @@ class PointNeuronModel(Settings):
         return PointNeuron(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
 
 
+class TCNModel(Settings):
+    """A temporal convolutional network; the fields are the arguments of `ulmus.baselines.TCN`."""
+
+    kind: Literal["tcn"] = "tcn"
+    channels: PositiveInt = 128
+    kernels: tuple[PositiveInt, ...] = (54, 12, 12, 12, 12, 12, 12)
+    dilation: PositiveInt = 1
+    dropout: Share = 0.0
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> TCN:
+        """The model with random weights."""
+        return TCN(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+
+
 def _kind(values: Any) -> Any:
     return values.get("kind", "elm") if isinstance(values, Mapping) else getattr(values, "kind", None)
 
@@ -95,7 +109,8 @@ Model = Annotated[
     Annotated[ELMModel, Tag("elm")]
     | Annotated[LSTMModel, Tag("lstm")]
     | Annotated[SpikingModel, Tag("spiking")]
-    | Annotated[PointNeuronModel, Tag("point-neuron")],
+    | Annotated[PointNeuronModel, Tag("point-neuron")]
+    | Annotated[TCNModel, Tag("tcn")],
     Discriminator(_kind),
 ]
 """Every kind of model a recipe can name; without ``kind`` it is an ELM."""
