@@ -68,6 +68,13 @@ def test_a_surrogate_can_be_any_model(model, tmp_path):
     torch.testing.assert_close(torch.cat([first.voltage_mv, second.voltage_mv], dim=1), whole.voltage_mv)
 
 
+def test_a_surrogate_that_keeps_no_state_is_loaded_again(tmp_path):
+    surrogate = ulmus.Surrogate(ulmus.baselines.Transformer(6, 2, width=8, heads=2, hidden=9, layers=1))
+    again = ulmus.load(ulmus.save(surrogate, tmp_path / "surrogate"))
+    x = torch.randn(2, 30, 6)
+    torch.testing.assert_close(again.predict(x).voltage_mv, surrogate.predict(x).voltage_mv)
+
+
 def test_a_model_of_an_unknown_kind_is_not_written(tmp_path):
     with pytest.raises(CheckpointError, match="kind Linear"):
         ulmus.save(torch.nn.Linear(2, 2), tmp_path / "model")

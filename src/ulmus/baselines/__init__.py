@@ -3,6 +3,7 @@
 from ulmus.baselines.lstm import LSTM, LSTMState
 from ulmus.baselines.spiking import PointNeuron, PointState, SpikingNetwork, SpikingState
 from ulmus.baselines.tcn import TCN, TCNState
+from ulmus.baselines.transformer import Transformer
 
 __all__ = [
     "LSTM",
@@ -13,4 +14,5 @@ __all__ = [
     "SpikingNetwork",
     "SpikingState",
     "TCNState",
+    "Transformer",
 ]

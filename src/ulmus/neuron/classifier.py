@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from ulmus.baselines import Transformer
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
 from ulmus.neuron.sequence_model import SequenceModel
@@ -77,7 +78,9 @@ class Classifier(nn.Module):
         Raises:
             ShapeError: a length that is no number of steps, or an odd number of sequences for two towers.
         """
-        outputs = self.model(inputs)[0]
+        # What looks at later steps has to be told which are padding.
+        padding = {"lengths": lengths} if isinstance(self.model, Transformer) else {}
+        outputs = self.model(inputs, **padding)[0]
         if lengths is not None and not bool(((lengths > 0) & (lengths <= outputs.shape[1])).all()):
             raise ShapeError(
                 f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but the sequences have {outputs.shape[1]} "

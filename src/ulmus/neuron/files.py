@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork
+from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import CheckpointError
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
@@ -20,7 +20,7 @@ from ulmus.neuron.surrogate import Surrogate, VoltageUnits
 
 FORMAT = 1
 KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (ELM, ELMCell, LSTM, PointNeuron, SpikingNetwork, TCN)
+    kind.__name__: kind for kind in (ELM, ELMCell, LSTM, PointNeuron, SpikingNetwork, TCN, Transformer)
 }
 """Models by the name that a file gives them."""
 _HEADER = "ulmus"

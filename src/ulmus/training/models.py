@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
-from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork
+from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.neuron import ELM
 from ulmus.validation import Settings
 
@@ -101,6 +101,22 @@ class TCNModel(Settings):
         return TCN(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
 
 
+class TransformerModel(Settings):
+    """A Transformer encoder; the fields are the arguments of `ulmus.baselines.Transformer`."""
+
+    kind: Literal["transformer"] = "transformer"
+    width: PositiveInt = 128
+    layers: PositiveInt = 3
+    heads: PositiveInt = 4
+    hidden: PositiveInt = 512
+    dropout: Share = 0.1
+    causal: bool = False
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> Transformer:
+        """The model with random weights."""
+        return Transformer(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+
+
 def _kind(values: Any) -> Any:
     return values.get("kind", "elm") if isinstance(values, Mapping) else getattr(values, "kind", None)
 
@@ -110,7 +126,8 @@ Model = Annotated[
     | Annotated[LSTMModel, Tag("lstm")]
     | Annotated[SpikingModel, Tag("spiking")]
     | Annotated[PointNeuronModel, Tag("point-neuron")]
-    | Annotated[TCNModel, Tag("tcn")],
+    | Annotated[TCNModel, Tag("tcn")]
+    | Annotated[TransformerModel, Tag("transformer")],
     Discriminator(_kind),
 ]
 """Every kind of model a recipe can name; without ``kind`` it is an ELM."""
