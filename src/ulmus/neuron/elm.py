@@ -7,11 +7,13 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ulmus import kernels
-from ulmus.arguments import check_choice, check_positive, check_sizes
+from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import ACTIVATIONS, ELMState, Events, Traces, Weights
+from ulmus.neuron.dropout import dropped
 from ulmus.neuron.routing import route
 from ulmus.neuron.synapses import Synapses
 from ulmus.neuron.timescales import TimeConstants
@@ -60,6 +62,9 @@ class ELM(nn.Module):
         synaptic_weight: Initial weight of every synapse.
         learn_synapses: Whether synaptic weights are trained (in the paper only those of branches are).
         hidden_readout: Let the readout see the MLP's last hidden layer beside the memory.
+        input_dropout: Share of inputs left out in training, the same for all steps and sequences of a call.
+        memory_dropout: The same of memory units, unseen by the MLP and the readout; see `ulmus.neuron.dropout`.
+        hidden_dropout: The same of the MLP's hidden units.
         dt_ms: Duration of one time step.
 
     Raises:
@@ -88,6 +93,9 @@ class ELM(nn.Module):
         synaptic_weight: float = 0.5,
         learn_synapses: bool = True,
         hidden_readout: bool = False,
+        input_dropout: float = 0.0,
+        memory_dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
         dt_ms: float = 1.0,
     ) -> None:
         super().__init__()
@@ -100,6 +108,9 @@ class ELM(nn.Module):
         check_sizes(inputs=inputs, memory=memory, branches=branches, synapses_per_branch=synapses_per_branch)
         check_sizes(hidden=hidden, **({} if outputs is None else {"outputs": outputs}))
         check_positive(dt_ms=dt_ms, gain=gain)
+        check_shares(
+            input_dropout=input_dropout, memory_dropout=memory_dropout, hidden_dropout=hidden_dropout
+        )
         check_choice("activation", activation, list(ACTIVATIONS))
         check_choice("update", update, UPDATES)
         if not isinstance(hidden_layers, int) or hidden_layers < 0:
@@ -115,6 +126,10 @@ class ELM(nn.Module):
             raise ConfigError(
                 f"hidden_readout=True needs a readout and a hidden layer, got outputs={outputs} and "
                 f"hidden_layers={hidden_layers}. Set outputs and hidden_layers to 1 or more, or leave hidden_readout off."
+            )
+        if hidden_dropout and hidden_layers == 0:
+            raise ConfigError(
+                f"hidden_dropout={hidden_dropout} needs a hidden layer, got hidden_layers=0. Set it to 0, or use memory_dropout."
             )
         bounds_ms = tau_memory_ms if tau_memory_bounds_ms is None else tau_memory_bounds_ms
         self.inputs, self.outputs, self.branches, self.memory = inputs, outputs, branches, memory
@@ -132,6 +147,7 @@ class ELM(nn.Module):
         seen = memory + hidden if hidden_readout else memory
         self.readout = None if outputs is None else nn.Linear(seen, outputs)
         self.hidden_readout = hidden_readout
+        self.dropout = (input_dropout, memory_dropout, hidden_dropout)
 
     def forward(
         self,
@@ -148,13 +164,12 @@ class ELM(nn.Module):
             ShapeError: input or state of another shape than this neuron's.
         """
         x, state = self._check(inputs, state)
-        weights = self.weights()
-        if not self.hidden_readout or self.readout is None:
+        weights = self._weights()
+        if not self.hidden_readout or weights.readout is None:
             return kernels.run(x, state, weights, self.activation)
         memory, after = kernels.run(x, state, weights._replace(readout=None), self.activation)
         inner = kernels.traces(x, state, weights, self.activation, memory)
-        outputs: Tensor = self.readout(torch.cat([memory, inner.hidden], dim=-1))
-        return outputs, after
+        return functional.linear(torch.cat([memory, inner.hidden], dim=-1), *weights.readout), after
 
     def traces(
         self,
@@ -173,16 +188,21 @@ class ELM(nn.Module):
         return ELMState(like.new_zeros(batch, self.branches), like.new_zeros(batch, self.memory))
 
     def weights(self) -> Weights:
-        """Tensors the recurrence works with, computed from the parameters (differentiable)."""
+        """Tensors the recurrence works with, computed from the parameters (differentiable).
+
+        In training with dropout they are other ones at every call. A readout that sees the hidden layer too is no part of
+        the recurrence, and left out.
+        """
+        weights = self._weights()
+        return weights._replace(readout=None) if self.hidden_readout else weights
+
+    def _weights(self) -> Weights:
         tau_memory = self.tau_memory().clamp(min=_SHORTEST_TAU_MS)
         decay = torch.exp(-self.dt_ms / tau_memory)
         bounded_gain = 1 - torch.exp(-self.dt_ms * self.gain / tau_memory)
         gain = self.gain * (1 - decay) if self.update == "published" else bounded_gain
         first, *later = self._layers()
-        readout = None
-        if self.readout is not None and not self.hidden_readout:
-            readout = (self.readout.weight, self.readout.bias)
-        return Weights(
+        weights = Weights(
             synapses=self.synapses.folded(),
             branch_decay=torch.exp(-self.dt_ms / self.tau_synapse_ms),
             projection=first.weight[:, : self.branches],
@@ -191,8 +211,9 @@ class ELM(nn.Module):
             later=tuple((layer.weight, layer.bias) for layer in later),
             memory_decay=decay,
             memory_gain=gain,
-            readout=readout,
+            readout=None if self.readout is None else (self.readout.weight, self.readout.bias),
         )
+        return dropped(weights, *self.dropout) if self.training and any(self.dropout) else weights
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""

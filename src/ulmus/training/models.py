@@ -34,6 +34,9 @@ class ELMModel(Settings):
     synaptic_weight: float = Field(default=0.5, ge=0)
     learn_synapses: bool = True
     hidden_readout: bool = False
+    input_dropout: Share = 0.0
+    memory_dropout: Share = 0.0
+    hidden_dropout: Share = 0.0
 
     def build(self, inputs: int, outputs: int, dt_ms: float) -> ELM:
         """The neuron with random weights."""
