@@ -7,13 +7,14 @@ from ulmus.errors import UlmusError
 
 if TYPE_CHECKING:
     from ulmus.kernels import ELMState, Events, backends, use_backend
-    from ulmus.neuron import ELM, ELMCell, Surrogate, import_official, load, save
+    from ulmus.neuron import ELM, ELMCell, ELMNetwork, Surrogate, import_official, load, save
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ELM",
     "ELMCell",
+    "ELMNetwork",
     "ELMState",
     "Events",
     "Surrogate",
@@ -27,7 +28,7 @@ __all__ = [
 
 _HOMES = {
     "ulmus.kernels": ("ELMState", "Events", "backends", "use_backend"),
-    "ulmus.neuron": ("ELM", "ELMCell", "Surrogate", "import_official", "load", "save"),
+    "ulmus.neuron": ("ELM", "ELMCell", "ELMNetwork", "Surrogate", "import_official", "load", "save"),
 }
 
 

@@ -47,7 +47,10 @@ def test_a_saved_layer_keeps_kind_and_precision(kind, tmp_path):
     )
 
 
-BASELINES = [
+MODELS = [
+    ulmus.ELMNetwork(
+        6, 3, layers=2, memory=4, branches=3, synapses_per_branch=5, routing="random", norm=True
+    ),
     ulmus.baselines.LSTM(6, 3, memory=4, chrono_ms=(1.0, 50.0)),
     ulmus.baselines.PointNeuron(6, 3, adaptive=True),
     ulmus.baselines.SpikingNetwork(6, 3, units=5, layers=2),
@@ -55,7 +58,7 @@ BASELINES = [
 ]
 
 
-@pytest.mark.parametrize("model", BASELINES, ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_a_surrogate_can_be_any_model(model, tmp_path):
     surrogate = ulmus.Surrogate(model, sites=("soma", "nexus"))
     again = ulmus.load(ulmus.save(surrogate, tmp_path / "surrogate"))

@@ -3,14 +3,18 @@
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
 from ulmus.neuron.files import load, save
+from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official
+from ulmus.neuron.sequence_model import SequenceModel
 from ulmus.neuron.surrogate import Prediction, Surrogate, VoltageUnits
 
 __all__ = [
     "ELM",
     "Classifier",
     "ELMCell",
+    "ELMNetwork",
     "Prediction",
+    "SequenceModel",
     "Surrogate",
     "VoltageUnits",
     "import_official",

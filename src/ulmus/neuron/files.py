@@ -15,12 +15,14 @@ from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import CheckpointError
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
+from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official, is_official
 from ulmus.neuron.surrogate import Surrogate, VoltageUnits
 
 FORMAT = 1
 KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (ELM, ELMCell, LSTM, PointNeuron, SpikingNetwork, TCN, Transformer)
+    kind.__name__: kind
+    for kind in (ELM, ELMCell, ELMNetwork, LSTM, PointNeuron, SpikingNetwork, TCN, Transformer)
 }
 """Models by the name that a file gives them."""
 _HEADER = "ulmus"

@@ -6,17 +6,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
-from ulmus.neuron import ELM
+from ulmus.neuron import ELM, ELMNetwork
 from ulmus.validation import Settings
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A probability of being dropped."""
 
 
-class ELMModel(Settings):
-    """An ELM neuron; the fields are the arguments of `ulmus.ELM` (inputs, outputs and dt come from the data)."""
+class _Neuron(Settings):
+    """Arguments of `ulmus.ELM`, but for inputs, outputs and dt, which come from the data."""
 
-    kind: Literal["elm"] = "elm"
     memory: PositiveInt = 20
     hidden: PositiveInt | None = None
     hidden_layers: int = Field(default=1, ge=0)
@@ -38,9 +37,30 @@ class ELMModel(Settings):
     memory_dropout: Share = 0.0
     hidden_dropout: Share = 0.0
 
+
+class ELMModel(_Neuron):
+    """An ELM neuron; the fields are the arguments of `ulmus.ELM`."""
+
+    kind: Literal["elm"] = "elm"
+
     def build(self, inputs: int, outputs: int, dt_ms: float) -> ELM:
         """The neuron with random weights."""
         return ELM(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+
+
+class ELMNetworkModel(_Neuron):
+    """Layers of ELM neurons; the fields are the arguments of `ulmus.ELMNetwork`."""
+
+    kind: Literal["elm-network"] = "elm-network"
+    layers: PositiveInt = 2
+    width: PositiveInt | None = None
+    norm: bool = False
+    dropout: Share = 0.0
+    residual: bool = True
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> ELMNetwork:
+        """The network with random weights."""
+        return ELMNetwork(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
 
 
 class LSTMModel(Settings):
@@ -126,6 +146,7 @@ def _kind(values: Any) -> Any:
 
 Model = Annotated[
     Annotated[ELMModel, Tag("elm")]
+    | Annotated[ELMNetworkModel, Tag("elm-network")]
     | Annotated[LSTMModel, Tag("lstm")]
     | Annotated[SpikingModel, Tag("spiking")]
     | Annotated[PointNeuronModel, Tag("point-neuron")]

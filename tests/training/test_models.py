@@ -1,0 +1,41 @@
+"""Every kind of model that a recipe can name is built with its settings, and learns."""
+
+import pytest
+import torch
+import yaml
+
+import ulmus
+from ulmus.neuron.files import KINDS
+from ulmus.training.fit import fit
+from ulmus.training.recipe import parse_recipe
+
+SMALL = {
+    "elm": {"memory": 3, "input_dropout": 0.2},
+    "elm-network": {"memory": 3, "norm": True},
+    "lstm": {"memory": 3, "chrono_ms": [1.0, 50.0]},
+    "point-neuron": {"adaptive": True},
+    "spiking": {"units": 5},
+    "tcn": {"channels": 4, "kernels": [4, 3]},
+    "transformer": {"width": 8, "layers": 1, "heads": 2, "hidden": 16},
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_recipe_trains_and_saves_it(kind, integrator_store, tmp_path):
+    sources = {"train": f"{integrator_store}[:8]", "validation": f"{integrator_store}[8:12]"}
+    values = {
+        "name": kind,
+        "model": {"kind": kind, **SMALL[kind]},
+        "data": {**sources, "window_ms": 100.0, "burn_in_ms": 20.0},
+        "training": {"steps": 3, "batch": 2, "learning_rate": 0.01},
+    }
+    recipe = parse_recipe(values, "test")
+    assert parse_recipe(yaml.safe_load(recipe.to_yaml()), "test") == recipe
+    fit(recipe, tmp_path / "run")
+    trained = ulmus.load(tmp_path / "run").neuron
+    assert KINDS[type(trained).__name__] is type(trained)
+    settings = recipe.model.model_dump(mode="json", exclude={"kind"})
+    assert {name: trained.config[name] for name in settings} == settings
+    torch.manual_seed(recipe.seed)
+    fresh = recipe.model.build(12, 2, 1.0).state_dict()
+    assert any(not torch.equal(value, fresh[name]) for name, value in trained.state_dict().items())
