@@ -1,5 +1,6 @@
 """How fast the recurrence is here, measured side by side with other ways to compute it."""
 
+from ulmus.bench.lengths import LengthRow, bench_lengths
 from ulmus.bench.memory import MemoryRow, bench_memory
 from ulmus.bench.run import Row, bench_kernels, bench_train
 from ulmus.bench.verify import Check, verify
@@ -8,10 +9,12 @@ from ulmus.bench.workloads import WORKLOADS, Workload
 __all__ = [
     "WORKLOADS",
     "Check",
+    "LengthRow",
     "MemoryRow",
     "Row",
     "Workload",
     "bench_kernels",
+    "bench_lengths",
     "bench_memory",
     "bench_train",
     "verify",

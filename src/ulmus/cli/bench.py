@@ -1,4 +1,4 @@
-"""``ulmus bench``: kernels, train, memory."""
+"""``ulmus bench``: kernels, train, memory, lengths."""
 
 import json
 import math
@@ -9,8 +9,10 @@ from typing import NamedTuple
 from cyclopts import App
 from rich.table import Table
 
-from ulmus.bench import Row, bench_kernels, bench_memory, bench_train
+from ulmus.bench import Row, bench_kernels, bench_lengths, bench_memory, bench_train
+from ulmus.bench.lengths import LENGTHS
 from ulmus.cli.console import console, say
+from ulmus.report.lengths import write_lengths_page
 from ulmus.training.run import write_text
 
 app = App(name="bench", help="Measure side by side, in one process on one thread.")
@@ -59,6 +61,30 @@ def memory(*, steps: int = 16384, out: Path | None = None) -> None:
         )
     console.print(table)
     _write(rows, out)
+
+
+@app.command
+def lengths(*steps: int, batch: int = 4, out: Path | None = None, figure: Path | None = None) -> None:
+    """CPU time and peak memory of a training step over the length of the sequence: ELM, LSTM, TCN and Transformer.
+
+    Args:
+        steps: Lengths of the sequences; 256 to 16,384 by default, which takes a quarter of an hour.
+        batch: Sequences in a training step.
+        out: JSON file to write.
+        figure: Page with the figure to write.
+    """
+    say("one training step of each model at each length, in processes of their own")
+    table = Table("model", "parameters", "steps", "CPU µs a step", "MiB", title_justify="left")
+    rows = bench_lengths(
+        steps or LENGTHS, batch=batch, on_row=lambda row: say(f"{row.model}, {row.steps} steps: measured")
+    )
+    for row in rows:
+        cost, memory = f"{row.microseconds_per_step:.2f}", f"{row.mebibytes:.0f}"
+        table.add_row(row.model, f"{row.parameters:,}", f"{row.steps:,}", cost, memory)
+    console.print(table)
+    _write(rows, out)
+    if figure is not None:
+        say(f"wrote {write_lengths_page(rows, figure)}")
 
 
 def _show(rows: Sequence[Row], out: Path | None) -> None:
