@@ -50,8 +50,30 @@ def test_evaluate_prints_json_with_every_score(run, integrator_store):
     }  # fmt: skip
     assert expected <= set(scores)
     assert scores["trials"] == 4
+    low, high = scores["intervals"]["auc"]
+    assert low < scores["auc"] < high
     recorded = json.loads((run / "evaluation" / "stream.json").read_text())
     assert recorded["auc"] == scores["auc"]
+
+
+def test_several_models_and_data_sets_make_one_table(run, integrator_store):
+    data = [f"--data={integrator_store}[12:14]", f"--data={integrator_store}[14:]"]
+    pair = json.loads(ulmus("evaluate", run, run, *data, "--json", "--resamples", 20).stdout)
+    assert [result["trials"] for result in pair] == [4, 4]
+    assert pair[1]["difference_to_first"]["rmse_mv"] == [0, 0]
+    apart = json.loads(ulmus("evaluate", run, *data, "--each", "--json", "--resamples", 0).stdout)
+    assert [result["trials"] for result in apart] == [2, 2]
+    assert "intervals" not in apart[0]
+    table = ulmus("evaluate", run, *data, "--each", "--resamples", 20).stdout
+    assert table.count("95 %") == 3
+
+
+def test_the_threshold_can_be_chosen_on_other_trials(run, integrator_store):
+    arguments = ["evaluate", run, "--data", f"{integrator_store}[12:]", "--json", "--resamples", 0]
+    chosen = json.loads(ulmus(*arguments, "--threshold-on", f"{integrator_store}[:12]").stdout)
+    trained = json.loads(ulmus(*arguments).stdout)
+    assert chosen["auc"] == trained["auc"]
+    assert chosen["spike_threshold"] != trained["spike_threshold"]
 
 
 def test_report_is_written_into_the_run(run, integrator_store):
@@ -109,6 +131,7 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
             "nowhere",
         ),
         (["evaluate", "nowhere", "--data", "x"], 3, "does not exist"),
+        (["evaluate", "--data", "x"], 2, "no model"),
         (["evalute"], 2, 'Did you mean "evaluate"'),
         (["evaluate", "x", "--data", "y", "--protocl", "stream"], 2, "Did you mean --protocol"),
         (["data", "info", "nowhere"], 3, "nowhere"),

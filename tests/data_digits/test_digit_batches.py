@@ -5,6 +5,7 @@ from digits_examples import write_digits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ulmus.data.digits.augmentation import ClipAugmentation
 from ulmus.data.digits.batches import AddedDigits, Binning, Digits
 from ulmus.data.digits.shd import Clips, SpikeFile
 from ulmus.errors import ConfigError
@@ -138,3 +139,36 @@ def test_settings_that_cannot_be_used_are_refused(clips, tmp_path):
     commands = Clips.all_of(SpikeFile(write_digits(tmp_path / "ssc_train.h5", classes=35)))
     with pytest.raises(ConfigError, match="has 35 classes"):
         AddedDigits(commands, 1)
+
+
+def test_augmented_clips_keep_their_digit_and_what_no_change_touches(clips):
+    times, units = clips.spikes(3)
+    random = np.random.default_rng(0)
+    same = ClipAugmentation()(times, units, random)
+    np.testing.assert_array_equal(same[0], times)
+    np.testing.assert_array_equal(same[1], units)
+    for _ in range(20):
+        changed, moved = ClipAugmentation(stretch=0.2)(times, units, random)
+        assert 0.8 <= changed[-1] / times[-1] <= 1.2
+        np.testing.assert_allclose(changed / changed[-1], times / times[-1])
+        np.testing.assert_array_equal(moved, units)
+        _, shifted = ClipAugmentation(shift=9)(times, units, random)
+        assert len(shifted) >= len(units) - np.sum((units < 9) | (units > 690))
+    steps = np.concatenate(
+        [ClipAugmentation(jitter=4.0)(times, units * 0 + 350, random)[1] for _ in range(50)]
+    )
+    assert steps.std() == pytest.approx(4.0, rel=0.1)
+    kept = np.mean([len(ClipAugmentation(drop=0.5)(times, units, random)[0]) for _ in range(200)]) / len(
+        times
+    )
+    assert kept == pytest.approx(0.5, abs=0.05)
+
+
+def test_augmentation_depends_on_the_batch_alone(clips):
+    digits = Digits(clips, 5, Binning(10), 8, augmentation=ClipAugmentation(30, 2.0, 0.1, 0.3))
+    plain = Digits(clips, 5, Binning(10), 8)
+    assert torch.equal(digits[3].inputs.dense(), digits[3].inputs.dense())
+    assert not torch.equal(digits[3].inputs.dense(), plain[3].inputs.dense())
+    assert torch.equal(digits[3].labels, plain[3].labels)
+    with pytest.raises(ConfigError, match=r"drop=1\.5"):
+        ClipAugmentation(drop=1.5)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import ulmus
-from ulmus.errors import ConfigError, ShapeError
+from ulmus.errors import CheckpointError, ConfigError, ShapeError
 from ulmus.neuron import Classifier
 from ulmus.training.classification import evaluate_classes
 from ulmus.training.fit import fit
@@ -114,3 +114,17 @@ def test_saved_classifiers_come_back_whole(tmp_path):
     x = torch.randn(4, 9, 3)
     assert torch.equal(again(x), classifier(x))
     assert (again.classes, again.reading, again.towers, again.card) == (("no", "yes"), "mean", 2, {"a": 1})
+
+
+def test_a_run_can_begin_with_the_weights_of_another(tones, tmp_path):
+    first = fit(make_recipe(tones, steps=30), tmp_path / "first")
+    further = make_recipe(tones, steps=2, learning_rate=1e-9)
+    second = fit(further.model_copy(update={"start_from": str(first.folder)}), tmp_path / "second")
+    for one, other in zip(
+        ulmus.load(first.folder).parameters(), ulmus.load(second.folder).parameters(), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    assert len(second.provenance()["data"]["start"]) == 64
+    larger = make_recipe(tones, {"memory": 13}, steps=2).model_copy(update={"start_from": str(first.folder)})
+    with pytest.raises(CheckpointError, match="another shape"):
+        fit(larger, tmp_path / "third")

@@ -11,16 +11,14 @@ import ulmus
 from ulmus.data import events_from_trials
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DataError
-from ulmus.training.evaluation import (
+from ulmus.training.evaluation import evaluate, score, spike_scores
+from ulmus.training.predictions import (
     PROTOCOLS,
     Predictions,
-    evaluate,
     find_protocol,
     matching_threshold,
     overlapping_windows,
     predict,
-    score,
-    spike_scores,
 )
 
 # What the authors' checkpoints score on simulated trials of the published cell, from an independent evaluation.
@@ -118,7 +116,8 @@ def test_prediction_in_batches_equals_trial_by_trial(integrator_store):
 
 def make_predictions(spikes: np.ndarray, logit: np.ndarray) -> Predictions:
     voltage = np.random.default_rng(0).normal(-70, 3, (*spikes.shape, 1)).astype(np.float32)
-    return Predictions(1 / (1 + np.exp(-logit)), logit, voltage, spikes, voltage + 1, spikes.sum(1))
+    times = tuple(np.flatnonzero(row) + 1.0 for row in spikes)
+    return Predictions(1 / (1 + np.exp(-logit)), logit, voltage, spikes, voltage + 1, times, times)
 
 
 def test_scores_of_a_constant_error():

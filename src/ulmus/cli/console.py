@@ -64,6 +64,18 @@ SCORES = {
     "rmse_mv": ("RMSE, mV", "{:.3f}"),
     "mae_mv": ("MAE, mV", "{:.3f}"),
     "explained_variance_percent": ("explained variance, %", "{:.2f}"),
+    "precision_2ms": ("precision of spike times, 2 ms", "{:.3f}"),
+    "recall_2ms": ("recall of spike times, 2 ms", "{:.3f}"),
+    "f1_1ms": ("F1 of spike times, 1 ms", "{:.3f}"),
+    "f1_2ms": ("F1 of spike times, 2 ms", "{:.3f}"),
+    "f1_5ms": ("F1 of spike times, 5 ms", "{:.3f}"),
+    "subthreshold_rmse_mv": ("RMSE between spikes, mV", "{:.3f}"),
+    "rate_hz": ("firing rate, Hz", "{:.3f}"),
+    "predicted_rate_hz": ("predicted firing rate, Hz", "{:.3f}"),
+    "rate_correlation": ("correlation of spike counts", "{:.3f}"),
+    "isi_median_ms": ("median inter-spike interval, ms", "{:.1f}"),
+    "predicted_isi_median_ms": ("predicted, ms", "{:.1f}"),
+    "isi_distance": ("distance of the intervals (KS)", "{:.3f}"),
     "trials": ("trials", "{}"),
     "spikes": ("output spikes", "{}"),
     "accuracy": ("accuracy", "{:.4f}"),
@@ -76,12 +88,28 @@ SCORES = {
 
 
 def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Label and text of every score; a score that is not defined says so."""
+    """Label and text of every score, and its interval where there are some; a score that is not defined says so."""
+    present = [key for key in SCORES if key in scores]
+    ends = "intervals" in scores
     return [
-        (label, "undefined (no spikes)" if scores[key] is None else form.format(scores[key]))
-        for key, (label, form) in SCORES.items()
-        if key in scores
+        (
+            SCORES[key][0],
+            score_text(scores, key),
+            *([interval_text(scores["intervals"], key)] if ends else []),
+        )
+        for key in present
     ]
+
+
+def score_text(scores: Mapping[str, Any], key: str) -> str:
+    """A score as a user reads it."""
+    return "undefined (no spikes)" if scores[key] is None else SCORES[key][1].format(scores[key])
+
+
+def interval_text(intervals: Mapping[str, Any], key: str, between: str = " to ") -> str:
+    """The interval of a score; nothing where it has none."""
+    ends = intervals.get(key)
+    return "" if ends is None else between.join(SCORES[key][1].format(end) for end in ends)
 
 
 def print_table(title: str, rows: Sequence[tuple[str, ...]], columns: tuple[str, ...] = ()) -> None:

@@ -12,7 +12,8 @@ from ulmus.report.content import Score
 from ulmus.report.gather import gather, training_cost
 from ulmus.report.page import write_report
 from ulmus.teachers.l5pc import L5PC
-from ulmus.training.evaluation import PROTOCOLS, evaluate
+from ulmus.training.evaluation import evaluate
+from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.recipe import load_recipe
 from ulmus.training.run import Run
 

@@ -6,53 +6,112 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ulmus.cli.console import console, print_table, progress, score_rows
+from ulmus.cli.console import console, interval_text, print_table, progress, score_rows, score_text
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import evaluate_classes
-from ulmus.training.evaluation import evaluate as score_trials
+from ulmus.training.evaluation import Evaluation, evaluation
+from ulmus.training.intervals import RESAMPLES, differences
+from ulmus.training.predictions import choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
 
+COMPARED = {
+    "auc": "AUC",
+    "tpr_at_fpr_01": "TPR at .01",
+    "rmse_mv": "RMSE mV",
+    "f1_2ms": "F1 2 ms",
+    "accuracy": "accuracy",
+    "parameters": "parameters",
+}
+"""Scores in the table of several models or data sets, and what stands above them."""
+
 
 def evaluate(
-    model: Path,
-    *,
+    *models: Path,
     data: list[str] | None = None,
+    each: Annotated[bool, Parameter(negative="")] = False,
     protocol: str = "stream",
     split: Literal["validation", "test"] = "test",
+    threshold_on: list[str] | None = None,
+    resamples: int = RESAMPLES,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Score a fitted neuron on trials, or a classifier on the held-out sequences of its task.
+    """Score fitted neurons on trials, or classifiers on the held-out sequences of their task.
+
+    Several models are compared with the first of them on the same trials.
 
     Args:
-        model: Run folder, saved surrogate, or authors' checkpoint folder.
-        data: Stores or recordings, with optional pattern and slice: 'trials_*.h5[96:]'. May be given several times.
+        models: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
+        data: Stores or recordings, with optional pattern and slice: 'trials_*.h5[96:]'. Given several times, they are
+            one set of trials.
+        each: Score every --data by itself instead, for example to see how a fit carries over to other input.
         protocol: For trials: stream (whole trials, raw millivolts) or official (the authors' windows and rescaling).
         split: For a classifier: test, or validation, which chose its best checkpoint.
+        threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
+            default the one that training chose on its validation trials.
+        resamples: For trials: draws of the bootstrap behind the 95 % intervals; 0 leaves them out.
         json: Print JSON.
     """
-    loaded = load(model)
-    if isinstance(loaded, Classifier):
-        result, what = _score_classes(loaded, model, split), f"{split} split"
-    else:
-        if not data:
-            raise ConfigError("no trials were given; expected --data with stores or recordings to score on.")
-        result, what = _score_trials(load_surrogate(model), model, data, protocol), f"protocol {protocol}"
-    if Run(model).exists():
-        record(Run(model), result)
+    if not models:
+        raise ConfigError(
+            "no model was given; expected a run folder, a saved surrogate, or a shipped neuron."
+        )
+    results: list[dict[str, Any]] = []
+    for specs in [[spec] for spec in data or []] if each else [data or []]:
+        first: Evaluation | None = None
+        for model in models:
+            loaded = load(model)
+            if isinstance(loaded, Classifier):
+                result = _score_classes(loaded, model, split)
+            else:
+                surrogate = load_surrogate(model)
+                if threshold_on:
+                    choose_threshold(surrogate, open_trials(threshold_on))
+                found = _score_trials(surrogate, specs, protocol, resamples)
+                result = {**found.scores, "model": str(model), "data": specs}
+                if first is not None and resamples:
+                    result["difference_to_first"] = differences(found.samples, first.samples)
+                first = first or found
+            if Run(model).exists() and not each:
+                record(Run(model), result)
+            results.append(result)
     if json:
-        console.print_json(json_format.dumps(result))
+        console.print_json(json_format.dumps(results[0] if len(results) == 1 else results))
+    elif len(results) == 1:
+        print_table(f"{models[0]}, {_what(results[0])}", score_rows(results[0]))
     else:
-        print_table(f"{model}, {what}", score_rows(result))
+        _print_comparison(results)
 
 
-def _score_trials(surrogate: Surrogate, model: Path, data: list[str], protocol: str) -> dict[str, Any]:
+def _what(result: dict[str, Any]) -> str:
+    kind = "split" if "accuracy" in result else "protocol"
+    note = ", 95 % intervals over trials" if "intervals" in result else ""
+    return f"{kind} {result['protocol']}{note}"
+
+
+def _print_comparison(results: list[dict[str, Any]]) -> None:
+    """A row for every model and data set; under it its intervals, and how far it is from the first model."""
+    shown = [key for key in COMPARED if any(key in result for result in results)]
+    rows = []
+    for result in results:
+        cells = (score_text(result, key) if key in result else "" for key in shown)
+        where = ", ".join(Path(spec).name for spec in result.get("data", []))
+        rows.append((f"{Path(result['model']).name}, {where}".removesuffix(", "), *cells))
+        for label, key in (("  95 %", "intervals"), ("  minus the first", "difference_to_first")):
+            if key in result:
+                rows.append((label, *(interval_text(result[key], score, "..") for score in shown)))
+    print_table(_what(results[0]), rows, ("", *(COMPARED[key] for key in shown)))
+
+
+def _score_trials(surrogate: Surrogate, data: list[str], protocol: str, resamples: int) -> Evaluation:
+    if not data:
+        raise ConfigError("no trials were given; expected --data with stores or recordings to score on.")
     trials = open_trials(data)
     with progress("evaluate") as show:
-        scores = score_trials(surrogate, trials, protocol, show)
-    return {**scores, "model": str(model), "data": data, "data_hash": trials.content_hash}
+        found = evaluation(surrogate, trials, protocol, show, resamples)
+    return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 
 
 def _score_classes(classifier: Classifier, model: Path, split: str) -> dict[str, Any]:

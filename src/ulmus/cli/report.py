@@ -9,6 +9,7 @@ from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.report.gather import gather, training_cost
 from ulmus.report.page import write_report
+from ulmus.training.recipe import SurrogateRecipe
 from ulmus.training.run import Run
 
 
@@ -41,4 +42,7 @@ def _evaluated(run: Run) -> tuple[list[str], str]:
     file = run.evaluation_file("stream")
     if file.is_file():
         return json.loads(file.read_text())["data"], "trials of the last evaluation"
-    return list(run.recipe().data.validation), "validation trials, which chose the best checkpoint"
+    recipe = run.recipe()
+    if not isinstance(recipe, SurrogateRecipe):
+        raise ConfigError(f"{run.folder} was not fitted to trials; expected a run of a fitted neuron.")
+    return list(recipe.data.validation), "validation trials, which chose the best checkpoint"

@@ -15,8 +15,8 @@ from ulmus.studies.running import gather, run_member
 from ulmus.studies.study import Member, Study, load_study, members
 from ulmus.studies.tables import markdown, table
 from ulmus.training.budget import parse_budget
-from ulmus.training.evaluation import PROTOCOLS
 from ulmus.training.loop import Progress
+from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.run import write_text
 
 _FLAGS = ("out", "budget", "seeds", "only", "test", "dry-run")

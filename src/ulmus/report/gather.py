@@ -17,7 +17,8 @@ from ulmus.report.content import (
     RocCurve,
     Score,
 )
-from ulmus.training.evaluation import PROTOCOLS, Predictions, check_fit, predict, score
+from ulmus.training.evaluation import score
+from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
 
 _HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")

@@ -10,9 +10,10 @@ from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
 from ulmus.training.classification import evaluate_classes
-from ulmus.training.evaluation import PROTOCOLS, evaluate
+from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit
 from ulmus.training.loop import Progress
+from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
 

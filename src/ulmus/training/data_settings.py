@@ -4,9 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
+from ulmus.data.digits.augmentation import ClipAugmentation
 from ulmus.data.digits.batches import AddedDigits, Binning, Digits
 from ulmus.data.digits.shd import open_digits
 from ulmus.data.labelled import LabelledSplits
+from ulmus.data.tasks.opening import Gray, Task, open_sequences
 from ulmus.validation import Settings
 
 
@@ -62,6 +64,14 @@ class DigitsData(Settings):
     """Batches in an epoch of added digits, which are drawn with replacement."""
     held_out_sums: PositiveInt = 2_000
     """Pairs of digits in the fixed validation and test sets of added digits."""
+    shift: int = Field(default=0, ge=0)
+    """Augmentation: most channels by which a training clip moves as a whole."""
+    jitter: float = Field(default=0.0, ge=0)
+    """Augmentation: standard deviation in channels by which every spike moves."""
+    stretch: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: largest relative change of a clip's duration."""
+    drop: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: probability that a spike is left out."""
     workers: int = Field(default=0, ge=0)
     """Processes that make batches; batches are the same for any number."""
 
@@ -75,18 +85,54 @@ class DigitsData(Settings):
             self.folder, validation=self.validation, share=self.validation_share, seed=self.validation_seed
         )
         binning = Binning(self.bin_ms, self.window_s)
+        changes = ClipAugmentation(self.shift, self.jitter, self.stretch, self.drop)
         if self.task == "classify":
             held_out = (Digits(part, batch, binning) for part in clips[1:])
-            return LabelledSplits(Digits(clips.train, batch, binning, seed, share), *held_out)
+            return LabelledSplits(Digits(clips.train, batch, binning, seed, share, changes), *held_out)
         count = -(-self.held_out_sums // batch)
         sums = (
             AddedDigits(part, batch, binning, seed=number, batches_per_epoch=count)
             for number, part in enumerate(clips[1:])
         )
         return LabelledSplits(
-            AddedDigits(clips.train, batch, binning, seed, self.batches_per_epoch, share), *sums
+            AddedDigits(clips.train, batch, binning, seed, self.batches_per_epoch, share, changes), *sums
         )
 
 
-LabelledData = DigitsData
+class SequencesData(Settings):
+    """A task of Long Range Arena: tokens or pixels, one a step."""
+
+    kind: Literal["sequences"]
+    task: Task
+    folder: str
+    """What the archive was unpacked to, or where the data were made."""
+    size: Literal[32, 64, 128, 256] = 32
+    """Width of the images of task ``pathfinder``; ``pathfinder-x`` has 128."""
+    contour_paddles: Literal[6, 9, 14] = 14
+    """Length of the contours of Pathfinder: 14 is the benchmark, 6 is easy."""
+    gray: Gray = "bins"
+    """Images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1."""
+    bins: int | None = Field(default=None, ge=2, le=256)
+    """How many; 16 by default, 8 for images of 128 x 128."""
+    similar_lengths: bool = True
+    """Put training items of similar length into the same batch."""
+    step_ms: PositiveFloat = 1.0
+    """What one step stands for in the time of a neuron: half of it lets a neuron see an image twice as large as before."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that make batches; batches are the same for any number."""
+
+    def open(self, batch: int, seed: int, share: tuple[int, int] = (0, 1)) -> LabelledSplits:
+        """Training batches shuffled by the seed, of which this process gets a share; held-out ones the same always.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        options = self.model_dump(exclude={"kind", "task", "folder", "step_ms", "workers"})
+        splits = open_sequences(self.task, self.folder, batch=batch, seed=seed, share=share, **options)
+        for part in splits:
+            part.step_ms = self.step_ms
+        return splits
+
+
+LabelledData = Annotated[DigitsData | SequencesData, Field(discriminator="kind")]
 """Sequences with a class each."""

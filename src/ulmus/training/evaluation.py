@@ -1,150 +1,18 @@
-"""How good a surrogate is: predictions of whole trials under a named protocol, and scores of them."""
+"""How good a surrogate is: scores of its predictions, and how sure they are."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32, Float64, Int
 from sklearn import metrics
 
-from ulmus.data import TrialSource, whole_trials
-from ulmus.data.trial import label_bins
-from ulmus.errors import ConfigError, DataError, closest
-from ulmus.kernels import Events
+from ulmus.data import TrialSource
+from ulmus.errors import DataError
 from ulmus.neuron import Surrogate
-
-TRIALS_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What is predicted from what, and which steps count.
-
-    Attributes:
-        name: How results are labelled.
-        window_ms: Trials are cut into windows that each start at rest; None carries the state through the trial.
-        overlap_ms: Beginning of each window whose prediction is taken from the window before.
-        skip_ms: Beginning of every trial that does not count.
-        most_spikes: Trials with more output spikes do not count; None keeps all.
-        half_precision_times: Round spike times to float16 first, as they are in the published files.
-        restandardise: Give the predicted voltage the mean and standard deviation of the recorded one before scoring, so
-            that offset and scale do not count.
-        nearest_rate: Read true positive rates at the nearest corner of the ROC curve, on either side of the false positive
-            rate asked for, as the authors do; else the highest rate at no more false positives.
-    """
-
-    name: str
-    window_ms: float | None = None
-    overlap_ms: float = 0.0
-    skip_ms: float = 500.0
-    most_spikes: int | None = None
-    half_precision_times: bool = False
-    restandardise: bool = False
-    nearest_rate: bool = False
-
-
-PROTOCOLS = {
-    "stream": Protocol("stream"),
-    "official": Protocol(
-        "official",
-        window_ms=500.0,
-        overlap_ms=150.0,
-        most_spikes=24,
-        half_precision_times=True,
-        restandardise=True,
-        nearest_rate=True,
-    ),
-}
-"""``stream``: whole trials from rest, state carried, raw millivolts, every trial. ``official``: the authors' evaluation."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions of whole trials beside what was recorded."""
-
-    probability: Float32[np.ndarray, "trials time"]
-    logit: Float32[np.ndarray, "trials time"]
-    voltage_mv: Float32[np.ndarray, "trials time sites"]
-    spikes: Bool[np.ndarray, "trials time"]
-    recorded_mv: Float32[np.ndarray, "trials time sites"]
-    """Recorded voltage, cut off like the prediction."""
-    spike_count: Float[np.ndarray, "trials"]
-
-
-def find_protocol(name: str) -> Protocol:
-    """The protocol of this name.
-
-    Raises:
-        ConfigError: no such protocol.
-    """
-    if name not in PROTOCOLS:
-        known = list(PROTOCOLS)
-        raise ConfigError(f"protocol {name!r} is not known; expected one of {known}.{closest(name, known)}")
-    return PROTOCOLS[name]
-
-
-def check_fit(surrogate: Surrogate, trials: TrialSource, origin: str) -> None:
-    """Whether a surrogate can be used on these trials.
-
-    Raises:
-        DataError: another number of inputs, another time step, or sites that were not recorded.
-    """
-    header, neuron = trials.header, surrogate.neuron
-    if header.inputs != neuron.inputs:
-        raise DataError(
-            f"{origin} has {header.inputs} inputs, but the neuron was fitted with {neuron.inputs}; "
-            "evaluate it on data of the cell it was fitted to."
-        )
-    if not np.isclose(header.dt_ms, neuron.dt_ms):
-        raise DataError(
-            f"{origin} has steps of {header.dt_ms} ms, but the neuron was fitted with {neuron.dt_ms} ms; "
-            "bin the data to the step of the neuron."
-        )
-    if missing := [site for site in surrogate.sites if site not in header.sites]:
-        raise DataError(
-            f"{origin} has no voltage of {missing[0]!r}, recorded are {list(header.sites)}; "
-            "evaluate on data with the sites that the neuron predicts."
-        )
-
-
-def predict(
-    surrogate: Surrogate,
-    trials: TrialSource,
-    protocol: Protocol,
-    on_trials: Callable[[int, int], None] | None = None,
-) -> Predictions:
-    """Predict every trial from its input events.
-
-    Args:
-        surrogate: The fitted neuron.
-        trials: Recorded or simulated trials.
-        protocol: See `PROTOCOLS`.
-        on_trials: Called with the number of trials done and in all.
-    """
-    outputs, spikes, recorded, counts = [], [], [], []
-    sites = [trials.header.sites.index(site) for site in surrogate.sites]
-    with torch.no_grad():
-        for batch in whole_trials(trials, TRIALS_AT_ONCE):
-            events = batch.events.to(next(surrogate.parameters()).device)
-            outputs.append(_outputs(surrogate, events, protocol, trials.header.dt_ms).cpu())
-            recorded.append(batch.voltage_mv[..., sites].clamp(max=surrogate.units.clip_mv))
-            for index, row in zip(batch.trial.tolist(), batch.spikes, strict=True):
-                times = trials.trial(index).spike_time_ms
-                counts.append(len(times))
-                spikes.append(_labels(times, row.numpy(), trials.header.dt_ms, protocol))
-            if on_trials:
-                on_trials(len(spikes), len(trials))
-    output = torch.cat(outputs)
-    return Predictions(
-        probability=torch.sigmoid(output[..., 0]).numpy(),
-        logit=output[..., 0].numpy(),
-        voltage_mv=surrogate.units.decode(output[..., 1:]).numpy(),
-        spikes=np.stack(spikes),
-        recorded_mv=torch.cat(recorded).numpy(),
-        spike_count=np.array(counts),
-    )
+from ulmus.training.intervals import LEVEL, RESAMPLES, SpikeRanking, VoltageErrors, intervals, resampled
+from ulmus.training.predictions import Predictions, Protocol, check_fit, find_protocol, predict
+from ulmus.training.spike_metrics import SpikeMetrics
 
 
 def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[str, Any]:
@@ -155,16 +23,7 @@ def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[st
     Raises:
         DataError: the protocol leaves no trial to score.
     """
-    keep = np.full(len(predictions.spikes), True)
-    if protocol.most_spikes is not None:
-        keep = predictions.spike_count <= protocol.most_spikes
-    skip = round(protocol.skip_ms / dt_ms)
-    if not keep.any() or skip >= predictions.spikes.shape[1]:
-        raise DataError(
-            f"protocol {protocol.name!r} leaves nothing to score: it skips {protocol.skip_ms} ms of trials that last "
-            f"{predictions.spikes.shape[1] * dt_ms} ms, and keeps {int(keep.sum())} of {len(keep)} trials. "
-            "Use longer trials, or protocol 'stream'."
-        )
+    keep, skip = _counted(predictions, protocol, dt_ms)
     voltage = predictions.voltage_mv[..., 0]
     recorded = predictions.recorded_mv[..., 0]
     if protocol.restandardise:
@@ -183,6 +42,68 @@ def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[st
         "spikes": int(spikes.sum()),
         "protocol": protocol.name,
     }
+
+
+def _counted(
+    predictions: Predictions, protocol: Protocol, dt_ms: float
+) -> tuple[Bool[np.ndarray, "trials"], int]:
+    """Which trials count, and how many steps at the beginning of each do not."""
+    keep = np.full(len(predictions.spikes), True)
+    if protocol.most_spikes is not None:
+        keep = predictions.spike_count <= protocol.most_spikes
+    skip = round(protocol.skip_ms / dt_ms)
+    if not keep.any() or skip >= predictions.spikes.shape[1]:
+        raise DataError(
+            f"protocol {protocol.name!r} leaves nothing to score: it skips {protocol.skip_ms} ms of trials that last "
+            f"{predictions.spikes.shape[1] * dt_ms} ms, and keeps {int(keep.sum())} of {len(keep)} trials. "
+            "Use longer trials, or protocol 'stream'."
+        )
+    return keep, skip
+
+
+def spike_metrics(predictions: Predictions, protocol: Protocol, dt_ms: float) -> SpikeMetrics:
+    """Spike times, intervals, rates and voltage between spikes, over the trials and steps that count.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    chosen = np.flatnonzero(keep)
+    error = (predictions.voltage_mv[keep, skip:, 0] - predictions.recorded_mv[keep, skip:, 0]).astype(
+        np.float64
+    )
+    return SpikeMetrics(
+        [predictions.spike_times_ms[k] for k in chosen],
+        [predictions.predicted_times_ms[k] for k in chosen],
+        error,
+        skip * dt_ms,
+        dt_ms,
+    )
+
+
+def scores_of_resamples(
+    predictions: Predictions, protocol: Protocol, dt_ms: float
+) -> Callable[[Int[np.ndarray, "trials"]], dict[str, float | None]]:
+    """All scores as a function of how often every trial is taken; see `ulmus.training.intervals`.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    ranking = SpikeRanking(
+        predictions.spikes[keep, skip:], predictions.logit[keep, skip:], protocol.nearest_rate
+    )
+    voltage = VoltageErrors(
+        predictions.recorded_mv[..., 0], predictions.voltage_mv[..., 0], keep, skip, protocol.restandardise
+    )
+    spikes = spike_metrics(predictions, protocol, dt_ms)
+
+    def scores(counts: Int[np.ndarray, "trials"]) -> dict[str, float | None]:
+        kept = counts[keep]
+        # A resample may hold none of the trials that the protocol keeps.
+        return {**ranking.at(kept), **voltage.at(counts), **(spikes.at(kept) if kept.any() else {})}
+
+    return scores
 
 
 def spike_scores(
@@ -205,17 +126,29 @@ def spike_scores(
     }
 
 
-def evaluate(
+class Evaluation(NamedTuple):
+    """Scores of a surrogate, and how much they vary with the trials that happened to be drawn."""
+
+    scores: dict[str, Any]
+    samples: dict[str, Float64[np.ndarray, "resamples"]]
+    """Scores of resamples of the trials; the same resamples for every surrogate scored on these trials."""
+
+
+def evaluation(
     surrogate: Surrogate,
     trials: TrialSource,
     protocol: str = "stream",
     on_trials: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Scores of a surrogate on trials under a named protocol.
+    resamples: int = RESAMPLES,
+) -> Evaluation:
+    """Scores of a surrogate on trials under a named protocol, with bootstrap intervals over the trials.
 
-    Returns:
-        ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``,
-        ``trials`` and ``spikes`` that counted, ``protocol``, ``parameters``.
+    Args:
+        surrogate: The fitted neuron.
+        trials: Trials it was not fitted to.
+        protocol: See `PROTOCOLS`.
+        on_trials: Called with the number of trials done and in all.
+        resamples: How often trials are drawn with replacement; 0 leaves the intervals out.
 
     Raises:
         ConfigError: no such protocol.
@@ -224,68 +157,32 @@ def evaluate(
     chosen = find_protocol(protocol)
     check_fit(surrogate, trials, repr(trials))
     predictions = predict(surrogate, trials, chosen, on_trials)
-    return {**score(predictions, chosen, trials.header.dt_ms), "parameters": surrogate.trainable_parameters()}
+    dt_ms = trials.header.dt_ms
+    at = scores_of_resamples(predictions, chosen, dt_ms)
+    samples = resampled(at, len(trials), resamples) if resamples else {}
+    scores = {
+        **at(np.ones(len(trials), dtype=np.int64)),
+        **score(predictions, chosen, dt_ms),
+        "spike_threshold": surrogate.spike_threshold,
+        "parameters": surrogate.trainable_parameters(),
+    }
+    if resamples:
+        scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
+    return Evaluation(scores, samples)
 
 
-def matching_threshold(predictions: Predictions, skip_steps: int) -> float:
-    """Probability above which the surrogate fires as often as the neuron did.
-
-    Every stretch above the threshold counts as one spike; found by bisection on the logit.
-    """
-    logit = predictions.logit[:, skip_steps:]
-    target = int(predictions.spikes[:, skip_steps:].sum())
-
-    def count(threshold: float) -> int:
-        above = np.pad(logit > threshold, ((0, 0), (1, 0)))
-        return int((above[:, 1:] & ~above[:, :-1]).sum())
-
-    low, high = float(np.median(logit)), float(logit.max())
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if count(middle) > target else (low, middle)
-    return float(1 / (1 + np.exp(-high)))
-
-
-def _outputs(surrogate: Surrogate, events: Events, protocol: Protocol, dt_ms: float) -> torch.Tensor:
-    if protocol.window_ms is None:
-        whole: torch.Tensor = surrogate(events)
-        return whole.float()
-    window, overlap = round(protocol.window_ms / dt_ms), round(protocol.overlap_ms / dt_ms)
-    windows = overlapping_windows(events, window, window - overlap)
-    pieces = surrogate(windows).float().view(events.batch, -1, window, surrogate.neuron.outputs or 0)
-    # The first window has no earlier one to lend it a beginning.
-    joined: torch.Tensor = torch.cat([pieces[:, 0, :overlap], pieces[:, :, overlap:].flatten(1, 2)], dim=1)
-    return joined[:, : events.time]
-
-
-def overlapping_windows(events: Events, window: int, stride: int) -> Events:
-    """Every sequence of a batch cut into windows of equal length, the last one filled up with silence.
+def evaluate(
+    surrogate: Surrogate,
+    trials: TrialSource,
+    protocol: str = "stream",
+    on_trials: Callable[[int, int], None] | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Scores of a surrogate on trials under a named protocol; arguments and errors of `evaluation`.
 
     Returns:
-        Events of batch ``sequences * windows``, windows of a sequence next to each other.
+        ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
+        spike metrics of `SpikeMetrics.at`, ``trials`` and ``spikes`` that counted, ``protocol``, ``parameters``,
+        ``spike_threshold``, and ``intervals``: low and high end for every score.
     """
-    count = max(1, -(-(events.time - window) // stride) + 1)
-    row_start = events.row_start.long()
-    device = row_start.device
-    sequence = torch.arange(events.batch, device=device).unsqueeze(1) * events.time
-    first = sequence + torch.arange(count, device=device) * stride
-    steps = torch.arange(window + 1, device=device)
-    rows = torch.minimum(first.unsqueeze(-1) + steps, (sequence + events.time).unsqueeze(-1)).flatten(0, 1)
-    counts = row_start[rows[:, 1:]] - row_start[rows[:, :-1]]
-    starts, stops = row_start[rows[:, 0]], row_start[rows[:, -1]]
-    taken = torch.cat(
-        [torch.arange(int(a), int(b), device=device) for a, b in zip(starts, stops, strict=True)]
-    )
-    offsets = torch.cat([counts.new_zeros(1), counts.flatten().cumsum(0)]).int()
-    return Events(offsets, events.inputs[taken], events.values[taken], len(rows), window, events.channels)
-
-
-def _labels(
-    times_ms: np.ndarray, labels: Float32[np.ndarray, "time"], dt_ms: float, protocol: Protocol
-) -> Bool[np.ndarray, "time"]:
-    if not protocol.half_precision_times:
-        return labels.astype(bool)
-    rounded = np.zeros(len(labels), dtype=bool)
-    bins = label_bins(times_ms.astype(np.float16).astype(np.float64), dt_ms)
-    rounded[bins[(bins >= 0) & (bins < len(labels))]] = True
-    return rounded
+    return evaluation(surrogate, trials, protocol, on_trials, resamples).scores

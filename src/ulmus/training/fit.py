@@ -19,10 +19,15 @@ def problem_of(recipe: Recipe) -> Problem:
     """The model and the data of a recipe.
 
     Raises:
+        CheckpointError: the weights to start from cannot be loaded, or are of another shape.
         ConfigError: the recipe does not fit the data.
         DataError: data are missing or damaged.
     """
-    return SurrogateProblem(recipe) if isinstance(recipe, SurrogateRecipe) else ClassifierProblem(recipe)
+    problem: Problem = (
+        SurrogateProblem(recipe) if isinstance(recipe, SurrogateRecipe) else ClassifierProblem(recipe)
+    )
+    problem.begin_with(recipe.start_from)
+    return problem
 
 
 def fit(

@@ -1,5 +1,6 @@
 """What the training loop does not know: the model, its batches, its losses and its scores."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ulmus import kernels
+from ulmus.errors import CheckpointError
 from ulmus.kernels import Events
-from ulmus.neuron import ELM
+from ulmus.neuron import ELM, load
 
 Report = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
@@ -56,6 +58,27 @@ class Problem(ABC):
     @abstractmethod
     def example(self) -> Tensor | Events:
         """Input of a batch."""
+
+    def begin_with(self, start_from: str | None) -> None:
+        """Take over the weights of a trained model, if the recipe names one, and note their hash beside those of the data.
+
+        Raises:
+            CheckpointError: there is none, or it has another shape.
+        """
+        if start_from is None:
+            return
+        state = load(start_from).state_dict()
+        try:
+            self.model.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the model in {start_from} has another shape than the recipe's ({str(error).splitlines()[-1].strip()}); "
+                "use the same model settings, or leave start_from out."
+            ) from error
+        digest = hashlib.sha256()
+        for name, value in sorted(state.items()):
+            digest.update(name.encode() + value.contiguous().numpy().tobytes())
+        self.hashes["start"] = digest.hexdigest()
 
     def backend(self, device: torch.device) -> str:
         """Name of what computes the model."""

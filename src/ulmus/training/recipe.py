@@ -65,6 +65,8 @@ class BaseRecipe(Settings):
 
     name: str
     seed: int = Field(default=0, ge=0)
+    start_from: str | None = None
+    """Run folder or saved model of the same shape whose weights training begins with; random ones by default."""
     training: TrainingSettings
 
     def to_yaml(self) -> str:
@@ -131,6 +133,7 @@ Recipe = SurrogateRecipe | ClassifierRecipe
 _KINDS: dict[str, type[SurrogateRecipe] | type[ClassifierRecipe]] = {
     "trials": SurrogateRecipe,
     "digits": ClassifierRecipe,
+    "sequences": ClassifierRecipe,
 }
 """Which recipe goes with which kind of data."""
 

@@ -14,7 +14,8 @@ from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate, VoltageUnits
-from ulmus.training.evaluation import PROTOCOLS, check_fit, matching_threshold, predict, score
+from ulmus.training.evaluation import score
+from ulmus.training.predictions import PROTOCOLS, check_fit, matching_threshold, predict
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import SurrogateRecipe, SurrogateSettings
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
+from ulmus.data.digits.augmentation import ClipAugmentation
 from ulmus.data.digits.shd import CHANNELS, Clips
 from ulmus.data.labelled import LabelledBatch, LabelledBatches
 from ulmus.data.loading import random_of
@@ -78,9 +79,20 @@ class DigitBatches(LabelledBatches):
     steps: int
     channels = CHANNELS
 
-    def __init__(self, clips: Clips, binning: Binning, batch: int, share: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        clips: Clips,
+        binning: Binning,
+        batch: int,
+        share: tuple[int, int],
+        seed: int,
+        augmentation: ClipAugmentation | None,
+    ) -> None:
         _check(batch=batch)
+        _check_seed(seed)
         self.clips, self.binning, self.batch_size = clips, binning, batch
+        self.augmentation = augmentation or ClipAugmentation()
+        self._random_seed = seed
         self.step_ms, self.content_hash = binning.bin_ms, clips.content_hash
         self._mine = slice(share[0], None, share[1])
 
@@ -99,8 +111,29 @@ class DigitBatches(LabelledBatches):
             DataError: a file of the data is damaged.
         """
         chosen = self.plan(epoch, k)[self._mine]
-        events = _side_by_side(self.clips, chosen, self.binning)
+        random = random_of(self._random_seed, epoch, k).jumped(1 + self._mine.start)
+        events = self._side_by_side(chosen, np.random.Generator(random))
         return LabelledBatch(events, torch.from_numpy(self._labels(chosen)), None, torch.from_numpy(chosen))
+
+    def _side_by_side(self, chosen: Int64[np.ndarray, "batch parts"], random: np.random.Generator) -> Events:
+        """One sequence per row of `chosen`, its clips after each other."""
+        spans, binning = self.binning.steps * CHANNELS, self.binning
+        places, counts = [], []
+        for position, index in enumerate(chosen.reshape(-1).tolist()):
+            place, count = binning.count(*self.augmentation(*self.clips.spikes(index), random))
+            places.append(place + position * spans)
+            counts.append(count)
+        rows, inputs = np.divmod(np.concatenate(places), CHANNELS)
+        row_start = np.zeros(chosen.size * binning.steps + 1, dtype=np.int32)
+        np.cumsum(np.bincount(rows, minlength=len(row_start) - 1), out=row_start[1:])
+        return Events(
+            torch.from_numpy(row_start),
+            torch.from_numpy(inputs.astype(np.int32)),
+            torch.from_numpy(np.concatenate(counts).astype(np.float32)),
+            len(chosen),
+            chosen.shape[1] * binning.steps,
+            CHANNELS,
+        )
 
 
 class Digits(DigitBatches):
@@ -112,6 +145,7 @@ class Digits(DigitBatches):
         binning: steps of the sequences.
         seed: of the order, 0 to 2**64 - 1; None keeps the order of `clips`, as for validation and test.
         share: number of this process and of all processes that share the sequences of every batch.
+        augmentation: changes of the clips; none by default.
 
     Raises:
         ConfigError: a value that gives no batch.
@@ -124,9 +158,9 @@ class Digits(DigitBatches):
         binning: Binning = Binning(),
         seed: int | None = None,
         share: tuple[int, int] = (0, 1),
+        augmentation: ClipAugmentation | None = None,
     ) -> None:
-        super().__init__(clips, binning, batch, share)
-        _check_seed(seed or 0)
+        super().__init__(clips, binning, batch, share, seed or 0, augmentation)
         self.seed, self.steps, self.classes = seed, binning.steps, clips.classes
         self.batches_per_epoch = -(-len(clips) // batch)
 
@@ -158,6 +192,7 @@ class AddedDigits(DigitBatches):
         seed: of the drawing, 0 to 2**64 - 1.
         batches_per_epoch: batches in an epoch.
         share: number of this process and of all processes that share the sequences of every batch.
+        augmentation: changes of the clips; none by default.
 
     Raises:
         ConfigError: a value that gives no batch, or clips that are not digits.
@@ -171,10 +206,10 @@ class AddedDigits(DigitBatches):
         seed: int = 0,
         batches_per_epoch: int = 500,
         share: tuple[int, int] = (0, 1),
+        augmentation: ClipAugmentation | None = None,
     ) -> None:
-        super().__init__(clips, binning, batch, share)
+        super().__init__(clips, binning, batch, share, seed, augmentation)
         _check(batches_per_epoch=batches_per_epoch)
-        _check_seed(seed)
         if len(clips.classes) not in (10, 20):
             raise ConfigError(
                 f"{clips!r} has {len(clips.classes)} classes; expected 10 digits, or 20 in two languages; add digits only"
@@ -203,24 +238,3 @@ def _check(**counts: int) -> None:
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**64:
         raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
-
-
-def _side_by_side(clips: Clips, chosen: Int64[np.ndarray, "batch parts"], binning: Binning) -> Events:
-    """One sequence per row of `chosen`, its clips after each other."""
-    spans = binning.steps * CHANNELS
-    places, counts = [], []
-    for position, index in enumerate(chosen.reshape(-1).tolist()):
-        place, count = binning.count(*clips.spikes(index))
-        places.append(place + position * spans)
-        counts.append(count)
-    rows, inputs = np.divmod(np.concatenate(places), CHANNELS)
-    row_start = np.zeros(chosen.size * binning.steps + 1, dtype=np.int32)
-    np.cumsum(np.bincount(rows, minlength=len(row_start) - 1), out=row_start[1:])
-    return Events(
-        torch.from_numpy(row_start),
-        torch.from_numpy(inputs.astype(np.int32)),
-        torch.from_numpy(np.concatenate(counts).astype(np.float32)),
-        len(chosen),
-        chosen.shape[1] * binning.steps,
-        CHANNELS,
-    )

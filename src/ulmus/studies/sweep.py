@@ -1,0 +1,338 @@
+"""Search hyper-parameters of a recipe by validation score; resumable, on several processes."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import joblib
+from pydantic import Field, PositiveInt, model_validator
+
+from ulmus.data.sources import expand, open_trials
+from ulmus.errors import ConfigError, DivergedError, MissingToolError, UlmusError, closest
+from ulmus.neuron import load
+from ulmus.training.fit import fit
+from ulmus.training.loop import Progress
+from ulmus.training.recipe import Recipe, SurrogateRecipe, all_keys, load_recipe
+from ulmus.training.run import Run, write_text
+from ulmus.validation import Settings, parse_yaml, validated
+
+if TYPE_CHECKING:
+    from optuna import Study as Trials
+    from optuna.trial import Trial
+
+_UPWARDS = ("auc", "accuracy")
+_FIXED_GROUPS = ("data.train", "data.validation", "data.folder", "data.kind", "data.task", "training.select")
+"""Keys that decide what a score means: with other data, scores could not be compared."""
+
+
+class Range(Settings):
+    """Numbers between two ends; whole numbers when both ends are."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    """Equal ratios rather than equal differences."""
+    step: int | float | None = None
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"low={self.low}, high={self.high}: expected low below high")
+        if self.log and (self.step is not None or self.low <= 0):
+            raise ValueError("log goes with a positive low and without a step")
+        return self
+
+
+class Search(Settings):
+    """What is searched, in a YAML file."""
+
+    name: str
+    recipe: str
+    """Shipped recipe or file."""
+    model: str | None = None
+    """Which of the recipe's models."""
+    score: str = "loss"
+    """Validation score that decides: loss, auc, rmse_mv, accuracy."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Keys of the recipe, the same for all runs."""
+    search: dict[str, Range | list[Any]] = Field(min_length=1)
+    """Keys of the recipe, each with its range or its choices."""
+    held_out: tuple[str, ...] = ()
+    """Test data: the sweep makes sure that no run learns from them or is chosen by them."""
+    runs: PositiveInt = 30
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _keys_exist(self) -> "Search":
+        for key in (*self.set, *self.search):
+            if key not in all_keys():
+                raise ValueError(f"{key!r} is no key of a recipe.{closest(key, all_keys())}")
+        for key in self.search:
+            if key in _FIXED_GROUPS:
+                raise ValueError(
+                    f"{key!r} decides what a score means and cannot be searched; put it under 'set'"
+                )
+        return self
+
+    @property
+    def direction(self) -> str:
+        """Whether more of the score is better."""
+        return "maximize" if self.score in _UPWARDS else "minimize"
+
+
+class Found(NamedTuple):
+    """One run of a sweep."""
+
+    run: str
+    score: float
+    values: dict[str, Any]
+
+
+def load_search(path: str | Path) -> Search:
+    """A search from a YAML file.
+
+    Raises:
+        ConfigError: it cannot be read or used.
+    """
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"search {str(path)!r} is no readable file ({error}); name a YAML file.") from error
+    origin = str(path)
+    return validated(Search, parse_yaml(text, origin, "'recipe' and 'search'"), origin, "set it in the file")
+
+
+def sweep(
+    search: Search,
+    folder: Path,
+    overrides: Mapping[str, Any],
+    workers: int = 1,
+    on_run: Callable[[int, int, float | None], None] = lambda done, total, score: None,
+) -> list[Found]:
+    """Run a sweep or go on with it; writes ``sweep.json`` and the recipe of the best run, ``best.yaml``.
+
+    What was tried stands in ``sweep.db`` (Optuna, TPE); every run has a run folder, from which an interrupted one goes on.
+    Runs that are clearly behind at the same step are stopped (median rule).
+
+    Args:
+        search: What to search.
+        folder: Of the sweep.
+        overrides: Further keys of the recipe, the same for all runs.
+        workers: Processes that train at the same time.
+        on_run: Called after every run with how many are done, how many there will be, and the run's score.
+
+    Raises:
+        ConfigError: the search does not fit the recipe, or is not the one the folder was begun with.
+        MissingToolError: Optuna is not installed.
+    """
+    settings = {**search.set, **overrides}
+    _check_data(_recipe(search, settings, {}), search.held_out)
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_same(folder, search, settings)
+    trials = _open(search, folder, 0)
+    _requeue_interrupted(trials)
+    remaining = search.runs - len(_ended(trials))
+    shares = [remaining // workers + (number < remaining % workers) for number in range(workers)]
+    if workers == 1:
+        _work(search, folder, settings, shares[0], 0, on_run)
+    elif remaining > 0:
+        tasks = (
+            joblib.delayed(_work)(search, folder, settings, share, number)
+            for number, share in enumerate(shares)
+        )
+        joblib.Parallel(n_jobs=workers)(tasks)
+    return _write(search, folder, settings, _open(search, folder, 0))
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingToolError("a sweep needs Optuna; install it with: pip install 'ulmus[sweep]'") from error
+    optuna.logging.set_verbosity(logging.WARNING)
+    return optuna
+
+
+def _open(search: Search, folder: Path, worker: int) -> "Trials":
+    optuna = _optuna()
+    trials: Trials = optuna.create_study(
+        study_name=search.name,
+        storage=f"sqlite:///{(folder / 'sweep.db').resolve()}",
+        direction=search.direction,
+        sampler=optuna.samplers.TPESampler(seed=search.seed + worker, constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+        load_if_exists=True,
+    )
+    return trials
+
+
+def _ended(trials: "Trials") -> list[Any]:
+    """Runs that need not be run again: trained, stopped for being behind, or failed for a reason."""
+    return [
+        trial
+        for trial in trials.trials
+        if trial.state.name in ("COMPLETE", "PRUNED") or "why" in trial.user_attrs
+    ]
+
+
+def _requeue_interrupted(trials: "Trials") -> None:
+    """Runs that were going on when a sweep was interrupted come first, and go on in their folders."""
+    state = _optuna().trial.TrialState
+    for trial in trials.get_trials(states=(state.RUNNING,)):
+        trials.tell(trial.number, state=state.FAIL)
+        if "run" in trial.user_attrs:  # else it was interrupted before it had all its values
+            trials.enqueue_trial(trial.params, user_attrs={"run": trial.user_attrs["run"]})
+
+
+def _folder_name(number: int) -> str:
+    return f"run-{number:04d}"
+
+
+def _work(
+    search: Search,
+    folder: Path,
+    settings: Mapping[str, Any],
+    runs: int,
+    worker: int,
+    on_run: Callable[[int, int, float | None], None] = lambda done, total, score: None,
+) -> None:
+    trials = _open(search, folder, worker)
+    for _ in range(runs):
+        trial = trials.ask()
+        values = {key: _suggest(trial, key, choices) for key, choices in search.search.items()}
+        name = trial.user_attrs.get("run", _folder_name(trial.number))
+        trial.set_user_attr("run", name)
+        states = _optuna().trial.TrialState
+        try:
+            score, whole = _train(trial, search, _recipe(search, settings, values), folder / name)
+        except (ConfigError, DivergedError) as error:
+            trial.set_user_attr("why", str(error))
+            trials.tell(trial, state=states.FAIL)
+            on_run(len(_ended(trials)), search.runs, None)
+            continue
+        if whole:
+            trials.tell(trial, score)
+        else:
+            trials.tell(trial, state=states.PRUNED)
+        on_run(len(_ended(trials)), search.runs, score)
+
+
+def _suggest(trial: "Trial", key: str, choices: Range | list[Any]) -> Any:
+    if isinstance(choices, list):
+        # Optuna keeps choices that are numbers, texts or None; others by their place.
+        return choices[trial.suggest_categorical(key, list(range(len(choices))))]
+    if isinstance(choices.low, int) and isinstance(choices.high, int):
+        return trial.suggest_int(key, choices.low, choices.high, step=int(choices.step or 1), log=choices.log)
+    return trial.suggest_float(key, choices.low, choices.high, step=choices.step, log=choices.log)
+
+
+def _train(trial: "Trial", search: Search, recipe: Recipe, folder: Path) -> tuple[float, bool]:
+    """Score of the run on its validation data, and whether it was trained to its end."""
+    run, behind = Run(folder), False
+
+    def watch(now: Progress) -> None:
+        nonlocal behind
+        lines = run.metrics()
+        if lines and "validation" in lines[-1] and lines[-1]["step"] < now.steps:
+            trial.report(lines[-1]["validation"][search.score] or 0.0, lines[-1]["step"])
+            behind = trial.should_prune()
+
+    begun = run.exists()
+    if not (begun and run.finished()):
+        fit(run.recipe() if begun else recipe, folder, resume=begun, on_progress=watch, stop=lambda: behind)
+    return float(load(folder).card["validation"][search.score] or 0.0), run.finished()
+
+
+def _recipe(search: Search, settings: Mapping[str, Any], values: Mapping[str, Any]) -> Recipe:
+    recipe = load_recipe(search.recipe, {**settings, **values}, search.model)
+    known = ["loss", "auc", "rmse_mv"] if isinstance(recipe, SurrogateRecipe) else ["loss", "accuracy"]
+    if search.score not in known:
+        raise ConfigError(
+            f"score {search.score!r} is none that this recipe validates; expected one of {known}."
+        )
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"select": search.score})})
+
+
+def _check_data(recipe: Recipe, held_out: tuple[str, ...]) -> None:
+    """No trial may have two uses among training, validation and test.
+
+    Raises:
+        ConfigError: one has.
+    """
+    if not isinstance(recipe, SurrogateRecipe):
+        return  # sequences come in splits of their own, of which a run opens no test split
+    uses = {"data.train": recipe.data.train, "data.validation": recipe.data.validation}
+    if held_out:
+        expand(held_out)
+        uses["held_out"] = held_out
+    owner: dict[tuple[str, int], str] = {}
+    for use, specs in uses.items():
+        for source in open_trials(specs).description:
+            for index in range(source["first"], source["stop"]):
+                other = owner.setdefault((source["content_hash"], index), use)
+                if other != use:
+                    raise ConfigError(
+                        f"trial {index} of {source['path']} is in {other} and in {use}; expected no trial in both, else "
+                        "scores say nothing of unseen trials. Change the slices."
+                    )
+
+
+def _check_same(folder: Path, search: Search, settings: Mapping[str, Any]) -> None:
+    """Whether the folder is empty or holds this sweep; the number of runs may have changed."""
+    file = folder / "search.json"
+    now = json.loads(search.model_dump_json(exclude={"runs"})) | {"set": dict(settings)}
+    now = json.loads(json.dumps(now))
+    if file.is_file():
+        before = json.loads(file.read_text())
+        changed = [key for key in now if before.get(key) != now[key]]
+        if changed:
+            raise ConfigError(
+                f"{folder} was begun with another search ({', '.join(changed)} differs); go on with the same one, or give "
+                "another --out."
+            )
+    write_text(file, json.dumps(now, indent=2))
+
+
+def _write(search: Search, folder: Path, settings: Mapping[str, Any], trials: "Trials") -> list[Found]:
+    """Completed runs, the best first."""
+    ended = _ended(trials)
+    complete = [trial for trial in ended if trial.state.name == "COMPLETE"]
+    if not complete:
+        why = next(
+            (trial.user_attrs["why"] for trial in ended if "why" in trial.user_attrs), "none was trained"
+        )
+        raise UlmusError(f"no run of the sweep came to an end: {why}")
+    found = [
+        Found(trial.user_attrs["run"], float(trial.value), _values(search, trial.params))
+        for trial in complete
+    ]
+    found.sort(key=lambda one: one.score, reverse=search.direction == "maximize")
+    stopped = [
+        {
+            "run": trial.user_attrs["run"],
+            "values": _values(search, trial.params),
+            "why": trial.user_attrs.get("why", "behind"),
+        }
+        for trial in ended
+        if trial.state.name != "COMPLETE"
+    ]
+    result = {
+        "score": search.score,
+        "data": "validation",
+        "runs": [one._asdict() for one in found],
+        "stopped": stopped,
+    }
+    write_text(folder / "sweep.json", json.dumps(result, indent=2))
+    write_text(folder / "best.yaml", _recipe(search, settings, found[0].values).to_yaml())
+    return found
+
+
+def _values(search: Search, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the searched keys, choices by their place replaced by themselves."""
+    spaces = search.search
+    return {
+        key: choices[params[key]] if isinstance(choices := spaces[key], list) else params[key]
+        for key in params
+    }
