@@ -3,7 +3,7 @@
 import json as json_format
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -13,9 +13,6 @@ from ulmus.data.digits.shd import describe
 from ulmus.data.store import Store
 
 app = App(name="data", help="Convert, describe, check, fetch and make data.")
-app.command(
-    "ulmus.cli.digits:fetch_digits", name="fetch", help="Download a published data set, with checksums."
-)
 app.command(
     "ulmus.cli.make:app",
     name="make",
@@ -85,6 +82,41 @@ def info(folder: Path, *, json: Annotated[bool, Parameter(negative="")] = False)
         return
     for name, values in parts.items():
         print_table(name, [(key, _short(value)) for key, value in values.items()])
+
+
+@app.command
+def fetch(
+    name: Literal["shd", "ssc", "lra"],
+    *,
+    out: Path,
+    source: Annotated[Path | None, Parameter(name="--from")] = None,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+) -> None:
+    """Download a published data set and unpack it, checked; an interrupted download goes on.
+
+    Args:
+        name: shd, Spiking Heidelberg Digits, or ssc, Spiking Speech Commands (CC BY 4.0), or lra, Long Range Arena (8 GB).
+        out: Folder of the files.
+        source: Take the files from this folder instead of the network.
+        only: Folders of lra to unpack, as listops-1000 pathfinder32; all by default.
+    """
+    from ulmus.data.digits.fetch import fetch_shd
+    from ulmus.data.tasks.fetch import fetch_lra
+
+    with progress(f"fetch {name}") as show:
+        if name == "lra":
+            found = fetch_lra(
+                out, source, only=only, on_bytes=lambda what, done, total: show(done, total or done, what)
+            )
+        else:
+            found = fetch_shd(
+                out,
+                source,
+                dataset=name,
+                on_bytes=lambda file, done, total: show(done, total or done, file),
+            )
+    for path in found:
+        console.print(f"{path}", soft_wrap=True)
 
 
 @app.command
