@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from ulmus.data.tasks.archive import find_folder, generated_by_us
 from ulmus.data.tasks.encoding import GRAY_LEVELS
+from ulmus.data.tasks.kept_pixels import KeptPixels
 from ulmus.data.tasks.pathfinder_settings import SIZES, SUBSETS
 from ulmus.data.tasks.sequences import Sequences, Splits, random_split
 from ulmus.errors import ConfigError, DataError
@@ -81,7 +82,11 @@ class Pathfinder(Sequences):
         Raises:
             DataError: the file is missing, empty, damaged, or not an image of this size.
         """
-        return self.image(index).reshape(-1)
+        return self._kept.get(index, lambda: self.image(index).reshape(-1))
+
+    @cached_property
+    def _kept(self) -> KeptPixels:
+        return KeptPixels(self.path, self.content_hash[:16], len(self), self.size**2)
 
     def image(self, index: int) -> UInt8[np.ndarray, "size size"]:
         """One image; the index is not checked.
