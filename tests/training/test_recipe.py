@@ -117,3 +117,21 @@ def test_the_keys_of_a_model_depend_on_its_kind():
 def test_mistakes_in_a_model_name_key_and_kind(model, message):
     with pytest.raises(ConfigError, match=message):
         load_recipe("l5pc-branch-20", {**DATA, "model": model})
+
+
+def test_a_recipe_for_several_models_has_a_name_for_each():
+    lstm = load_recipe("shd-lstm", {"data.folder": "x"})
+    assert (lstm.name, lstm.model.kind) == ("shd-lstm", "lstm")
+    assert load_recipe("shd", {"data.folder": "x"}, "lstm") == lstm
+    assert load_recipe("shd", {"data.folder": "x"}).name == "shd-elm"
+    with pytest.raises(ConfigError, match="no model 'lstn'.*Did you mean 'lstm'"):
+        load_recipe("shd", {"data.folder": "x"}, "lstn")
+    with pytest.raises(ConfigError, match="is for one model"):
+        load_recipe("l5pc-branch-20", DATA, "elm")
+
+
+def test_steps_replace_epochs_and_the_other_way_round():
+    assert load_recipe("shd-elm", {"data.folder": "x", "training.steps": 5}).training.epochs is None
+    assert load_recipe("l5pc-branch-20", {**DATA, "training.epochs": 2}).training.steps is None
+    with pytest.raises(ConfigError, match="expected one of the two"):
+        load_recipe("shd-elm", {"data.folder": "x", "training.steps": 5, "training.epochs": 5})

@@ -30,10 +30,11 @@ class ClassifierProblem(Problem):
         self.recipe = recipe
         self.splits = recipe.data.open(recipe.training.batch, recipe.seed)
         train = self.splits.train
+        outputs = len(train.classes) if train.towers == 1 else recipe.classifier.latent
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.model = Classifier(
-                recipe.model.build(train.channels, len(train.classes), train.step_ms),
+                recipe.model.build(train.channels, outputs, train.step_ms),
                 train.classes,
                 reading=recipe.classifier.reading,
                 towers=train.towers,

@@ -110,6 +110,8 @@ class SequencesData(Settings):
     """Width of the images of task ``pathfinder``; ``pathfinder-x`` has 128."""
     contour_paddles: Literal[6, 9, 14] = 14
     """Length of the contours of Pathfinder: 14 is the benchmark, 6 is easy."""
+    longest: int | None = Field(default=None, ge=1)
+    """Tokens after which texts are cut; 4096 for ``text`` and 4000 for ``retrieval`` by default."""
     gray: Gray = "bins"
     """Images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1."""
     bins: int | None = Field(default=None, ge=2, le=256)

@@ -112,6 +112,8 @@ class ClassifierSettings(Settings):
 
     reading: Literal["last", "mean"] = "last"
     """Outputs of the last step of a sequence, or their mean over all its steps."""
+    latent: PositiveInt = 75
+    """Outputs of a model that reads two sequences, which are then compared; else the outputs are the classes."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread over all classes."""
 
@@ -179,7 +181,10 @@ def load_recipe(
     text, origin, named = _read(source)
     values = parse_yaml(text, origin, _KEYS)
     _choose_model(values, origin, model or named)
-    for key, value in (overrides or {}).items():
+    changes = dict(overrides or {})
+    if "training.steps" in changes or "training.epochs" in changes:  # one replaces the other
+        changes = {"training.steps": None, "training.epochs": None, **changes}
+    for key, value in changes.items():
         _set(values, key, value)
     return parse_recipe(values, origin)
 
