@@ -71,6 +71,8 @@ class ELM(nn.Module):
         ConfigError: a value that cannot be used, or values that do not fit each other.
     """
 
+    tau_synapse_ms: Tensor
+
     def __init__(
         self,
         inputs: int,
@@ -113,41 +115,23 @@ class ELM(nn.Module):
         )
         check_choice("activation", activation, list(ACTIVATIONS))
         check_choice("update", update, UPDATES)
-        if not isinstance(hidden_layers, int) or hidden_layers < 0:
-            raise ConfigError(
-                f"hidden_layers={hidden_layers!r} cannot be; expected a whole number: 0 (one linear map), 1, 2, ..."
-            )
-        if not 0 <= synaptic_weight < math.inf:
-            raise ConfigError(
-                f"synaptic_weight={synaptic_weight} is negative or not finite, but synaptic weights are rectified; "
-                "expected 0 or more. Make the input negative for inhibition."
-            )
-        if hidden_readout and (outputs is None or hidden_layers == 0):
-            raise ConfigError(
-                f"hidden_readout=True needs a readout and a hidden layer, got outputs={outputs} and "
-                f"hidden_layers={hidden_layers}. Set outputs and hidden_layers to 1 or more, or leave hidden_readout off."
-            )
-        if hidden_dropout and hidden_layers == 0:
-            raise ConfigError(
-                f"hidden_dropout={hidden_dropout} needs a hidden layer, got hidden_layers=0. Set it to 0, or use memory_dropout."
-            )
-        bounds_ms = tau_memory_ms if tau_memory_bounds_ms is None else tau_memory_bounds_ms
+        _check_layers(outputs, hidden_layers, hidden_readout, hidden_dropout)
+        _check_synaptic_weight(synaptic_weight)
         self.inputs, self.outputs, self.branches, self.memory = inputs, outputs, branches, memory
         self.activation, self.update, self.gain, self.dt_ms = activation, update, float(gain), float(dt_ms)
         self.synapses = Synapses(
             inputs, route(routing, inputs, branches, synapses_per_branch), synaptic_weight, learn_synapses
         )
-        self.tau_synapse_ms: Tensor
         self.register_buffer("tau_synapse_ms", _tau_synapse(tau_synapse_ms, branches))
+        bounds_ms = _bounds(tau_memory_bounds_ms, tau_memory_ms)
         self.tau_memory = TimeConstants(
-            memory, _ordered(tau_memory_ms), _bounds(bounds_ms, tau_memory_ms), tau_spacing, learn_tau_memory
+            memory, _ordered(tau_memory_ms), bounds_ms, tau_spacing, learn_tau_memory
         )
         widths = [branches + memory, *[hidden] * hidden_layers, memory]
         self.mlp = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
         seen = memory + hidden if hidden_readout else memory
         self.readout = None if outputs is None else nn.Linear(seen, outputs)
-        self.hidden_readout = hidden_readout
-        self.dropout = (input_dropout, memory_dropout, hidden_dropout)
+        self.hidden_readout, self.dropout = hidden_readout, (input_dropout, memory_dropout, hidden_dropout)
 
     def forward(
         self,
@@ -274,13 +258,39 @@ class ELMCell(ELM):
         return outputs.squeeze(1), state
 
 
+def _check_layers(
+    outputs: int | None, hidden_layers: int, hidden_readout: bool, hidden_dropout: float
+) -> None:
+    if not isinstance(hidden_layers, int) or hidden_layers < 0:
+        raise ConfigError(
+            f"hidden_layers={hidden_layers!r} cannot be; expected a whole number: 0 (one linear map), 1, 2, ..."
+        )
+    if hidden_readout and (outputs is None or hidden_layers == 0):
+        raise ConfigError(
+            f"hidden_readout=True needs a readout and a hidden layer, got outputs={outputs} and "
+            f"hidden_layers={hidden_layers}. Set outputs and hidden_layers to 1 or more, or leave hidden_readout off."
+        )
+    if hidden_dropout and hidden_layers == 0:
+        raise ConfigError(
+            f"hidden_dropout={hidden_dropout} needs a hidden layer, got hidden_layers=0. Set it to 0, or use memory_dropout."
+        )
+
+
+def _check_synaptic_weight(synaptic_weight: float) -> None:
+    if not 0 <= synaptic_weight < math.inf:
+        raise ConfigError(
+            f"synaptic_weight={synaptic_weight} is negative or not finite, but synaptic weights are rectified; "
+            "expected 0 or more. Make the input negative for inhibition."
+        )
+
+
 def _ordered(range_ms: Sequence[float]) -> tuple[float, float]:
     shortest, longest = (float(end) for end in range_ms)
     return shortest, longest
 
 
-def _bounds(bounds_ms: Sequence[float], range_ms: Sequence[float]) -> tuple[float, float]:
-    low, high = (float(end) for end in bounds_ms)
+def _bounds(bounds_ms: Sequence[float] | None, range_ms: Sequence[float]) -> tuple[float, float]:
+    low, high = (float(end) for end in (range_ms if bounds_ms is None else bounds_ms))
     if not 0 <= low <= range_ms[0] <= range_ms[1] <= high:
         raise ConfigError(
             f"tau_memory_bounds_ms={(low, high)} does not contain tau_memory_ms={tuple(range_ms)}; expected "
