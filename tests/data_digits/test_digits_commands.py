@@ -4,8 +4,8 @@ import pytest
 from cyclopts import App
 from digits_examples import make_recordings, write_digits
 
-from ulmus.cli.data import info
-from ulmus.cli.digits import fetch_digits, make_digits
+from ulmus.cli.data import fetch, info
+from ulmus.cli.digits import make_digits
 from ulmus.data.digits.shd import SpikeFile
 from ulmus.errors import DataError
 
@@ -14,7 +14,7 @@ from ulmus.errors import DataError
 def app():
     app = App(result_action="return_value")
     app.command(make_digits, name="spoken-digits")
-    app.command(fetch_digits, name="fetch")
+    app.command(fetch, name="fetch")
     app.command(info, name="info")
     return app
 

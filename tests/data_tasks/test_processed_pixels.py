@@ -4,6 +4,8 @@ import pytest
 from ulmus.data.tasks import GrayBins, gray_bins, processed_splits
 from ulmus.errors import ConfigError, DataError
 
+PATHFINDER = ("Pathfinder-8", ("apart", "connected"), 64)
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -20,7 +22,7 @@ def folder(tmp_path):
 
 
 def test_pixels_and_labels_are_read_as_given(folder):
-    splits = processed_splits(folder, "Pathfinder-32", ("apart", "connected"))
+    splits = processed_splits(folder, *PATHFINDER)
     for part, split in zip(splits, ("train", "valid", "test"), strict=True):
         images = np.load(folder / f"{split}.npy")
         assert len(part) == len(images)
@@ -28,12 +30,12 @@ def test_pixels_and_labels_are_read_as_given(folder):
         assert part.labels.tolist() == [k % 2 for k in range(len(images))]
 
 
-@pytest.mark.parametrize("line", [b"1 2 x 3", b"", b"1 256", b"-1 2", b"1.5 2"])
+@pytest.mark.parametrize("line", [b"1 2 x 3", b"", b"1 256", b"-1 2", b"1.5 2", b"7 " * 63])
 def test_damaged_lines_are_named(folder, line):
     file = folder / "input" / "train.src"
     lines = file.read_bytes().split(b"\n")
     file.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
-    data = processed_splits(folder, "Pathfinder-32", ("apart", "connected")).train
+    data = processed_splits(folder, *PATHFINDER).train
     data[0]
     with pytest.raises(DataError, match=r"train.src, line 2: .*gray levels"):
         data[1]
@@ -43,13 +45,13 @@ def test_labels_that_do_not_fit_are_named(folder):
     label = folder / "label" / "test.label"
     label.write_text("0\n1\n7\n")
     with pytest.raises(DataError, match=r"test.label, line 3: b'7'"):
-        processed_splits(folder, "Pathfinder-32", ("apart", "connected"))
+        processed_splits(folder, *PATHFINDER)
     label.write_text("0\n1\n")
     with pytest.raises(DataError, match="has 2 lines"):
-        processed_splits(folder, "Pathfinder-32", ("apart", "connected"))
+        processed_splits(folder, *PATHFINDER)
     label.unlink()
     with pytest.raises(DataError, match="does not exist"):
-        processed_splits(folder, "Pathfinder-32", ("apart", "connected"))
+        processed_splits(folder, *PATHFINDER)
 
 
 def test_gray_bins_are_equal():

@@ -3,7 +3,7 @@
 import json as json_format
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -13,9 +13,6 @@ from ulmus.data.digits.shd import describe
 from ulmus.data.store import Store
 
 app = App(name="data", help="Convert, describe, check, fetch and make data.")
-app.command(
-    "ulmus.cli.digits:fetch_digits", name="fetch", help="Download a published data set, with checksums."
-)
 app.command(
     "ulmus.cli.make:app",
     name="make",
@@ -73,19 +70,53 @@ def inspect(file: Path) -> None:
 
 @app.command
 def info(folder: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Describe a store, or a folder of spoken digits.
+    """Describe a store, a folder of spoken digits, or what a folder holds of Long Range Arena.
 
     Args:
-        folder: Folder of the store, or with *_train.h5 and *_test.h5.
+        folder: Folder of the store; or with *_train.h5 and *_test.h5; or of tasks, as their archives unpack.
         json: Print JSON.
     """
-    digits = not (folder / "store.json").exists() and any(folder.glob("*_train.h5"))
-    parts = describe(folder) if digits else {str(folder): Store(folder).info()}
+    parts = _described(folder)
     if json:
         console.print_json(json_format.dumps(next(iter(parts.values())) if len(parts) == 1 else parts))
         return
     for name, values in parts.items():
         print_table(name, [(key, _short(value)) for key, value in values.items()])
+
+
+@app.command
+def fetch(
+    name: Literal["shd", "ssc", "lra"],
+    *,
+    out: Path,
+    source: Annotated[Path | None, Parameter(name="--from")] = None,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+) -> None:
+    """Download a published data set and unpack it, checked; an interrupted download goes on.
+
+    Args:
+        name: shd, Spiking Heidelberg Digits, or ssc, Spiking Speech Commands (CC BY 4.0), or lra, Long Range Arena (8 GB).
+        out: Folder of the files.
+        source: Take the files from this folder instead of the network.
+        only: Folders of lra to unpack, as listops-1000 pathfinder32; all by default.
+    """
+    from ulmus.data.digits.fetch import fetch_shd
+    from ulmus.data.tasks.fetch import fetch_lra
+
+    with progress(f"fetch {name}") as show:
+        if name == "lra":
+            found = fetch_lra(
+                out, source, only=only, on_bytes=lambda what, done, total: show(done, total or done, what)
+            )
+        else:
+            found = fetch_shd(
+                out,
+                source,
+                dataset=name,
+                on_bytes=lambda file, done, total: show(done, total or done, file),
+            )
+    for path in found:
+        console.print(f"{path}", soft_wrap=True)
 
 
 @app.command
@@ -101,6 +132,18 @@ def verify(store: Path) -> None:
     if problems:
         sys.exit(3)
     console.print(f"{store}: every hash and every trial is right", soft_wrap=True)
+
+
+def _described(folder: Path) -> dict[str, dict[str, object]]:
+    """What a folder holds, part by part."""
+    if not (folder / "store.json").exists():
+        if any(folder.glob("*_train.h5")):
+            return describe(folder)
+        from ulmus.data.tasks.describing import describe_tasks
+
+        if tasks := describe_tasks(folder):
+            return tasks
+    return {str(folder): Store(folder).info()}
 
 
 def _short(value: object) -> str:

@@ -1,12 +1,11 @@
-"""``ulmus data make spoken-digits`` and ``ulmus data fetch``."""
+"""``ulmus data make spoken-digits``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from ulmus.cli.console import console, progress
-from ulmus.data.digits.fetch import fetch_shd
 from ulmus.data.digits.speech import ORIGIN, speak_digits
 from ulmus.data.digits.spoken_digits import make_spoken_digits
 
@@ -52,27 +51,3 @@ def make_digits(
         )
     for split, file in files.items():
         console.print(f"{split}: {file}", soft_wrap=True)
-
-
-def fetch_digits(
-    name: Literal["shd", "ssc"],
-    *,
-    out: Path,
-    source: Annotated[Path | None, Parameter(name="--from")] = None,
-) -> None:
-    """Download a published data set (CC BY 4.0), with checksums; an interrupted download goes on.
-
-    Args:
-        name: shd, Spiking Heidelberg Digits, or ssc, Spiking Speech Commands.
-        out: Folder of the files.
-        source: Take the files from this folder instead of the network.
-    """
-    with progress(f"fetch {name}") as show:
-        files = fetch_shd(
-            out,
-            source,
-            dataset=name,
-            on_bytes=lambda file, done, total: show(done, total or done, file),
-        )
-    for file in files:
-        console.print(f"{file}", soft_wrap=True)

@@ -2,11 +2,8 @@
 
 import gzip
 import hashlib
-import http.client
 import json
 import shutil
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ulmus.data.digits.shd import SpikeFile
+from ulmus.data.downloading import download
 from ulmus.data.shard import PARTIAL, publish
 from ulmus.errors import DataError
 
@@ -36,7 +34,6 @@ ARCHIVES = {
 _CHECKSUMS = "checksums.json"
 _SUFFIXES = ("", ".zip", ".gz")
 _PIECE = 1 << 20
-_TIMEOUT_S = 60
 
 Report = Callable[[str, int, int], None]
 
@@ -81,7 +78,8 @@ def fetch_shd(
             _take(Path(from_folder), target, md5)
         else:
             archive = folder / f".{name}.zip{PARTIAL}"
-            _download(archive, mirrors, f"{name}.zip", md5, partial(report, name))
+            addresses = [f"{mirror.rstrip('/')}/{name}.zip" for mirror in mirrors]
+            download(archive, addresses, partial(_check_md5, md5=md5), partial(report, name))
             _unpack(archive, target, name)
             archive.unlink()
     return [folder / name for name in ARCHIVES[dataset]]
@@ -135,11 +133,11 @@ def _take(source: Path, target: Path, md5: str) -> None:
             f"{MIRRORS[0]} into this folder"
         )
     if found[0].suffix == ".zip":
-        _check_md5(found[0], md5, str(found[0]))
+        _check_md5(found[0], str(found[0]), md5)
     _unpack(found[0], target, target.name)
 
 
-def _check_md5(file: Path, md5: str, name: str) -> None:
+def _check_md5(file: Path, name: str, md5: str) -> None:
     actual = _digest(file, "md5")
     if actual != md5:
         raise DataError(
@@ -179,54 +177,3 @@ def _unpack(source: Path, target: Path, member: str) -> None:
 def _copy(stream: Any, path: Path) -> None:
     with path.open("wb") as out:
         shutil.copyfileobj(stream, out, _PIECE)
-
-
-def _download(
-    archive: Path, mirrors: Sequence[str], name: str, md5: str, report: Callable[[int, int], None]
-) -> None:
-    """Download from the first mirror that gives the right file; what one began, the next one goes on with."""
-    reasons = []
-    for mirror in mirrors:
-        address = f"{mirror.rstrip('/')}/{name}"
-        for resumed in (archive.exists(), False):
-            try:
-                _get(address, archive, report)
-                _check_md5(archive, md5, address)
-                return
-            except DataError as error:
-                reasons.append(str(error))
-                archive.unlink()
-                if not resumed:  # else what was begun earlier did not fit: once more from the beginning
-                    break
-            except (http.client.HTTPException, OSError, ValueError) as error:
-                reasons.append(f"{address}: {error}")
-                break
-    raise DataError(
-        f"{name} could not be downloaded: {'; '.join(reasons)}; expected one of the mirrors to have it; run the same "
-        "command again to go on, or download it by other means and give its folder with --from"
-    )
-
-
-def _get(address: str, archive: Path, report: Callable[[int, int], None]) -> None:
-    """Add to `archive` what it lacks of the file at `address`."""
-    done = archive.stat().st_size if archive.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={done}-"} if done else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return  # nothing is lacking
-        raise
-    with response:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            done = 0  # a server that cannot resume sends everything
-        length = response.headers.get("Content-Length")
-        total = done + int(length) if length else 0
-        with archive.open("ab" if done else "wb") as out:
-            while piece := response.read(_PIECE):
-                out.write(piece)
-                done += len(piece)
-                report(done, total)
-    if total and done < total:
-        raise OSError(f"the connection ended after {done} of {total} bytes")

@@ -3,7 +3,7 @@
 from ulmus.data.tasks.batches import SequenceBatches
 from ulmus.data.tasks.encoding import GrayBins, Intensity, OneHot, gray_bins
 from ulmus.data.tasks.listops import ListOps, listops_splits
-from ulmus.data.tasks.opening import open_sequences
+from ulmus.data.tasks.opening import open_sequences, task_splits
 from ulmus.data.tasks.pathfinder import Pathfinder, pathfinder_splits
 from ulmus.data.tasks.pixels import ProcessedPixels, processed_splits
 from ulmus.data.tasks.sequences import Labelled, Part, Sequences, Splits, random_split
@@ -26,4 +26,5 @@ __all__ = [
     "pathfinder_splits",
     "processed_splits",
     "random_split",
+    "task_splits",
 ]

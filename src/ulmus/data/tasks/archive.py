@@ -8,6 +8,7 @@ from ulmus.errors import DataError
 
 RECORD = "generated.json"
 """Lies beside data that a generator of ours wrote, with its settings; the published archive has no such file."""
+_NESTED = ("", "lra_release", "lra_release/lra_release")
 
 
 def find_folder(root: str | Path, folder: str) -> Path:
@@ -21,16 +22,25 @@ def find_folder(root: str | Path, folder: str) -> Path:
         raise DataError(
             f"{root} is a file; expected the folder that it unpacks to; run: tar -xf {root.name}, then give the folder"
         )
-    if root.name == folder and root.is_dir():
-        return root
-    places = [root / folder, root / "lra_release" / folder, root / "lra_release" / "lra_release" / folder]
-    for place in places:
-        if place.is_dir():
-            return place
-    raise DataError(
-        f"{root} holds no folder {folder!r}; looked for {', '.join(str(place) for place in places)}; give the folder "
-        "that the archive was unpacked to, or make the data with `ulmus data make`"
-    )
+    found = _look_for(root, folder)
+    if found is None:
+        raise DataError(
+            f"{root} holds no folder {folder!r}; expected it there or in {_NESTED[-1]}; give the folder that the archive "
+            "was unpacked to, or make the data with `ulmus data make`"
+        )
+    return found
+
+
+def has_folder(root: Path, folder: str) -> bool:
+    """Whether :func:`find_folder` would find it."""
+    return _look_for(root, folder) is not None
+
+
+def _look_for(root: Path, folder: str) -> Path | None:
+    places = [root / nested / folder for nested in _NESTED]
+    if root.name == folder:
+        places.insert(0, root)
+    return next((place for place in places if place.is_dir()), None)
 
 
 def generated_by_us(folder: Path) -> dict[str, Any] | None:

@@ -59,5 +59,10 @@ class Lines:
         sizes: Int64[np.ndarray, "lines"] = self._end - self._begin
         return sizes
 
+    def beginning(self, index: int, size: int) -> bytes:
+        """The first bytes of a line, without reading the rest."""
+        begin, end = self._begin[index], self._end[index]
+        return self._bytes[begin : min(end, begin + size)].tobytes()
+
     def __getitem__(self, index: int) -> bytes:
         return self._bytes[self._begin[index] : self._end[index]].tobytes().rstrip(b"\r")

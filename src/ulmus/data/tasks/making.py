@@ -1,6 +1,7 @@
 """Making a data set in pieces, on several processes, so that it can go on after an interruption."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,16 @@ def in_order(
     """
     count = min(workers or joblib.cpu_count(), max(1, len(arguments)))
     pool = joblib.Parallel(n_jobs=count, return_as="generator", batch_size=1, pre_dispatch=2 * count)
+    results = pool(joblib.delayed(work)(*each) for each in arguments)
     try:
-        yield from pool(joblib.delayed(work)(*each) for each in arguments)
+        for result in results:  # noqa: UP028 - `yield from` would close `results` where it may warn
+            yield result
     except TerminatedWorkerError as error:
         raise UlmusError(
             "a worker process was killed, perhaps for lack of memory; what is finished stays. Run the same command "
             "again to go on, with fewer workers if memory is short."
         ) from error
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that work is cancelled whose result nobody wants
+            results.close()

@@ -26,6 +26,7 @@ class ProcessedPixels(Sequences):
         split: train, valid or test.
         name: of the task.
         classes: their names.
+        pixels: of every image.
 
     Raises:
         DataError: a file is missing, the two do not fit, or a label is not a class.
@@ -33,8 +34,10 @@ class ProcessedPixels(Sequences):
 
     tokens = GRAY_LEVELS
 
-    def __init__(self, folder: str | Path, split: str, name: str, classes: tuple[str, ...]) -> None:
-        self.name, self.classes, self.path = name, classes, Path(folder)
+    def __init__(
+        self, folder: str | Path, split: str, name: str, classes: tuple[str, ...], pixels: int
+    ) -> None:
+        self.name, self.classes, self.path, self.pixels = name, classes, Path(folder), pixels
         self._lines = Lines(self.path / "input" / f"{split}.src")
         self._label_file = self.path / "label" / f"{split}.label"
         labels = Lines(self._label_file)
@@ -73,26 +76,27 @@ class ProcessedPixels(Sequences):
                 values = np.fromstring(line, dtype=np.int64, sep=" ")
         except (ValueError, DeprecationWarning) as error:
             raise self._bad(index, line[:40]) from error
-        if not values.size or values.min() < 0 or values.max() >= GRAY_LEVELS:
+        if values.size != self.pixels or values.min() < 0 or values.max() >= GRAY_LEVELS:
             raise self._bad(index, line[:40])
         return values.astype(np.uint8)
 
     def _bad(self, index: int, found: bytes) -> DataError:
         return DataError(
-            f"{self._lines.path}, line {index + 1}: {found!r}; expected gray levels 0 to 255 separated by spaces; "
-            "unpack the archive again"
+            f"{self._lines.path}, line {index + 1}: {found!r}; expected {self.pixels} gray levels 0 to 255 "
+            "separated by spaces; unpack the archive again, or choose the task that it is of"
         )
 
 
-def processed_splits(folder: str | Path, name: str, classes: tuple[str, ...]) -> Splits:
+def processed_splits(folder: str | Path, name: str, classes: tuple[str, ...], pixels: int) -> Splits:
     """The three splits of a task of the processed archive, as given.
 
     Args:
         folder: the folder that holds ``input`` and ``label``.
         name: of the task.
         classes: their names.
+        pixels: of every image.
 
     Raises:
         DataError: a file is missing or damaged.
     """
-    return Splits(*(ProcessedPixels(folder, split, name, classes) for split in _SPLITS))
+    return Splits(*(ProcessedPixels(folder, split, name, classes, pixels) for split in _SPLITS))

@@ -165,24 +165,28 @@ def random_split(whole: Sequences, seed: int = 42) -> Splits:
         DataError: fewer than ten sequences.
     """
     tenth = len(whole) // 10
-    parts = random_parts(whole, (len(whole) - 2 * tenth, tenth, tenth), Splits._fields, seed)
-    return Splits(*parts)
+    return Splits(*_drawn(whole, [len(whole) - 2 * tenth, tenth, tenth], seed, Splits._fields))
 
 
-def random_parts(
-    whole: Sequences, counts: Sequence[int], names: Sequence[str], seed: int = 42
-) -> list[Sequences]:
-    """Parts of these sizes, drawn by `torch.utils.data.random_split`.
+def with_validation(train: Sequences, test: Sequences, seed: int = 42) -> Splits:
+    """A tenth of the training sequences to validate, drawn like those of :func:`random_split`; the test as given.
 
     Raises:
-        DataError: a part without sequences.
+        DataError: fewer than ten sequences.
     """
-    if min(counts) < 1:
+    tenth = len(train) // 10
+    kept, held_out = _drawn(train, [len(train) - tenth, tenth], seed, Splits._fields[:2])
+    return Splits(kept, held_out, test)
+
+
+def _drawn(whole: Sequences, counts: list[int], seed: int, names: Sequence[str]) -> list[Sequences]:
+    if not min(counts):
         raise DataError(
             f"{whole.name} has {len(whole)} sequences; expected at least 10 to split; make or copy more of them"
         )
     everything: Dataset[int] = range(len(whole))  # type: ignore[assignment]
-    parts = torch.utils.data.random_split(everything, counts, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    parts = torch.utils.data.random_split(everything, counts, generator=generator)
     return [Part(whole, np.array(part.indices), name) for part, name in zip(parts, names, strict=True)]
 
 
