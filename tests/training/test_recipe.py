@@ -117,3 +117,18 @@ def test_the_keys_of_a_model_depend_on_its_kind():
 def test_mistakes_in_a_model_name_key_and_kind(model, message):
     with pytest.raises(ConfigError, match=message):
         load_recipe("l5pc-branch-20", {**DATA, "model": model})
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs", "parameters"),
+    [
+        ("lra-pathfinder-chrono-lstm", 16, 2, 100_502),
+        ("lra-listops-chrono-lstm", 25, 10, 107_110),
+        ("lra-pathfinder-transformer", 16, 2, 597_506),
+        ("shd-lstm", 700, 20, 956_020),
+    ],
+)
+def test_the_models_to_compare_with_have_the_parameters_of_the_paper(name, inputs, outputs, parameters):
+    """Table 1 and appendix: 100.5 and 107.1 thousand, about 600 thousand, 956 thousand."""
+    model = load_recipe(name, {"data.folder": "folder"}).model
+    assert model.build(inputs, outputs, 1.0).trainable_parameters() == parameters
