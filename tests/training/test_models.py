@@ -1,12 +1,17 @@
 """Every kind of model that a recipe can name is built with its settings, and learns."""
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 import ulmus
+from ulmus.baselines import TCN
+from ulmus.data.sources import open_trials
+from ulmus.data.windows import whole_trials
 from ulmus.neuron.files import KINDS
 from ulmus.training.fit import fit
+from ulmus.training.predictions import PROTOCOLS, predict
 from ulmus.training.recipe import parse_recipe
 
 SMALL = {
@@ -39,3 +44,16 @@ def test_a_recipe_trains_and_saves_it(kind, integrator_store, tmp_path):
     torch.manual_seed(recipe.seed)
     fresh = recipe.model.build(12, 2, 1.0).state_dict()
     assert any(not torch.equal(value, fresh[name]) for name, value in trained.state_dict().items())
+
+
+def test_predictions_of_a_model_in_training_are_those_of_evaluation(integrator_store):
+    trials = open_trials((f"{integrator_store}[:2]",))
+    torch.manual_seed(0)
+    surrogate = ulmus.Surrogate(TCN(12, 2, channels=4, kernels=(4, 3), dropout=0.5))
+    before = {name: value.clone() for name, value in surrogate.state_dict().items()}
+    first = predict(surrogate.train(), trials, PROTOCOLS["stream"])
+    assert surrogate.training
+    assert all(torch.equal(value, before[name]) for name, value in surrogate.state_dict().items())
+    np.testing.assert_array_equal(first.logit, predict(surrogate.eval(), trials, PROTOCOLS["stream"]).logit)
+    single = surrogate.train().predict(next(whole_trials(trials, 2)).events)
+    np.testing.assert_allclose(single.spike_probability.numpy(), first.probability, rtol=1e-5, atol=1e-7)

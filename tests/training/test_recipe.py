@@ -135,3 +135,18 @@ def test_steps_replace_epochs_and_the_other_way_round():
     assert load_recipe("l5pc-branch-20", {**DATA, "training.epochs": 2}).training.steps is None
     with pytest.raises(ConfigError, match="expected one of the two"):
         load_recipe("shd-elm", {"data.folder": "x", "training.steps": 5, "training.epochs": 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs", "parameters"),
+    [
+        ("lra-pathfinder-chrono-lstm", 16, 2, 100_502),
+        ("lra-listops-chrono-lstm", 25, 10, 107_110),
+        ("lra-pathfinder-transformer", 16, 2, 597_506),
+        ("shd-lstm", 700, 20, 956_020),
+    ],
+)
+def test_the_models_to_compare_with_have_the_parameters_of_the_paper(name, inputs, outputs, parameters):
+    """Table 1 and appendix: 100.5 and 107.1 thousand, about 600 thousand, 956 thousand."""
+    model = load_recipe(name, {"data.folder": "folder"}).model
+    assert model.build(inputs, outputs, 1.0).trainable_parameters() == parameters

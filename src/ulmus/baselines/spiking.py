@@ -118,19 +118,22 @@ class SpikingLayer(nn.Module):
             return currents, state
         alpha = self.membrane_decay()
         drive = (1 - alpha) * self.norm(currents.flatten(0, 1)).view_as(currents)
-        recurrent = (self.recurrent_weight * (1 - alpha).unsqueeze(1)).t()
+        # What a spike does to the membranes one step later, its own reset among it.
+        recurrent = (self.recurrent_weight * (1 - alpha).unsqueeze(1) - torch.diag(alpha)).t()
         membrane, adaptation, spikes = state
         adapts = self.adaptation_decay is not None
         if self.adaptation_decay is not None:
-            rho = self.adaptation_decay()
+            rho, by_adaptation = self.adaptation_decay(), alpha - 1
             by_voltage, by_spike = (1 - rho) * self.subthreshold.relu(), self.spike_triggered.relu()
         fired = []
         for drive_t in drive.unbind(1):
             pushed = torch.addmm(drive_t, spikes, recurrent)
             if adapts:
-                adaptation = rho * adaptation + by_voltage * membrane + by_spike * spikes
-                pushed = pushed - (1 - alpha) * adaptation
-            membrane = alpha * (membrane - spikes) + pushed
+                adaptation = torch.addcmul(
+                    torch.addcmul(rho * adaptation, by_voltage, membrane), by_spike, spikes
+                )
+                pushed = torch.addcmul(pushed, by_adaptation, adaptation)
+            membrane = torch.addcmul(pushed, alpha, membrane)
             spikes = cast(Tensor, Spike.apply(membrane - 1))  # type: ignore[no-untyped-call]
             fired.append(spikes)
         return torch.stack(fired, dim=1), UnitState(membrane, adaptation, spikes)

@@ -133,6 +133,8 @@ def predict(
     dt_ms = trials.header.dt_ms
     outputs, spikes, recorded, times = [], [], [], []
     sites = [trials.header.sites.index(site) for site in surrogate.sites]
+    training = surrogate.training
+    surrogate.eval()  # nothing is dropped from a prediction
     with torch.no_grad():
         for batch in whole_trials(trials, TRIALS_AT_ONCE):
             events = batch.events.to(next(surrogate.parameters()).device)
@@ -143,6 +145,7 @@ def predict(
                 spikes.append(_labels(times[-1], row.numpy(), dt_ms, protocol))
             if on_trials:
                 on_trials(len(spikes), len(trials))
+    surrogate.train(training)
     output = torch.cat(outputs)
     probability = torch.sigmoid(output[..., 0]).numpy()
     threshold = surrogate.spike_threshold
