@@ -1,7 +1,10 @@
 """How fast the recurrence is here, measured side by side with other ways to compute it."""
 
 from ulmus.bench.memory import MemoryRow, bench_memory
+from ulmus.bench.processor import processor
 from ulmus.bench.run import Row, bench_kernels, bench_train
+from ulmus.bench.table import read_rows, table
+from ulmus.bench.threads import ThreadsRow, bench_threads
 from ulmus.bench.verify import Check, verify
 from ulmus.bench.workloads import WORKLOADS, Workload
 
@@ -10,9 +13,14 @@ __all__ = [
     "Check",
     "MemoryRow",
     "Row",
+    "ThreadsRow",
     "Workload",
     "bench_kernels",
     "bench_memory",
+    "bench_threads",
     "bench_train",
+    "processor",
+    "read_rows",
+    "table",
     "verify",
 ]
