@@ -13,6 +13,7 @@ from ulmus.kernels import ELMState, Events, numba_call, reference, run, use_back
 from ulmus.kernels import fused as fused_module
 from ulmus.kernels.arrangement import kind_of, sizes_of
 from ulmus.kernels.folding import folded
+from ulmus.kernels.numba_layout import NOTHING, PROPOSALS, SIGNALS
 from ulmus.neuron.elm import ELM
 
 SINGLE, DOUBLE = 3e-5, 1e-11
@@ -28,7 +29,7 @@ SINGLE, DOUBLE = 3e-5, 1e-11
     outputs=st.none() | st.integers(1, 19),
     activation=st.sampled_from(["relu", "silu", "squared_relu"]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
-    budget=st.sampled_from([0.0, 1000.0]),
+    budget=st.sampled_from([0.0, 0.03, 1000.0]),
 )
 def test_any_size_and_option(kind, batch, time, memory, hidden, outputs, activation, dtype, budget):
     case = make(
@@ -54,7 +55,7 @@ def test_every_kind_of_input(kind):
 def chunk_of(case):
     layers, _ = folded(case.weights, case.state.branches, False, False)
     shape = tuple(case.inputs.shape)
-    return sizes_of(*shape, kind_of(case.inputs, layers.synapses), layers, "relu", False).chunk
+    return sizes_of(*shape, kind_of(case.inputs, layers.synapses), layers, "relu", NOTHING).chunk
 
 
 @pytest.mark.parametrize("budget", [0.0, 1000.0])
@@ -224,6 +225,31 @@ def test_the_reference_takes_bytes(kind, dtype):
     torch.testing.assert_close(outputs, reference.run(small.float(), *case[1:])[0])
 
 
+@pytest.mark.parametrize("hidden", [(), (9,), (33, 17, 5)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_changes_no_bit(kind, hidden, monkeypatch):
+    case, found = make(kind, batch=5, time=90, memory=20, hidden=hidden, activation="silu"), []
+    for keep in (NOTHING, PROPOSALS, SIGNALS):
+        monkeypatch.setattr(fused_module, "_most_that_fits", lambda *_, keep=keep: keep)
+        found.append(results(case, fused()))
+    for other in found[1:]:
+        assert all(torch.equal(found[0][name], other[name]) for name in found[0])
+
+
+def test_the_most_that_fits_is_kept():
+    case = make("narrow", batch=4, time=100, memory=16, hidden=(32,))
+    layers, _ = folded(case.weights, case.state.branches, False, False)
+    edges = (
+        2 * 4 * (16 + 16)
+    )  # numbers: memory and branches of four sequences before and after the only chunk
+    fits = [edges + 100 * 4 * width for width in (48, 16)]
+    kept = [
+        fused_module._most_that_fits((4, 100, 3), case.inputs, layers, "relu", numbers * 4 / 2**20)
+        for numbers in (fits[0], fits[0] - 1, fits[1], fits[1] - 1)
+    ]
+    assert kept == [SIGNALS, PROPOSALS, PROPOSALS, NOTHING]
+
+
 @pytest.mark.parametrize("kind", ["sparse", "narrow", "vanilla"])
 @pytest.mark.parametrize("batch", [1, 5])
 def test_a_split_sequence_gives_the_same_as_a_whole_one(kind, batch):
@@ -276,7 +302,7 @@ def test_opcheck(kind):
     ]
     channels = 3 if kind == "narrow" else 70
     state = (branches.detach().requires_grad_(), case.state.memory)
-    arguments = (dense, *parts, 2, 6, channels, *state, *layers, "relu", True, kind == "sparse")
+    arguments = (dense, *parts, 2, 6, channels, *state, *layers, "relu", SIGNALS, kind == "sparse")
     # Unused capacity of the found events is uninitialised memory, which a comparison of two runs would read.
     checks = ["test_schema", "test_autograd_registration", "test_faketensor"]
     if kind != "sparse":

@@ -2,7 +2,10 @@
 
 from ulmus.bench.lengths import LengthRow, bench_lengths
 from ulmus.bench.memory import MemoryRow, bench_memory
+from ulmus.bench.processor import processor
 from ulmus.bench.run import Row, bench_kernels, bench_train
+from ulmus.bench.table import read_rows, table
+from ulmus.bench.threads import ThreadsRow, bench_threads
 from ulmus.bench.verify import Check, verify
 from ulmus.bench.workloads import WORKLOADS, Workload
 
@@ -12,10 +15,15 @@ __all__ = [
     "LengthRow",
     "MemoryRow",
     "Row",
+    "ThreadsRow",
     "Workload",
     "bench_kernels",
     "bench_lengths",
     "bench_memory",
+    "bench_threads",
     "bench_train",
+    "processor",
+    "read_rows",
+    "table",
     "verify",
 ]

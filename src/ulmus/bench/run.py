@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from ulmus.bench.plain import LSTM, plain_loop
-from ulmus.bench.workloads import WORKLOADS, Workload, as_events, one_thread
-from ulmus.errors import ConfigError, closest
+from ulmus.bench.workloads import WORKLOADS, Workload, as_events, chosen, one_thread
 from ulmus.kernels import use_backend
 from ulmus.kernels.population import Population
 from ulmus.kernels.stream import Stream
 from ulmus.neuron.elm import ELM
 
+PEAK_OPERATIONS = 2 * 1024**3
+"""Of `matrix_product`: multiplications and additions."""
 _ROUNDS, _SLOW_ROUNDS, _SLOW_SECONDS = 9, 3, 0.5
 
 
@@ -40,14 +41,9 @@ def bench_kernels(names: Sequence[str] | None = None, train_only: bool = False) 
     Raises:
         ConfigError: an unknown workload.
     """
-    for name in names or ():
-        if name not in WORKLOADS:
-            raise ConfigError(
-                f"workload {name!r} is not known; expected one of {list(WORKLOADS)}.{closest(name, list(WORKLOADS))}"
-            )
     rows = []
     with one_thread():
-        for name in names or WORKLOADS:
+        for name in chosen(names or list(WORKLOADS)):
             for direction in WORKLOADS[name].directions:
                 if not train_only or direction != "forward":
                     rows += _measure(WORKLOADS[name], direction)
@@ -64,7 +60,7 @@ def bench_train(names: Sequence[str] | None = None) -> list[Row]:
 def _measure(work: Workload, direction: str) -> list[Row]:
     """Interleaved medians of all implementations of one workload."""
     calls = _implementations(work, direction != "forward")
-    calls["peak"] = _matrix_product()
+    calls["peak"] = matrix_product()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with torch.set_grad_enabled(direction != "forward"):
         for call in calls.values():
@@ -77,7 +73,7 @@ def _measure(work: Workload, direction: str) -> list[Row]:
                     call()
                     seconds[name].append(time.process_time() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    peak = 2 * 1024**3 / medians.pop("peak") / 1e9
+    peak = PEAK_OPERATIONS / medians.pop("peak") / 1e9
     flops = 2 * work.multiplications() * (1 if direction == "forward" else 3) / 1e9
     return [
         Row(
@@ -94,7 +90,8 @@ def _measure(work: Workload, direction: str) -> list[Row]:
     ]
 
 
-def _matrix_product() -> Callable[[], object]:
+def matrix_product() -> Callable[[], object]:
+    """The product that stands for the machine's peak."""
     matrix = torch.randn(1024, 1024)
     return lambda: matrix @ matrix
 

@@ -1,12 +1,13 @@
 """The shapes that are measured: where ELM neurons are used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ulmus.errors import ConfigError, closest
 from ulmus.kernels import Events
 from ulmus.neuron.elm import ELM
 
@@ -96,6 +97,20 @@ WORKLOADS: dict[str, Workload] = {
         ),
     )
 }
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The same names, all of workloads.
+
+    Raises:
+        ConfigError: an unknown workload.
+    """
+    for name in names:
+        if name not in WORKLOADS:
+            raise ConfigError(
+                f"workload {name!r} is not known; expected one of {list(WORKLOADS)}.{closest(name, list(WORKLOADS))}"
+            )
+    return list(names)
 
 
 def as_events(dense: Tensor) -> Events:

@@ -1,4 +1,4 @@
-"""``ulmus bench``: kernels, train, memory, lengths."""
+"""``ulmus bench``: kernels, train, threads, passes, memory, lengths, table."""
 
 import json
 import math
@@ -9,7 +9,17 @@ from typing import NamedTuple
 from cyclopts import App
 from rich.table import Table
 
-from ulmus.bench import Row, bench_kernels, bench_lengths, bench_memory, bench_train
+from ulmus.bench import (
+    Row,
+    bench_kernels,
+    bench_lengths,
+    bench_memory,
+    bench_threads,
+    bench_train,
+    processor,
+    read_rows,
+)
+from ulmus.bench import table as markdown_table
 from ulmus.bench.lengths import LENGTHS
 from ulmus.cli.console import console, say
 from ulmus.report.lengths import write_lengths_page
@@ -40,6 +50,56 @@ def train(*workloads: str, out: Path | None = None) -> None:
     """
     say("measuring; the plain loop takes its time")
     _show(bench_train(list(workloads) or None), out)
+
+
+@app.command
+def threads(*workloads: str, most: int = 2, out: Path | None = None) -> None:
+    """What more threads gain on this machine, by wall time, beside what a product of matrices gains.
+
+    Args:
+        workloads: Those that are trained: B and D by default.
+        most: Number of threads to go up to.
+        out: JSON file to write.
+    """
+    rows = bench_threads(list(workloads) or None, most)
+    shown = Table("workload", "threads", "wall ms", "CPU ms", "times faster than one thread")
+    for row in rows:
+        times = (f"{1000 * row.wall_seconds:.1f}", f"{1000 * row.cpu_seconds:.1f}")
+        shown.add_row(row.workload, str(row.threads), *times, f"{row.ratio_to_one_thread:.2f}")
+    console.print(shown)
+    say(
+        f"load average {rows[-1].load_average:.1f}; other programs on the machine make these figures too small"
+    )
+    _write(rows, out)
+
+
+@app.command
+def passes(*workloads: str, out: Path | None = None) -> None:
+    """Where a training step spends its time: CPU time of every pass of the kernels, and its share of the peak.
+
+    Args:
+        workloads: Those that are trained: A to D2; all by default.
+        out: JSON file to write.
+    """
+    from ulmus.bench.passes import bench_passes
+
+    rows = bench_passes(list(workloads) or None)
+    shown = Table("workload", "memory", "pass", "CPU ms", "of peak")
+    for row in rows:
+        share = "" if math.isnan(row.fraction_of_peak) else f"{100 * row.fraction_of_peak:.0f} %"
+        shown.add_row(row.workload, row.kept, row.part, f"{1000 * row.cpu_seconds:.2f}", share)
+    console.print(shown)
+    _write(rows, out)
+
+
+@app.command
+def table(*files: Path) -> None:
+    """Markdown table of measurements that ``ulmus bench kernels --out`` wrote, the one in the README.
+
+    Args:
+        files: JSON files, of one or more processors.
+    """
+    print(markdown_table(read_rows(files)))
 
 
 @app.command
@@ -112,8 +172,10 @@ def _show(rows: Sequence[Row], out: Path | None) -> None:
 
 def _write(rows: Sequence[NamedTuple], out: Path | None) -> None:
     if out is not None:
+        name = processor()
         values = [
-            {
+            {"processor": name}
+            | {
                 key: None if isinstance(value, float) and math.isnan(value) else value
                 for key, value in row._asdict().items()
             }

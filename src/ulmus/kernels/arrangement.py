@@ -9,7 +9,19 @@ from torch import Tensor
 from ulmus.kernels.folding import Layers
 from ulmus.kernels.numba_functions import ACTIVATION_CODES
 from ulmus.kernels.numba_lanes import lane_count
-from ulmus.kernels.numba_layout import DENSE, DIAGONAL, EVENTS, Gradients, Kept, Net, Sizes, Source
+from ulmus.kernels.numba_layout import (
+    DENSE,
+    DIAGONAL,
+    EVENTS,
+    NOTHING,
+    PROPOSALS,
+    SIGNALS,
+    Gradients,
+    Kept,
+    Net,
+    Sizes,
+    Source,
+)
 from ulmus.kernels.numba_many import Repeated
 from ulmus.kernels.numba_products import GROUP
 
@@ -19,9 +31,9 @@ _MOST_UNITS = 8  # units of work, each with its own sums of gradients
 
 
 def sizes_of(
-    batch: int, time: int, inputs: int, kind: int, layers: Layers, activation: str, keep: bool
+    batch: int, time: int, inputs: int, kind: int, layers: Layers, activation: str, keep: int
 ) -> Sizes:
-    """Every size the kernels need to know."""
+    """Every size the kernels need to know; `keep` is one of NOTHING, PROPOSALS, SIGNALS."""
     lanes = lane_count(layers.recurrent.element_size())
     widths = [layers.recurrent.shape[0], *(weight.shape[0] for weight in layers.later_weights)]
     memory = widths[-1]
@@ -32,10 +44,11 @@ def sizes_of(
     width, memory_pad, branch_pad = sum(pads), _up(memory, lanes), _up(branches, lanes)
     per_step = 2 * rows * (width + memory_pad + branch_pad) * layers.recurrent.element_size()
     chunk = max(16, min(_LONGEST_CHUNK, _SCRATCH_BYTES // per_step // 8 * 8))
+    kept = {NOTHING: 0, PROPOSALS: memory_pad, SIGNALS: width}[keep]
     return Sizes(
         batch, time, inputs, branches, memory, outputs, branch_pad, memory_pad, _up(outputs, lanes),
         _up(inputs, lanes), max(pads), len(widths) - 1, width, ACTIVATION_CODES[activation], kind,
-        int(layers.projection is not None), int(layers.readout is not None), rows, -(-batch // rows), chunk, int(keep),
+        int(layers.projection is not None), int(layers.readout is not None), rows, -(-batch // rows), chunk, kept,
     )  # fmt: skip
 
 
@@ -126,16 +139,11 @@ def repeated(layers: Layers, tile: int) -> Repeated:
     )
 
 
-def slots_of(sizes: Sizes) -> int:
-    """Time slots of a kept state."""
-    return 1 + (sizes.time if sizes.keep else -(-sizes.time // sizes.chunk))
-
-
 def keep_shapes(sizes: Sizes) -> tuple[list[int], list[int], list[int]]:
     """Shapes of inner signals, memory and branches that are kept for backward."""
-    slots = slots_of(sizes)
+    slots = 1 + -(-sizes.time // sizes.chunk)
     return (
-        [sizes.tiles, sizes.time if sizes.keep else 0, sizes.rows, sizes.width],
+        [sizes.tiles, sizes.time, sizes.rows, sizes.kept],
         [sizes.tiles, slots, sizes.rows, sizes.memory_pad],
         [sizes.tiles, slots, sizes.rows, sizes.branch_pad],
     )

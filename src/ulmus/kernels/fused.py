@@ -9,7 +9,7 @@ from ulmus.kernels.events import Events
 from ulmus.kernels.folding import Layers, filtered_inputs, folded, projects_first
 from ulmus.kernels.numba_call import are_many, compressed, run_forward, run_many, worth_compressing
 from ulmus.kernels.numba_inputs import BAD_ENDS, BAD_INPUT, FALLING, find_fault
-from ulmus.kernels.numba_layout import EVENTS
+from ulmus.kernels.numba_layout import EVENTS, NOTHING, PROPOSALS, SIGNALS
 from ulmus.kernels.operator import elm
 from ulmus.kernels.weights import ELMState, Weights
 
@@ -67,11 +67,10 @@ def _computed(
             parts, _ = compressed(dense, layers.bias)
         if dense is not None and parts is None and are_many(dense, layers):
             return run_many(dense, state, layers, activation)
-        return run_forward(dense, parts, (batch, time, inputs), state, layers, activation, False)[:3]
-    keep = (
-        differentiable
-        and _kept_mebibytes((batch, time, inputs), dense, layers, activation) <= budget_mebibytes
-    )
+        return run_forward(dense, parts, (batch, time, inputs), state, layers, activation, NOTHING)[:3]
+    keep = NOTHING
+    if differentiable:
+        keep = _most_that_fits((batch, time, inputs), dense, layers, activation, budget_mebibytes)
     result = elm(
         dense,
         *(parts or (None, None, None)),
@@ -87,12 +86,21 @@ def _computed(
     return result[0], result[1], result[2]
 
 
-def _kept_mebibytes(
-    shape: tuple[int, int, int], dense: Tensor | None, layers: Layers, activation: str
-) -> float:
+def _most_that_fits(
+    shape: tuple[int, int, int],
+    dense: Tensor | None,
+    layers: Layers,
+    activation: str,
+    budget_mebibytes: float,
+) -> int:
+    """How much of the forward pass can be kept for backward within the budget."""
     kind = EVENTS if dense is None else kind_of(dense, layers.synapses)
-    shapes = keep_shapes(sizes_of(*shape, kind, layers, activation, True))
-    return sum(a * b * c * d for a, b, c, d in shapes) * layers.bias.element_size() / 2**20
+    for keep in (SIGNALS, PROPOSALS):
+        shapes = keep_shapes(sizes_of(*shape, kind, layers, activation, keep))
+        numbers = sum(a * b * c * d for a, b, c, d in shapes)
+        if numbers * layers.bias.element_size() <= budget_mebibytes * 2**20:
+            return keep
+    return NOTHING
 
 
 def checked(events: Events) -> Events:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from ulmus.kernels.arrangement import (
 from ulmus.kernels.folding import Layers
 from ulmus.kernels.numba_inputs import compress
 from ulmus.kernels.numba_lanes import lane_count
-from ulmus.kernels.numba_layout import DENSE, EVENTS, Sizes
+from ulmus.kernels.numba_layout import DENSE, EVENTS, NOTHING, Sizes
 from ulmus.kernels.numba_many import VECTORS, forward_many
 from ulmus.kernels.numba_passes import backward, forward
 
@@ -77,7 +78,7 @@ def run_forward(
     state: tuple[Tensor, Tensor],
     layers: Layers,
     activation: str,
-    keep: bool,
+    keep: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Outputs, final branches and memory, and what backward needs: inner signals, memory, branches."""
     kind = EVENTS if events is not None else kind_of(dense, layers.synapses)
@@ -85,7 +86,7 @@ def run_forward(
     new = layers.recurrent.new_empty
     if dense is not None and events is None:
         dense = dense.to(layers.recurrent.dtype).contiguous()
-    inner, memory, branches = (new(part) for part in keep_shapes(sizes))
+    inner, memory, branches = (_fresh(part, layers.recurrent) for part in keep_shapes(sizes))
     branches[:, 0] = tiled(sizes, state[0], sizes.branch_pad)
     memory[:, 0] = tiled(sizes, state[1], sizes.memory_pad)
     outputs = new(sizes.batch, sizes.time, sizes.outputs)
@@ -95,6 +96,11 @@ def run_forward(
     _in_units(sizes, lambda *unit: forward(sizes, net, source, kept, out, *unit))
     final = untiled(sizes, branches[:, -1], sizes.branches), untiled(sizes, memory[:, -1], sizes.memory)
     return outputs, *final, inner, memory, branches
+
+
+def _fresh(shape: list[int], like: Tensor) -> Tensor:
+    """Uninitialised memory from NumPy, which asks for huge pages: large new arrays take a third of the time to touch."""
+    return torch.from_numpy(np.empty(shape, like.detach().numpy().dtype))
 
 
 def are_many(dense: Tensor | None, layers: Layers) -> bool:
@@ -111,7 +117,7 @@ def run_many(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, final branches and memory of many sequences; see `are_many`."""
     batch, time, inputs = dense.shape
-    sizes = sizes_of(batch, time, inputs, kind_of(dense, layers.synapses), layers, activation, False)
+    sizes = sizes_of(batch, time, inputs, kind_of(dense, layers.synapses), layers, activation, NOTHING)
     net = repeated(layers, VECTORS * lane_count(layers.recurrent.element_size()))
     sizes = sizes._replace(width=int(net.columns[-1] + net.widths[-1]))
     source = dense.to(layers.recurrent.dtype).contiguous()
@@ -133,7 +139,7 @@ def run_backward(
     given: tuple[Tensor, Tensor, Tensor],
     layers: Layers,
     activation: str,
-    keep: bool,
+    keep: int,
     wanted: tuple[bool, bool],
 ) -> dict[str, Tensor | list[Tensor]]:
     """Gradients of everything from those of outputs, final branches and final memory.

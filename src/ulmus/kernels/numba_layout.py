@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 EVENTS, DENSE, DIAGONAL = 0, 1, 2
 """Input as sparse events; as a dense array times a matrix; as a dense array with one weight per input."""
 
+NOTHING, PROPOSALS, SIGNALS = 0, 1, 2
+"""What is kept for backward beside the state at the edges of chunks: nothing, d of every step, or z and d of every step."""
+
 
 class Sizes(NamedTuple):
     """Numbers of things, as plain integers."""
@@ -37,8 +40,8 @@ class Sizes(NamedTuple):
     rows: int
     tiles: int
     chunk: int
-    keep: int
-    """Whether everything is kept for backward; else only the state at the edges of chunks."""
+    kept: int
+    """Last columns of `inner` that are kept of every step for backward: none, those of the proposals, or all."""
 
 
 class Net(NamedTuple):
@@ -84,14 +87,14 @@ class Source(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the forward pass leaves for backward; with `keep`, of every step, else at the edges of chunks."""
+    """What the forward pass leaves for backward."""
 
     inner: Any
-    """``[tiles, time, rows, width]``"""
+    """``[tiles, time, rows, kept]``"""
     memory: Any
-    """``[tiles, time + 1, rows, memory_pad]``, or ``[tiles, chunks + 1, ...]``; first the initial state."""
+    """``[tiles, chunks + 1, rows, memory_pad]`` at the edges of chunks; first the initial state."""
     branches: Any
-    """``[tiles, time + 1, rows, branch_pad]``, or ``[tiles, chunks + 1, ...]``."""
+    """``[tiles, chunks + 1, rows, branch_pad]``"""
 
 
 class Gradients(NamedTuple):

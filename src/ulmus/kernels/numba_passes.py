@@ -13,7 +13,7 @@ from numba import njit
 from ulmus.kernels.numba_inputs import currents, currents_backward, leaky_filter, leaky_filter_backward
 from ulmus.kernels.numba_lanes import exchange_float_mode, lanes_of, load, store
 from ulmus.kernels.numba_products import GROUP, product
-from ulmus.kernels.numba_recurrence import recall, remember
+from ulmus.kernels.numba_recurrence import recall, remember, remember_proposals, restore_layers
 
 FLUSH_DENORMALS = np.uint32(0x8040)  # x86: results and operands too small for a normal number count as zero
 
@@ -25,29 +25,73 @@ def _copy(source, at, target, to, count):
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True)
-def _compute(sizes, net, source, tile, groups, first, steps, inner, inner_at, inner_group, memory, memory_at,
-             memory_group, branches, branches_at, branches_group, hidden):  # fmt: skip
-    """Everything that happens in a chunk, from the input to the memory of every step."""
-    rows, width = sizes.rows, sizes.width
+def _move(source, at, target, to, count):
+    """`_copy` of whole vectors."""
+    for c in range(0, count, lanes_of(source)):
+        store(target, to + c, load(source, at + c))
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def _trace(sizes, net, source, tile, groups, first, steps, branches):
+    """Branch traces of every step of a chunk."""
+    slot = sizes.rows * sizes.branch_pad
     for g in range(groups):
-        traces_at = branches_at + g * branches_group
-        slot = rows * sizes.branch_pad
-        currents(sizes, net, source, tile + g, first, steps, branches, traces_at + slot)
-        leaky_filter(sizes, net, branches, traces_at, steps)
-        drive_at = inner_at + g * inner_group
+        at = g * (sizes.chunk + 1) * slot
+        currents(sizes, net, source, tile + g, first, steps, branches, at + slot)
+        leaky_filter(sizes, net, branches, at, steps)
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def _drive(sizes, net, groups, steps, inner, branches):
+    """What branches send to the first layer, with its bias, for every step of a chunk."""
+    rows, width, pad, lanes = sizes.rows, sizes.width, sizes.branch_pad, lanes_of(inner)
+    for g in range(groups):
+        drive_at, trace_at = g * sizes.chunk * rows * width, (g * (sizes.chunk + 1) + 1) * rows * pad
         if sizes.project:
             product(
                 inner, drive_at, width, GROUP * width, net.bias, 0, 0, 0,
-                branches, traces_at + slot, sizes.branch_pad, GROUP * sizes.branch_pad, 1, steps * rows,
+                branches, trace_at, pad, GROUP * pad, 1, steps * rows,
                 net.projection, 0, net.pads[0], sizes.branches, net.pads[0],
             )  # fmt: skip
         else:
-            lanes = lanes_of(inner)
             for row in range(steps * rows):
                 for c in range(0, net.pads[0], lanes):
-                    trace = load(branches, traces_at + slot + row * sizes.branch_pad + c)
+                    trace = load(branches, trace_at + row * pad + c)
                     store(inner, drive_at + row * width + c, trace + load(net.bias, c))
-    remember(sizes, net, inner, inner_at, inner_group, memory, memory_at, memory_group, groups, steps, hidden)
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def _compute(sizes, net, source, tile, groups, first, steps, inner, memory, branches, now):
+    """Everything that happens in a chunk, from the input to the memory of every step."""
+    _trace(sizes, net, source, tile, groups, first, steps, branches)
+    _drive(sizes, net, groups, steps, inner, branches)
+    remember(
+        sizes, net, inner, 0, sizes.chunk * sizes.rows * sizes.width,
+        memory, 0, (sizes.chunk + 1) * sizes.rows * sizes.memory_pad, groups, steps, now,
+    )  # fmt: skip
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def _restore(sizes, net, source, kept, tile, groups, first, steps, inner, memory, branches, hidden):
+    """The same from what was kept of every step: no product has to wait for the step before, and the last is not needed."""
+    rows, width, last = sizes.rows, sizes.width, net.columns[sizes.later]
+    _trace(sizes, net, source, tile, groups, first, steps, branches)
+    for g in range(groups):
+        inner_at, memory_at = g * sizes.chunk * rows * width, g * (sizes.chunk + 1) * rows * sizes.memory_pad
+        kept_at = ((tile + g) * sizes.time + first) * rows * sizes.kept
+        for row in range(steps * rows):
+            _move(
+                kept, kept_at + row * sizes.kept, inner, inner_at + (row + 1) * width - sizes.kept, sizes.kept
+            )
+        remember_proposals(sizes, net, inner, inner_at + last, memory, memory_at, steps)
+    if sizes.kept == width:
+        return
+    _drive(sizes, net, groups, steps, inner, branches)
+    for g in range(groups):
+        inner_at, memory_at = g * sizes.chunk * rows * width, g * (sizes.chunk + 1) * rows * sizes.memory_pad
+        restore_layers(
+            sizes, net, inner, inner_at, memory, memory_at, steps * rows, hidden, g * sizes.chunk * rows * last
+        )  # fmt: skip
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True)
@@ -82,49 +126,43 @@ def _chunks(sizes):
 
 @njit(error_model="numpy", nogil=True, cache=True)
 def forward(sizes, net, source, kept, outputs, unit, units, parity, together):
-    """Forward pass of one unit of work: outputs, and what `kept` says (the last slot of both states is the final state)."""
+    """Forward pass of one unit of work: outputs, and `kept`, where the last slot of both states is the final state."""
     mode = exchange_float_mode(np.uint32(0))
     exchange_float_mode(mode | FLUSH_DENORMALS)
     rows, width, chunk = sizes.rows, sizes.width, sizes.chunk
     memory_slot, branch_slot = rows * sizes.memory_pad, rows * sizes.branch_pad
-    hidden = np.zeros(2 * rows * sizes.hidden_pad, net.w.dtype)
+    now = np.zeros(2 * rows * sizes.hidden_pad, net.w.dtype)
     scratch = np.empty(chunk * rows * sizes.output_pad, net.w.dtype)
-    held = 0 if sizes.keep else 1
-    inner = np.empty(held * 2 * chunk * rows * width, net.w.dtype)
-    memory = np.empty(held * 2 * (chunk + 1) * memory_slot, net.w.dtype)
-    branches = np.empty(held * 2 * (chunk + 1) * branch_slot, net.w.dtype)
-    slots = sizes.time + 1 if sizes.keep else _chunks(sizes) + 1
+    inner = np.empty(2 * chunk * rows * width, net.w.dtype)
+    memory = np.empty(2 * (chunk + 1) * memory_slot, net.w.dtype)
+    branches = np.empty(2 * (chunk + 1) * branch_slot, net.w.dtype)
     tile = 2 * unit + parity
     while tile < sizes.tiles:
         groups = min(together, sizes.tiles - tile)
         for number in range(_chunks(sizes)):
             first = number * chunk
             steps = min(chunk, sizes.time - first)
-            if sizes.keep:
-                _compute(
-                    sizes, net, source, tile, groups, first, steps,
-                    kept.inner, (tile * sizes.time + first) * rows * width, sizes.time * rows * width,
-                    kept.memory, (tile * slots + first) * memory_slot, slots * memory_slot,
-                    kept.branches, (tile * slots + first) * branch_slot, slots * branch_slot, hidden,
-                )  # fmt: skip
-                for g in range(groups):
-                    at = ((tile + g) * slots + first) * memory_slot
-                    _read_out(sizes, net, tile + g, first, steps, kept.memory, at, scratch, outputs)
-                continue
             _enter(sizes, kept, tile, groups, number, memory, branches)
-            _compute(
-                sizes, net, source, tile, groups, first, steps, inner, 0, chunk * rows * width,
-                memory, 0, (chunk + 1) * memory_slot, branches, 0, (chunk + 1) * branch_slot, hidden,
-            )  # fmt: skip
+            _compute(sizes, net, source, tile, groups, first, steps, inner, memory, branches, now)
             for g in range(groups):
-                edge = (tile + g) * slots + number + 1
+                edge = (tile + g) * (_chunks(sizes) + 1) + number + 1
                 last = g * (chunk + 1) + steps
                 _copy(memory, last * memory_slot, kept.memory, edge * memory_slot, memory_slot)
                 _copy(branches, last * branch_slot, kept.branches, edge * branch_slot, branch_slot)
+                _keep(sizes, kept.inner, tile + g, first, steps, inner, g * chunk * rows * width)
                 at = g * (chunk + 1) * memory_slot
                 _read_out(sizes, net, tile + g, first, steps, memory, at, scratch, outputs)
         tile += 2 * units
     exchange_float_mode(mode)
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def _keep(sizes, kept, tile, first, steps, inner, inner_at):
+    """Keep the last columns of `inner` for backward."""
+    at = (tile * sizes.time + first) * sizes.rows * sizes.kept
+    for row in range(steps * sizes.rows):
+        place = inner_at + (row + 1) * sizes.width - sizes.kept
+        _move(inner, place, kept, at + row * sizes.kept, sizes.kept)
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True)
@@ -238,10 +276,9 @@ def backward(sizes, net, source, kept, given, sums, unit, units, parity, togethe
         rows * sizes.branch_pad,
         net.columns[sizes.later],
     )
-    held = 0 if sizes.keep else 1
     inner = np.empty(2 * chunk * rows * width, kind)
-    memory = np.empty(held * 2 * (chunk + 1) * memory_slot, kind)
-    branches = np.empty(held * 2 * (chunk + 1) * branch_slot, kind)
+    memory = np.empty(2 * (chunk + 1) * memory_slot, kind)
+    branches = np.empty(2 * (chunk + 1) * branch_slot, kind)
     hidden = np.empty(2 * chunk * rows * last, kind)
     now = np.zeros(2 * rows * sizes.hidden_pad, kind)
     outer = np.empty(2 * chunk * memory_slot, kind)
@@ -249,7 +286,7 @@ def backward(sizes, net, source, kept, given, sums, unit, units, parity, togethe
     gradient = np.empty(chunk * branch_slot, kind)
     read = np.empty(chunk * rows * sizes.output_pad, kind)
     scratch = np.empty(chunk * sizes.input_pad if len(sums.dense) > 0 else 0, kind)
-    slots = sizes.time + 1 if sizes.keep else _chunks(sizes) + 1
+    z_group, m_group, b_group = chunk * rows * width, (chunk + 1) * memory_slot, (chunk + 1) * branch_slot
     slot = 2 * unit + parity
     tile = slot
     while tile < sizes.tiles:
@@ -258,38 +295,30 @@ def backward(sizes, net, source, kept, given, sums, unit, units, parity, togethe
         for number in range(_chunks(sizes) - 1, -1, -1):
             first = number * chunk
             steps = min(chunk, sizes.time - first)
-            z_group = chunk * rows * width
-            if sizes.keep:
-                for g in range(groups):
-                    kept_at = ((tile + g) * sizes.time + first) * rows * width
-                    _copy(kept.inner, kept_at, inner, g * z_group, steps * rows * width)
-                m, m_at, m_group = kept.memory, (tile * slots + first) * memory_slot, slots * memory_slot
-                b, b_at, b_group = kept.branches, (tile * slots + first) * branch_slot, slots * branch_slot
+            _enter(sizes, kept, tile, groups, number, memory, branches)
+            if sizes.kept == 0:
+                _compute(sizes, net, source, tile, groups, first, steps, inner, memory, branches, now)
             else:
-                m, m_at, m_group = memory, 0, (chunk + 1) * memory_slot
-                b, b_at, b_group = branches, 0, (chunk + 1) * branch_slot
-                _enter(sizes, kept, tile, groups, number, memory, branches)
-                _compute(
-                    sizes, net, source, tile, groups, first, steps,
-                    inner, 0, z_group, m, m_at, m_group, b, b_at, b_group, now,
+                _restore(
+                    sizes, net, source, kept.inner, tile, groups, first, steps, inner, memory, branches, hidden
                 )  # fmt: skip
             for g in range(groups):
                 _read_out_backward(
-                    sizes, net, tile + g, first, steps, m, m_at + g * m_group, read, given, sums, slot + g,
+                    sizes, net, tile + g, first, steps, memory, g * m_group, read, given, sums, slot + g,
                     outer, g * chunk * memory_slot,
                 )  # fmt: skip
             recall(
-                sizes, net, inner, 0, z_group, m, m_at, m_group, groups, steps, hidden, chunk * rows * last,
+                sizes, net, inner, 0, z_group, memory, 0, m_group, groups, steps, hidden, chunk * rows * last,
                 outer, chunk * memory_slot, carry, now,
                 sums.memory_decay[slot * sizes.memory_pad :], sums.gain[slot * sizes.memory_pad :], sizes.memory_pad,
             )  # fmt: skip
             for g in range(groups):
                 _weight_gradients(
-                    sizes, net, steps, inner, g * z_group, m, m_at + g * m_group, hidden, g * chunk * rows * last,
+                    sizes, net, steps, inner, g * z_group, memory, g * m_group, hidden, g * chunk * rows * last,
                     sums, slot + g,
                 )  # fmt: skip
                 _branch_gradients(
-                    sizes, net, source, tile + g, first, steps, inner, g * z_group, b, b_at + g * b_group,
+                    sizes, net, source, tile + g, first, steps, inner, g * z_group, branches, g * b_group,
                     gradient, sums, slot + g, scratch,
                 )  # fmt: skip
         _copy(carry, 0, sums.initial_memory, tile * memory_slot, groups * memory_slot)

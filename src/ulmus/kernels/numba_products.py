@@ -163,12 +163,15 @@ def product(
         o = out_at + group * out_group + row * out_row
         s = start_at + group * start_group + row * start_row
         xa = x_at + group * x_group + row * x_row
-        for column in range(0, columns, 3 * lanes):
+        column = 0
+        while column < columns:
+            left = (columns - column) // lanes
+            vectors = 2 if left == 4 else min(3, left)  # a block of one vector waits for its loads
             _columns(
-                size, min(3, (columns - column) // lanes),
-                out, o + column, out_row, out_group, start, s + column, start_row, start_group,
+                size, vectors, out, o + column, out_row, out_group, start, s + column, start_row, start_group,
                 x, xa, x_row, x_group, x_step, w, w_at + column, w_step, steps,
             )  # fmt: skip
+            column += vectors * lanes
         r += size
 
 

@@ -6,7 +6,7 @@ from numba import njit
 
 from ulmus.kernels.numba_functions import activate, activation_slope, tanh, zero_and_one
 from ulmus.kernels.numba_lanes import fma, lanes_of, load, store
-from ulmus.kernels.numba_products import product
+from ulmus.kernels.numba_products import GROUP, product
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True)
@@ -49,6 +49,43 @@ def remember(
                     store(inner, d_at + c, d)
                     after = fma(load(net.memory_decay, c), load(memory, m_at + c), load(net.gain, c) * d)
                     store(memory, m_at + rows * pad + c, after)
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def remember_proposals(sizes, net, proposals, at, memory, memory_at, steps):
+    """``m' = kappa m + gain d`` of one tile, where d is known."""
+    rows, pad = sizes.rows, sizes.memory_pad
+    for row in range(steps * rows):
+        before = memory_at + row * pad
+        for c in range(0, pad, lanes_of(memory)):
+            d = load(proposals, at + row * sizes.width + c)
+            after = fma(load(net.memory_decay, c), load(memory, before + c), load(net.gain, c) * d)
+            store(memory, before + rows * pad + c, after)
+
+
+@njit(error_model="numpy", no_cpython_wrapper=True)
+def restore_layers(sizes, net, inner, inner_at, memory, memory_at, rows, hidden, hidden_at):
+    """All z below the last layer, for all `rows` (steps of one tile) at once, where the memory is known.
+
+    The same sums in the same order as in `remember`, so the same numbers.
+    """
+    lanes, width, pad, last = lanes_of(inner), sizes.width, sizes.memory_pad, net.columns[sizes.later]
+    zero, one = zero_and_one(inner)
+    product(
+        inner, inner_at, width, GROUP * width, inner, inner_at, width, GROUP * width,
+        memory, memory_at, pad, GROUP * pad, 1, rows, net.w, net.w_at[0], net.pads[0], sizes.memory, net.pads[0],
+    )  # fmt: skip
+    for layer in range(1, sizes.later):
+        column, below = net.columns[layer], net.columns[layer - 1]
+        for row in range(rows):
+            for c in range(below, below + net.pads[layer - 1], lanes):
+                h = activate(sizes.activation, inner, inner_at + row * width + c, zero, one)
+                store(hidden, hidden_at + row * last + c, h)
+        product(
+            inner, inner_at + column, width, GROUP * width, net.bias, column, 0, 0,
+            hidden, hidden_at + below, last, GROUP * last, 1, rows,
+            net.w, net.w_at[layer], net.pads[layer], net.widths[layer - 1], net.pads[layer],
+        )  # fmt: skip
 
 
 @njit(error_model="numpy", no_cpython_wrapper=True)

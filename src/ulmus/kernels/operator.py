@@ -36,7 +36,7 @@ def elm(
     readout: Tensor | None,
     readout_bias: Tensor | None,
     activation: str,
-    keep: bool,
+    keep: int,
     compress: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Outputs, final branches and memory; then what backward needs: inner signals, states, and the events found."""
@@ -103,7 +103,7 @@ def elm_backward(
     readout: Tensor | None,
     readout_bias: Tensor | None,
     activation: str,
-    keep: bool,
+    keep: int,
     compress: bool,
     kept: list[Tensor],
     found: list[Tensor],

@@ -92,7 +92,7 @@ class Population:
         from ulmus.kernels.arrangement import as_kept, compact, flat, keep_shapes, net_of, sizes_of
         from ulmus.kernels.fused import checked
         from ulmus.kernels.numba_call import compressed, worth_compressing
-        from ulmus.kernels.numba_layout import DENSE, EVENTS
+        from ulmus.kernels.numba_layout import DENSE, EVENTS, NOTHING
         from ulmus.kernels.numba_online import forward_each
 
         first = self._layers[0]
@@ -117,7 +117,7 @@ class Population:
         if found is None and isinstance(inputs, Tensor):
             dense = inputs.to(first.bias.dtype)
         sizes = sizes_of(
-            1, shape[1], self.inputs, DENSE if found is None else EVENTS, first, self.activation, False
+            1, shape[1], self.inputs, DENSE if found is None else EVENTS, first, self.activation, NOTHING
         )
         if self._arranged is None:
             self._arranged = compact(
