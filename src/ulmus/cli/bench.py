@@ -113,11 +113,11 @@ def memory(*, steps: int = 16384, out: Path | None = None) -> None:
     say(f"one training step of {steps} steps for each implementation, in processes of their own")
     rows = bench_memory(steps)
     table = Table(
-        "workload", "implementation", "MiB", "plain loop / this", title="peak memory", title_justify="left"
+        "workload", "implementation", "MiB", "of the plain loop's", title="peak memory", title_justify="left"
     )
     for row in rows:
         table.add_row(
-            row.workload, row.implementation, f"{row.mebibytes:.0f}", f"{row.ratio_to_plain_loop:.1f}"
+            row.workload, row.implementation, f"{row.mebibytes:.0f}", f"{100 * row.ratio_to_plain_loop:.0f} %"
         )
     console.print(table)
     _write(rows, out)
