@@ -3,6 +3,10 @@
 import os
 import sys
 
+# Threads of OpenMP otherwise go on spinning after every operation of PyTorch, on the cores that the kernels want next. Read
+# once, when PyTorch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from cyclopts import App
 
 from ulmus.cli.console import error_console
