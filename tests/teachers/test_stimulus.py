@@ -3,37 +3,42 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError
+from ulmus.teachers.l5pc import L5PC
 from ulmus.teachers.morphology import APICAL, BASAL
 from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.stimulus import (
     REGIMES,
     InputRegime,
-    TreeInput,
-    _interval_rates,
-    _smoothed_intervals,
-    draw_input,
+    SpikeCounts,
+    interval_rates,
     regime_named,
+    smoothed_intervals,
 )
 
 
 @pytest.fixture(scope="module")
-def morphology():
-    return load_morphology()
+def cell():
+    return L5PC()
 
 
-def test_a_trial_is_a_function_of_seed_and_index(morphology):
-    first = draw_input(morphology, REGIMES["default"], 400, 7, 3)
-    again = draw_input(morphology, REGIMES["default"], 400, 7, 3)
+@pytest.fixture(scope="module")
+def morphology(cell):
+    return cell.morphology
+
+
+def test_a_trial_is_a_function_of_seed_and_index(cell, morphology):
+    first = REGIMES["default"].draw(cell, 400, 7, 3)
+    again = REGIMES["default"].draw(cell, 400, 7, 3)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     for other in (
-        draw_input(morphology, REGIMES["default"], 400, 7, 4),
-        draw_input(morphology, REGIMES["default"], 400, 8, 3),
+        REGIMES["default"].draw(cell, 400, 7, 4),
+        REGIMES["default"].draw(cell, 400, 8, 3),
     ):
         assert len(other.event_step) != len(first.event_step) or (other.event_step != first.event_step).any()
 
 
-def test_events_are_ordered_in_range_and_never_in_step_zero(morphology):
-    drawn = draw_input(morphology, REGIMES["default"], 400, 1, 0)
+def test_events_are_ordered_in_range_and_never_in_step_zero(cell, morphology):
+    drawn = REGIMES["default"].draw(cell, 400, 1, 0)
     order = drawn.event_step.astype(np.int64) * 2 * morphology.segments + drawn.event_input
     assert (np.diff(order) > 0).all()  # at most one spike for each bin and input
     assert drawn.event_step.min() >= 1
@@ -41,9 +46,12 @@ def test_events_are_ordered_in_range_and_never_in_step_zero(morphology):
     assert drawn.event_input.max() < 2 * morphology.segments
 
 
-def test_held_rates_spread_each_count_over_its_tree_by_length(morphology):
-    regime = InputRegime("fixed", TreeInput((300, 300), (100, 100)), TreeInput((500, 500), (-600, -600)))
-    rates = _interval_rates(morphology, regime, 4000, np.random.default_rng(0))
+def test_held_rates_spread_each_count_over_its_tree_by_length(cell, morphology):
+    regime = InputRegime(
+        "fixed",
+        {"basal": SpikeCounts((300, 300), (100, 100)), "apical": SpikeCounts((500, 500), (-600, -600))},
+    )
+    rates = interval_rates(cell, regime, 4000, np.random.default_rng(0))
     segments = morphology.segments
     per_100ms = 100 * rates.mean(axis=0)
     for region, excitation, inhibition in ((BASAL, 300, 400), (APICAL, 500, 0)):
@@ -72,13 +80,18 @@ def test_smoothing_is_the_convolution_of_the_held_rate(steps, hold, sigma):
     kernel = np.exp(-0.5 * ((np.arange(width) - (width - 1) / 2) / sigma) ** 2)
     begin = (width - 1) // 2
     expected = np.convolve(held, kernel / kernel.sum(), mode="full")[begin : begin + steps]
-    assert _smoothed_intervals(steps, hold, sigma) @ rates == pytest.approx(expected, abs=1e-12)
+    assert smoothed_intervals(steps, hold, sigma) @ rates == pytest.approx(expected, abs=1e-12)
 
 
-def test_spikes_follow_the_exponentially_jittered_rate(morphology):
+def test_spikes_follow_the_exponentially_jittered_rate(cell, morphology):
     # P(spike) = E[min(1, rate * exponential)] = rate * (1 - exp(-1 / rate)), far from the faded ends.
-    regime = InputRegime("dense", TreeInput((9e4, 9e4), (0, 0)), TreeInput((9e4, 9e4), (0, 0)), (25,), (25,))
-    drawn = draw_input(morphology, regime, 1500, 5, 0)
+    regime = InputRegime(
+        "dense",
+        {"basal": SpikeCounts((9e4, 9e4), (0, 0)), "apical": SpikeCounts((9e4, 9e4), (0, 0))},
+        (25,),
+        (25,),
+    )
+    drawn = regime.draw(cell, 1500, 5, 0)
     inside = (drawn.event_step > 200) & (drawn.event_step < 1300)
     counts = np.bincount(drawn.event_input[inside], minlength=2 * morphology.segments) / 1099
     members = morphology.segment_region == APICAL
@@ -90,7 +103,7 @@ def test_spikes_follow_the_exponentially_jittered_rate(morphology):
 
 @pytest.mark.golden
 def test_the_published_cell_gets_as_many_events_as_recorded(reference_data):
-    cell = load_morphology(reference_data / "golden" / "l5pc" / "cell1.asc")
+    cell = L5PC(load_morphology(reference_data / "golden" / "l5pc" / "cell1.asc"))
     with h5py.File(reference_data / "data" / "l5pc" / "trials_seed2001.h5") as file:
         per_step, inputs = file["event_count"][:].astype(np.int64), file["event_input"][:].astype(np.int64)
     recorded_trial = np.repeat(np.arange(len(per_step)), per_step.sum(axis=1))
@@ -98,7 +111,7 @@ def test_the_published_cell_gets_as_many_events_as_recorded(reference_data):
     recorded = np.bincount(groups, minlength=4 * len(per_step)).reshape(4, -1)
     ours = np.zeros((4, 12))
     for trial in range(12):
-        drawn = draw_input(cell, REGIMES["default"], 6000, 1, trial)
+        drawn = REGIMES["default"].draw(cell, 6000, 1, trial)
         group = np.searchsorted([262, 639, 901], drawn.event_input, side="right")
         ours[:, trial] = np.bincount(group, minlength=4)
     for tree in range(4):  # basal and apical excitation, basal and apical inhibition
@@ -111,13 +124,20 @@ def test_the_published_cell_gets_as_many_events_as_recorded(reference_data):
 
 
 def test_regimes_by_name_and_nonsense():
-    assert regime_named("published").basal == TreeInput((0, 750), (-550, 200))
-    assert regime_named("default").settings()["apical"] == {"excitation": [0, 800], "inhibition": [-600, 200]}
+    assert regime_named("published").groups["basal"] == SpikeCounts((0, 750), (-550, 200))
+    assert regime_named("default").settings()["groups"]["apical"] == {
+        "excitation": [0, 800],
+        "inhibition": [-600, 200],
+    }
     with pytest.raises(ConfigError, match="'publishd'.*Did you mean 'published'"):
         regime_named("publishd")
     with pytest.raises(ConfigError, match=r"excitation=\(5, 1\)"):
-        TreeInput((5, 1), (0, 0))
+        SpikeCounts((5, 1), (0, 0))
     with pytest.raises(ConfigError, match="no negative count"):
-        TreeInput((-5, 1), (0, 0))
+        SpikeCounts((-5, 1), (0, 0))
     with pytest.raises(ConfigError, match="rate_hold_ms="):
-        InputRegime("x", TreeInput((0, 1), (0, 0)), TreeInput((0, 1), (0, 0)), rate_hold_ms=(10,))
+        InputRegime(
+            "x",
+            {"basal": SpikeCounts((0, 1), (0, 0)), "apical": SpikeCounts((0, 1), (0, 0))},
+            rate_hold_ms=(10,),
+        )

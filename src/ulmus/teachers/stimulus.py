@@ -1,24 +1,43 @@
 """Input spike trains: the random, slowly changing rates that NeuronIO was made with (Beniaguev et al. 2021)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float64, Int32, UInt16
 
 from ulmus.errors import ConfigError, closest
-from ulmus.teachers.morphology import APICAL, BASAL, Morphology
+from ulmus.teachers.teacher import InputGroup, Teacher
 
 RATE_HOLD_MS = (25, 30, 35, 40, 45, 55, 60, 65, 70, 75, 80, 85, 90, 100, 150, 200, 300, 450)
 SMOOTHING_MS = (25, 30, 35, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 600)
 JITTER_MS = 20.0
 LENGTH_OFFSET_UM = 10.0
-SEGMENT_FACTOR = (0.5, 1.5)
+INPUT_FACTOR = (0.5, 1.5)
+
+
+class DrawnInput(NamedTuple):
+    """The events of a trial, ordered by step and input, and what else is known of them (for the trial's attributes)."""
+
+    event_step: Int32[np.ndarray, "events"]
+    event_input: UInt16[np.ndarray, "events"]
+    attributes: dict[str, Any]
+
+
+class Stimulus(Protocol):
+    """Where the input of a trial comes from."""
+
+    def settings(self) -> dict[str, Any]:
+        """What it is, for the header of a data set."""
+
+    def draw(self, teacher: Teacher, steps: int, seed: int, trial: int) -> DrawnInput:
+        """The input of a trial; the same arguments give the same events anywhere."""
 
 
 @dataclass(frozen=True)
-class TreeInput:
-    """How many spikes reach one tree in 100 ms.
+class SpikeCounts:
+    """How many spikes reach one group of inputs in 100 ms.
 
     Attributes:
         excitation: range of the excitatory spikes, drawn uniformly.
@@ -41,12 +60,19 @@ class InputRegime:
     """The statistics of the input; see `REGIMES` for the named ones.
 
     Rates are drawn anew every hold interval and smoothed with a Gaussian; interval and width are drawn once per
-    trial from the lists, plus a whole-number jitter below 20 ms.
+    trial from the lists, plus a whole-number jitter below 20 ms. Each bin of 1 ms then holds a spike with a
+    probability that is exponentially distributed around the smoothed rate. Nothing arrives in step 0, where the
+    published cell loses the synapse (see `Quirks`).
+
+    Attributes:
+        name: what to call it.
+        groups: how many spikes reach each of the teacher's groups of inputs, by label.
+        rate_hold_ms: intervals to choose from.
+        smoothing_ms: widths (sigma) to choose from.
     """
 
     name: str
-    basal: TreeInput
-    apical: TreeInput
+    groups: Mapping[str, SpikeCounts]
     rate_hold_ms: tuple[int, ...] = field(default=RATE_HOLD_MS)
     smoothing_ms: tuple[int, ...] = field(default=SMOOTHING_MS)
 
@@ -59,33 +85,75 @@ class InputRegime:
 
     def settings(self) -> dict[str, Any]:
         """The regime as JSON can hold it."""
-        trees = {
-            name: {key: list(pair) for key, pair in vars(getattr(self, name)).items()}
-            for name in TREES.values()
+        groups = {
+            label: {key: list(pair) for key, pair in vars(counts).items()}
+            for label, counts in self.groups.items()
         }
         return {
             "name": self.name,
-            **trees,
+            "groups": groups,
             "rate_hold_ms": list(self.rate_hold_ms),
             "smoothing_ms": list(self.smoothing_ms),
         }
 
+    def draw(self, teacher: Teacher, steps: int, seed: int, trial: int) -> DrawnInput:
+        """Draw the input of a trial; the same arguments give the same events anywhere.
 
-TREES = {BASAL: "basal", APICAL: "apical"}
+        Raises:
+            ConfigError: The teacher has a group of inputs of which the regime says nothing.
+        """
+        random = np.random.default_rng(np.random.SeedSequence((seed, trial)))
+        rate, known = self._rate(teacher, steps, random)
+        probability = random.standard_exponential(rate.shape) * rate
+        spikes = random.random(rate.shape) < probability
+        spikes[0] = False
+        event_step, event_input = np.nonzero(spikes)
+        return DrawnInput(
+            event_step.astype(np.int32), event_input.astype(np.uint16), {"regime": self.name, **known}
+        )
+
+    def _rate(
+        self, teacher: Teacher, steps: int, random: np.random.Generator
+    ) -> tuple[Float64[np.ndarray, "time inputs"], dict[str, Any]]:
+        """Expected spikes of every input in every ms, and the time constants that were drawn."""
+        hold = int(random.choice(self.rate_hold_ms)) + int(random.uniform(-JITTER_MS, JITTER_MS))
+        smoothing = int(random.choice(self.smoothing_ms)) + int(random.uniform(-JITTER_MS, JITTER_MS))
+        held = interval_rates(teacher, self, -(-steps // hold), random)
+        rate = smoothed_intervals(steps, hold, smoothing) @ held
+        return rate, {"rate_hold_ms": hold, "smoothing_ms": smoothing}
+
+    def counts(self, group: InputGroup) -> SpikeCounts:
+        """How many spikes reach a group.
+
+        Raises:
+            ConfigError: The regime says nothing of it.
+        """
+        if group.label not in self.groups:
+            raise ConfigError(
+                f"regime {self.name!r} says nothing of the inputs {group.label!r}; expected spike counts for them beside "
+                f"{', '.join(map(repr, self.groups))}. Use the cell's own regime, or make an InputRegime with them."
+            )
+        return self.groups[group.label]
+
+
+def _pyramidal(name: str, basal: SpikeCounts, apical: SpikeCounts) -> InputRegime:
+    return InputRegime(name, {"basal": basal, "apical": apical})
+
+
 REGIMES = {
     regime.name: regime
     for regime in (
-        InputRegime("default", TreeInput((0, 800), (-600, 200)), TreeInput((0, 800), (-600, 200))),
-        InputRegime("published", TreeInput((0, 750), (-550, 200)), TreeInput((0, 800), (-550, 200))),
-        InputRegime("ampa", TreeInput((0, 1900), (-1650, 150)), TreeInput((0, 2000), (-1650, 150))),
-        InputRegime("ampa_low_sk", TreeInput((0, 1900), (-1500, 300)), TreeInput((0, 2000), (-1500, 300))),
+        _pyramidal("default", SpikeCounts((0, 800), (-600, 200)), SpikeCounts((0, 800), (-600, 200))),
+        _pyramidal("published", SpikeCounts((0, 750), (-550, 200)), SpikeCounts((0, 800), (-550, 200))),
+        _pyramidal("ampa", SpikeCounts((0, 1900), (-1650, 150)), SpikeCounts((0, 2000), (-1650, 150))),
+        _pyramidal("ampa_low_sk", SpikeCounts((0, 1900), (-1500, 300)), SpikeCounts((0, 2000), (-1500, 300))),
     )
 }
 
 
 def regime_named(name: str) -> InputRegime:
-    """A regime of `REGIMES`: ``default`` (NMDA ranges of the released script), ``published`` (those of the published
-    files), ``ampa`` and ``ampa_low_sk``.
+    """A regime of `REGIMES`, all for pyramidal cells: ``default`` (NMDA ranges of the released script), ``published``
+    (those of the published files), ``ampa`` and ``ampa_low_sk``.
 
     Raises:
         ConfigError: There is no such regime.
@@ -97,53 +165,25 @@ def regime_named(name: str) -> InputRegime:
     return REGIMES[name]
 
 
-class DrawnInput(NamedTuple):
-    """The events of a trial, ordered by step and input, and the two time constants that were drawn for it."""
-
-    event_step: Int32[np.ndarray, "events"]
-    event_input: UInt16[np.ndarray, "events"]
-    rate_hold_ms: int
-    smoothing_ms: int
-
-
-def draw_input(morphology: Morphology, regime: InputRegime, steps: int, seed: int, trial: int) -> DrawnInput:
-    """Draw the input of a trial; the same arguments give the same events anywhere.
-
-    Each bin of 1 ms holds a spike with a probability that is exponentially distributed around the smoothed rate.
-    Nothing arrives in step 0, where the published cell loses the synapse (see `Quirks`).
-    """
-    random = np.random.default_rng(np.random.SeedSequence((seed, trial)))
-    hold = int(random.choice(regime.rate_hold_ms)) + int(random.uniform(-JITTER_MS, JITTER_MS))
-    smoothing = int(random.choice(regime.smoothing_ms)) + int(random.uniform(-JITTER_MS, JITTER_MS))
-    rate = _smoothed_intervals(steps, hold, smoothing) @ _interval_rates(
-        morphology, regime, -(-steps // hold), random
-    )
-    probability = random.standard_exponential(rate.shape) * rate
-    spikes = random.random(rate.shape) < probability
-    spikes[0] = False
-    event_step, event_input = np.nonzero(spikes)
-    return DrawnInput(event_step.astype(np.int32), event_input.astype(np.uint16), hold, smoothing)
-
-
-def _interval_rates(
-    morphology: Morphology, regime: InputRegime, intervals: int, random: np.random.Generator
+def interval_rates(
+    teacher: Teacher, regime: InputRegime, intervals: int, random: np.random.Generator
 ) -> Float64[np.ndarray, "intervals inputs"]:
     """Expected spikes per ms of every input in every hold interval."""
-    rates = np.zeros((intervals, 2, morphology.segments))
-    for region, tree in TREES.items():
-        counts: TreeInput = getattr(regime, tree)
+    rates = np.zeros((intervals, len(teacher.input_sign)))
+    for group in teacher.groups:
+        counts = regime.counts(group)
         excitation = random.uniform(*counts.excitation, size=intervals)
         low, high = (np.maximum(0.0, excitation + change) for change in counts.inhibition)
         inhibition = random.uniform(low, high)
-        members = morphology.segment_region == region
-        weight = LENGTH_OFFSET_UM + morphology.segment_length_um[members]
-        for sign, count in enumerate((excitation, inhibition)):
-            factor = random.uniform(*SEGMENT_FACTOR, size=(intervals, len(weight)))
-            rates[:, sign, members] = factor * weight / weight.sum() * count[:, None] / 100.0
-    return rates.reshape(intervals, -1)
+        for sign, count in ((1, excitation), (-1, inhibition)):
+            mine = teacher.input_sign[group.inputs] == sign
+            weight = LENGTH_OFFSET_UM + group.length_um[mine]
+            factor = random.uniform(*INPUT_FACTOR, size=(intervals, len(weight)))
+            rates[:, group.inputs[mine]] = factor * weight / weight.sum() * count[:, None] / 100.0
+    return rates
 
 
-def _smoothed_intervals(steps: int, hold: int, sigma_ms: int) -> Float64[np.ndarray, "time intervals"]:
+def smoothed_intervals(steps: int, hold: int, sigma_ms: int) -> Float64[np.ndarray, "time intervals"]:
     """How much each hold interval counts at each ms: its indicator convolved with a Gaussian of unit sum.
 
     Outside the trial the rate is zero, so rates fade at both ends.
