@@ -1,5 +1,6 @@
 """``ulmus simulate``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,15 +8,26 @@ from cyclopts import Parameter
 
 from ulmus.cli.console import console, progress, say
 from ulmus.data import Store
+from ulmus.errors import ConfigError
+from ulmus.teachers.integrate_and_fire import IntegrateAndFire, adaptive
 from ulmus.teachers.l5pc import L5PC
 from ulmus.teachers.morphology_files import load_morphology
+from ulmus.teachers.own_arbor import ball_and_stick
 from ulmus.teachers.runner import Progress
 from ulmus.teachers.runner import simulate as run_trials
 from ulmus.teachers.stimulus import regime_named
+from ulmus.teachers.teacher import Teacher
+
+SIMPLE: dict[str, Callable[[], Teacher]] = {
+    "ball-and-stick": ball_and_stick,
+    "lif": IntegrateAndFire,
+    "adaptive-lif": adaptive,
+}
+"""Cells without options on the command line."""
 
 
 def simulate(
-    cell: Literal["l5pc"],
+    cell: Literal["l5pc", "ball-and-stick", "lif", "adaptive-lif"],
     *,
     trials: int,
     out: Path,
@@ -31,16 +43,17 @@ def simulate(
     step_ms: float = 0.05,
     sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
 ) -> None:
-    """Simulate a detailed neuron with random synaptic input into a store. An interrupted simulation goes on.
+    """Simulate a neuron with random synaptic input into a store. An interrupted simulation goes on.
 
     Args:
-        cell: Which neuron: l5pc, a layer-5 pyramidal cell.
+        cell: Which neuron: l5pc, a layer-5 pyramidal cell; ball-and-stick, a soma and a dendrite with NMDA spikes; lif and
+            adaptive-lif, leaky integrate-and-fire neurons. The options from --morphology to --ih-shift-mv are for l5pc.
         trials: Number of trials.
         out: Folder of the store.
         seconds: Length of a trial.
         seed: Trial k depends on the seed and k alone, for any number of workers.
         workers: Processes; all cores by default.
-        regime: Statistics of the input: default, published, ampa, ampa_low_sk.
+        regime: Statistics of the input: default, and for l5pc published, ampa, ampa_low_sk.
         morphology: Reconstruction (.asc, .swc); a shipped one by default.
         synapse: Excitatory receptors: nmda (AMPA and NMDA) or ampa.
         passive_dendrites: Leave out the active channels of the dendrites.
@@ -49,19 +62,32 @@ def simulate(
         step_ms: Integration step: 0.025 for test data, 0.05 for training, 0.1 for a quick look.
         sites: Dendritic segments whose voltage is recorded, and fitted, beside the soma's: --sites 100 400.
     """
-    neuron = L5PC(
-        morphology=load_morphology(morphology),
-        active_dendrites=not passive_dendrites,
-        sk_scale=sk_scale,
-        ih_shift_mv=ih_shift_mv,
-        synapse=synapse,
-    )
+    changed = {
+        "--morphology": morphology is not None,
+        "--synapse": synapse != "nmda",
+        "--passive-dendrites": passive_dendrites,
+        "--sk-scale": sk_scale != 1.0,
+        "--ih-shift-mv": ih_shift_mv != 0.0,
+    }
+    neuron: Teacher
+    if cell == "l5pc":
+        neuron = L5PC(
+            morphology=load_morphology(morphology),
+            active_dendrites=not passive_dendrites,
+            sk_scale=sk_scale,
+            ih_shift_mv=ih_shift_mv,
+            synapse=synapse,
+        )
+    elif options := [name for name, was in changed.items() if was]:
+        raise ConfigError(f"{options[0]} is an option of l5pc; expected {cell} without it. Leave it out.")
+    else:
+        neuron = SIMPLE[cell]()
     simulate_into(out, neuron, regime, trials, seconds, seed, workers, step_ms, sites)
 
 
 def simulate_into(
     out: Path,
-    neuron: L5PC,
+    neuron: Teacher,
     regime: str,
     trials: int,
     seconds: float,
@@ -85,7 +111,7 @@ def simulate_into(
 
         store = run_trials(
             neuron,
-            regime_named(regime),
+            neuron.regime if regime == "default" else regime_named(regime),
             trials=trials,
             seconds=seconds,
             out=out,

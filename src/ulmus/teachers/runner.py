@@ -116,6 +116,7 @@ def simulate(
         dt_ms,
         tuple(sites),
     )
+    plan.stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
     teacher.prepare()  # once here, so that workers find what was made and a missing tool is met at once
     writer = StoreWriter(out, header, trials_total=trials)

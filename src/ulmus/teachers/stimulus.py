@@ -31,6 +31,13 @@ class Stimulus(Protocol):
     def settings(self) -> dict[str, Any]:
         """What it is, for the header of a data set."""
 
+    def check(self, teacher: Teacher, steps: int, trials: int) -> None:
+        """Whether it can drive so many trials of the teacher.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+
     def draw(self, teacher: Teacher, steps: int, seed: int, trial: int) -> DrawnInput:
         """The input of a trial; the same arguments give the same events anywhere."""
 
@@ -96,12 +103,17 @@ class InputRegime:
             "smoothing_ms": list(self.smoothing_ms),
         }
 
-    def draw(self, teacher: Teacher, steps: int, seed: int, trial: int) -> DrawnInput:
-        """Draw the input of a trial; the same arguments give the same events anywhere.
+    def check(self, teacher: Teacher, steps: int, trials: int) -> None:
+        """Whether it says something of every group of the teacher's inputs.
 
         Raises:
-            ConfigError: The teacher has a group of inputs of which the regime says nothing.
+            ConfigError: It does not.
         """
+        for group in teacher.groups:
+            self.counts(group)
+
+    def draw(self, teacher: Teacher, steps: int, seed: int, trial: int) -> DrawnInput:
+        """Draw the input of a trial; the same arguments give the same events anywhere."""
         random = np.random.default_rng(np.random.SeedSequence((seed, trial)))
         rate, known = self._rate(teacher, steps, random)
         probability = random.standard_exponential(rate.shape) * rate
