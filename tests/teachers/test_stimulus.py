@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
+from scipy.special import erf
 
 from ulmus.errors import ConfigError
 from ulmus.teachers.l5pc import L5PC
@@ -13,6 +16,7 @@ from ulmus.teachers.stimulus import (
     interval_rates,
     regime_named,
     smoothed_intervals,
+    smoothed_window,
 )
 
 
@@ -141,3 +145,81 @@ def test_regimes_by_name_and_nonsense():
             {"basal": SpikeCounts((0, 1), (0, 0)), "apical": SpikeCounts((0, 1), (0, 0))},
             rate_hold_ms=(10,),
         )
+
+
+def _varied(**changes):
+    return replace(REGIMES["default"], **changes)
+
+
+def _mean_rates(cell, regime, trials=3, steps=600):
+    drawn = [regime.draw(cell, steps, 11, trial) for trial in range(trials)]
+    return drawn, [np.bincount(d.event_input, minlength=len(cell.input_sign)) for d in drawn]
+
+
+def test_removed_inhibition_leaves_less_excitation_and_none_of_the_other(cell):
+    _, counts = _mean_rates(cell, REGIMES["default"])
+    drawn, fewer = _mean_rates(cell, _varied(removed_inhibition=1.0))
+    for before, after, trial in zip(counts, fewer, drawn, strict=True):
+        assert after[cell.input_sign < 0].sum() == 0
+        scale = trial.attributes["excitation_without_inhibition"]
+        assert 0.1 <= scale <= 0.5
+        ours, theirs = (spikes[cell.input_sign > 0].sum() for spikes in (after, before))
+        assert ours == pytest.approx(scale * theirs, abs=5 * np.sqrt(scale * theirs) + 1)
+
+
+def test_synchrony_makes_all_rates_swing_with_the_period_it_says(cell):
+    regime = _varied(synchrony=1.0, rate_hold_ms=(600,), smoothing_ms=(600,))
+    power, known = [], []
+    for trial in range(4):
+        drawn = regime.draw(cell, 4000, 2, trial)
+        known.append(drawn.attributes["synchrony_period_ms"])
+        counts = np.bincount(drawn.event_step, minlength=4000) - len(drawn.event_step) / 4000
+        spectrum = np.abs(np.fft.rfft(counts))[10:]
+        power.append(4000 / (10 + spectrum.argmax()))
+    assert power == pytest.approx(known, rel=0.05)
+
+
+def test_clusters_are_neighbours_that_are_active_together(cell):
+    drawn, counts = _mean_rates(cell, _varied(clustered=1.0), trials=4, steps=3000)
+    for trial, spikes in zip(drawn, counts, strict=True):
+        active = spikes > 0
+        assert active[cell.input_sign > 0].any()
+        assert 0 < active.sum() <= trial.attributes["active_inputs"] < len(active)
+        # Almost no borders between active and silent inputs: clusters hold about twenty of them.
+        assert (active[1:] != active[:-1]).sum() <= 2 * len(active) / 20 + 0.02 * len(active)
+
+
+def test_spliced_pieces_change_the_trial_inside_them_and_nowhere_else(cell):
+    plain = REGIMES["default"]
+    regime = _varied(spliced_pieces=1)
+    rate, _ = plain._rate(cell, 4000, np.random.default_rng(0))
+    spliced = rate.copy()
+    piece = regime._splice(cell, spliced, np.random.default_rng(5))
+    assert 500 <= piece["stop_ms"] - piece["start_ms"] <= 1500
+    changed = np.abs(spliced - rate).max(axis=1)
+    assert changed[piece["start_ms"] + 100 : piece["stop_ms"] - 100].min() > 0
+    assert changed[: max(0, piece["start_ms"] - 101)].max(initial=0) == 0
+    assert changed[piece["stop_ms"] + 101 :].max(initial=0) == 0
+    assert len(replace(plain, spliced_pieces=3).draw(cell, 2000, 0, 0).attributes["pieces"]) == 3
+
+
+def test_a_window_is_the_convolution_of_a_box_with_a_gaussian():
+    window = smoothed_window(1000, 300, 700)
+    time = np.arange(1000)
+    expected = 0.5 * (erf((time + 0.5 - 300) / 25 / 2**0.5) - erf((time + 0.5 - 700) / 25 / 2**0.5))
+    assert window == pytest.approx(expected, abs=2e-4)
+    assert smoothed_window(1000, 0, 1000) == pytest.approx(1.0)
+
+
+def test_ergodic_trials_are_a_function_of_seed_and_index(cell):
+    one, two = (REGIMES["ergodic"].draw(cell, 2500, 4, 9) for _ in range(2))
+    assert np.array_equal(one.event_step, two.event_step)
+    assert one.attributes == two.attributes
+    assert len(one.attributes["pieces"]) == 5
+
+
+def test_shares_out_of_range_are_refused():
+    with pytest.raises(ConfigError, match=r"synchrony=1.5"):
+        _varied(synchrony=1.5)
+    with pytest.raises(ConfigError, match=r"spliced_pieces=-1"):
+        _varied(spliced_pieces=-1)

@@ -1,8 +1,9 @@
 """``ulmus simulate``."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -15,7 +16,8 @@ from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.own_arbor import ball_and_stick
 from ulmus.teachers.runner import Progress
 from ulmus.teachers.runner import simulate as run_trials
-from ulmus.teachers.stimulus import regime_named
+from ulmus.teachers.spike_trains import SpikeTrains
+from ulmus.teachers.stimulus import Stimulus, regime_named
 from ulmus.teachers.teacher import Teacher
 
 SIMPLE: dict[str, Callable[[], Teacher]] = {
@@ -34,7 +36,13 @@ def simulate(
     seconds: float = 6.0,
     seed: int = 0,
     workers: int | None = None,
+    dask: str | None = None,
     regime: str = "default",
+    synchrony: float | None = None,
+    removed_inhibition: float | None = None,
+    clustered: float | None = None,
+    spliced_pieces: int | None = None,
+    spike_trains: Path | None = None,
     morphology: Path | None = None,
     synapse: Literal["nmda", "ampa"] = "nmda",
     passive_dendrites: Annotated[bool, Parameter(negative="")] = False,
@@ -53,7 +61,13 @@ def simulate(
         seconds: Length of a trial.
         seed: Trial k depends on the seed and k alone, for any number of workers.
         workers: Processes; all cores by default.
-        regime: Statistics of the input: default, and for l5pc published, ampa, ampa_low_sk.
+        dask: Address of a Dask scheduler whose workers simulate instead: tcp://host:8786.
+        regime: Statistics of the input: default, and for l5pc published, ampa, ampa_low_sk, ergodic.
+        synchrony: Share of trials whose rates swing together; the regime's own by default.
+        removed_inhibition: Share of trials without inhibition.
+        clustered: Share of trials in which only some clusters of neighbouring synapses are active.
+        spliced_pieces: Pieces of other draws that are spliced into each trial.
+        spike_trains: Input to use instead of a regime: a store, or a table (CSV, NPZ, HDF5) of trial, input, time_ms.
         morphology: Reconstruction (.asc, .swc); a shipped one by default.
         synapse: Excitatory receptors: nmda (AMPA and NMDA) or ampa.
         passive_dendrites: Leave out the active channels of the dendrites.
@@ -82,19 +96,38 @@ def simulate(
         raise ConfigError(f"{options[0]} is an option of l5pc; expected {cell} without it. Leave it out.")
     else:
         neuron = SIMPLE[cell]()
-    simulate_into(out, neuron, regime, trials, seconds, seed, workers, step_ms, sites)
+    variation: dict[str, float | None] = {
+        "synchrony": synchrony,
+        "removed_inhibition": removed_inhibition,
+        "clustered": clustered,
+        "spliced_pieces": spliced_pieces,
+    }
+    stimulus = _stimulus(neuron, regime, {k: v for k, v in variation.items() if v is not None}, spike_trains)
+    simulate_into(out, neuron, stimulus, trials, seconds, seed, workers, step_ms, sites, dask)
+
+
+def _stimulus(neuron: Teacher, regime: str, variation: dict[str, Any], spike_trains: Path | None) -> Stimulus:
+    """The input that the options ask for."""
+    if spike_trains is None:
+        return replace(neuron.regime if regime == "default" else regime_named(regime), **variation)
+    if regime != "default" or variation:
+        raise ConfigError(
+            "--spike-trains together with a regime or its variations; expected one of them. Leave the other out."
+        )
+    return SpikeTrains.load(spike_trains)
 
 
 def simulate_into(
     out: Path,
     neuron: Teacher,
-    regime: str,
+    stimulus: Stimulus,
     trials: int,
     seconds: float,
     seed: int,
     workers: int | None,
     step_ms: float,
     sites: tuple[str, ...] = (),
+    dask: str | None = None,
 ) -> Store:
     """Simulate with a progress bar, and say what it cost."""
     spikes, cpu, simulated = 0, 0.0, 0.0
@@ -111,7 +144,7 @@ def simulate_into(
 
         store = run_trials(
             neuron,
-            neuron.regime if regime == "default" else regime_named(regime),
+            stimulus,
             trials=trials,
             seconds=seconds,
             out=out,
@@ -119,6 +152,7 @@ def simulate_into(
             workers=workers,
             dt_ms=step_ms,
             sites=sites,
+            dask=dask,
             on_trial=count,
         )
     if simulated:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cloudpickle
 import joblib
@@ -20,11 +21,13 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from ulmus.data.store import Store, StoreWriter
 from ulmus.data.trial import Header, Trial
-from ulmus.errors import ConfigError, UlmusError
-from ulmus.teachers.stimulus import Stimulus
+from ulmus.errors import ConfigError, MissingToolError, UlmusError
+from ulmus.teachers.spike_trains import SpikeTrains
+from ulmus.teachers.stimulus import DrawnInput, Stimulus
 from ulmus.teachers.teacher import Teacher, check_step, group_spans
 
 COST_FILE = "cost.jsonl"
+CONNECT_SECONDS = 10
 
 
 class Progress(NamedTuple):
@@ -64,8 +67,10 @@ class _Plan(NamedTuple):
             },
         )
 
-    def trial(self, index: int) -> Trial:
-        drawn = self.stimulus.draw(self.teacher, self.steps, self.seed, index)
+    def draw(self, index: int) -> DrawnInput:
+        return self.stimulus.draw(self.teacher, self.steps, self.seed, index)
+
+    def trial(self, index: int, drawn: DrawnInput) -> Trial:
         trial = self.teacher.run_trial(
             drawn.event_step, drawn.event_input, self.steps, dt_ms=self.dt_ms, sites=self.sites
         )
@@ -83,6 +88,7 @@ def simulate(
     workers: int | None = None,
     dt_ms: float = 0.05,
     sites: Sequence[int | str] = (),
+    dask: str | None = None,
     on_trial: Callable[[Progress], None] | None = None,
 ) -> Store:
     """Simulate trials with random input and store them; calling again after a crash or a kill goes on.
@@ -100,6 +106,8 @@ def simulate(
         workers: Processes; all cores when not given.
         dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
         sites: Places whose voltage is recorded beside the soma's, as the teacher names them.
+        dask: Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate instead of processes of
+            this machine; a trial whose worker is lost is simulated by another one. Only this process writes the store.
         on_trial: Called in this process after each stored trial.
 
     Raises:
@@ -122,9 +130,10 @@ def simulate(
     writer = StoreWriter(out, header, trials_total=trials)
     finished = {index for index in writer.done() if index < trials}
     waiting = [index for index in range(trials) if index not in finished]
+    results = _results(plan, waiting, workers) if dask is None else _results_of_dask(plan, waiting, dask)
     with (Path(out) / COST_FILE).open("a", encoding="utf-8") as costs:
         try:
-            for done, (index, trial, cpu) in enumerate(_results(plan, waiting, workers), len(finished) + 1):
+            for done, (index, trial, cpu) in enumerate(results, len(finished) + 1):
                 writer.add(index, trial)
                 costs.write(json.dumps({"trial": index, "cpu_seconds": round(cpu, 3)}) + "\n")
                 costs.flush()
@@ -163,10 +172,35 @@ def _results(plan: _Plan, waiting: list[int], workers: int | None) -> Iterator[t
         initializer=_end_with,
         initargs=(os.getpid(),),
     )
-    # One text for all tasks, so that a process makes the teacher, which may take long, only once.
-    pickled = cloudpickle.dumps(plan)
     with _workers_end_with_us():
-        yield from pool(joblib.delayed(_trial)(pickled, index) for index in waiting)
+        yield from pool(_tasks(plan, waiting))
+
+
+def _results_of_dask(plan: _Plan, waiting: list[int], address: str) -> Iterator[tuple[int, Trial, float]]:
+    """The same from the workers of a Dask cluster."""
+    try:
+        distributed: Any = import_module("dask.distributed")
+    except ImportError as error:
+        raise MissingToolError(
+            "Dask is not installed; expected the package 'distributed'. Run `pip install distributed` and try again."
+        ) from error
+    try:
+        client = distributed.Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"dask={address!r}: no scheduler answers there ({error}); expected an address such as 'tcp://host:8786'. Start "
+            f"`dask scheduler` and workers, or correct the address."
+        ) from error
+    with client, joblib.parallel_config(backend="dask", client=client):
+        yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(_tasks(plan, waiting))
+
+
+def _tasks(plan: _Plan, waiting: list[int]) -> Iterator[Any]:
+    # Given spike trains may be large: each task takes its own, not those of all trials.
+    given = isinstance(plan.stimulus, SpikeTrains)
+    # One text for all tasks, so that a process makes the teacher, which may take long, only once.
+    pickled = cloudpickle.dumps(plan._replace(stimulus=plan.teacher.regime) if given else plan)
+    return (joblib.delayed(_trial)(pickled, index, plan.draw(index) if given else None) for index in waiting)
 
 
 @lru_cache(maxsize=1)
@@ -175,12 +209,12 @@ def _unpickled(plan: bytes) -> _Plan:
     return loaded
 
 
-def _trial(pickled: bytes, index: int) -> tuple[int, Trial, float]:
+def _trial(pickled: bytes, index: int, drawn: DrawnInput | None) -> tuple[int, Trial, float]:
     """One trial in a worker: its index, itself, and the CPU seconds it took."""
     begin = time.process_time()
     plan = _unpickled(pickled)
     try:
-        trial = plan.trial(index)
+        trial = plan.trial(index, drawn or plan.draw(index))
     except UlmusError as error:
         raise type(error)(f"trial {index} (seed {plan.seed}): {error}") from error
     except Exception as error:
