@@ -8,6 +8,7 @@ from ulmus.errors import UlmusError
 if TYPE_CHECKING:
     from ulmus.kernels import ELMState, Events, backends, use_backend
     from ulmus.neuron import ELM, ELMCell, ELMNetwork, Surrogate, import_official, load, save
+    from ulmus.teachers.runner import simulate
 
 __version__ = "0.1.0"
 
@@ -23,12 +24,14 @@ __all__ = [
     "import_official",
     "load",
     "save",
+    "simulate",
     "use_backend",
 ]
 
 _HOMES = {
     "ulmus.kernels": ("ELMState", "Events", "backends", "use_backend"),
     "ulmus.neuron": ("ELM", "ELMCell", "ELMNetwork", "Surrogate", "import_official", "load", "save"),
+    "ulmus.teachers.runner": ("simulate",),
 }
 
 

@@ -137,6 +137,17 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
         (["data", "info", "nowhere"], 3, "nowhere"),
         (["report", "nowhere"], 2, "no run folder"),
         (["import", "nowhere", "--out", "x"], 3, "nowhere"),
+        (["simulate", "lif", "--trials", "1", "--out", "x", "--sk-scale", "0.1"], 2, "option of l5pc"),
+        (
+            ["simulate", "lif", "--trials", "1", "--out", "x", "--regime", "ampa"],
+            2,
+            "says nothing of the inputs",
+        ),
+        (
+            ["simulate", "l5pc", "--trials", "1", "--out", "x", "--sites", "soma"],
+            2,
+            "numbers of dendritic segments",
+        ),
     ],
 )
 def test_mistakes_get_a_sentence_and_an_exit_code(arguments, code, message, capsys):
@@ -152,6 +163,28 @@ def test_dry_run_prints_the_resolved_recipe():
     )
     assert "seed: 7" in result.stdout
     assert "steps: 350000" in result.stdout
+
+
+@pytest.mark.parametrize("cell", ["lif", "adaptive-lif", "ball-and-stick"])
+def test_simple_teachers_are_simulated_by_name(cell, tmp_path):
+    ulmus("simulate", cell, "--trials", 2, "--seconds", 0.3, "--workers", 1, "--out", tmp_path / "store")
+    info = json.loads(ulmus("data", "info", tmp_path / "store", "--json").stdout)
+    assert (info["trials"], info["settings"]["cell"]["cell"]) == (2, cell)
+
+
+def test_dendritic_sites_are_recorded_by_number(tmp_path):
+    ulmus(
+        "simulate", "l5pc", "--trials", 1, "--seconds", 0.05, "--step-ms", 0.1, "--sites", 100, 400, "--workers", 1,
+        "--out", tmp_path / "store",
+    )  # fmt: skip
+    info = json.loads(ulmus("data", "info", tmp_path / "store", "--json").stdout)
+    assert info["sites"] == ["soma", "segment 100", "segment 400"]
+
+
+def test_simulating_imports_no_torch():
+    code = "import sys, ulmus; ulmus.simulate; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
 
 
 def test_help_is_quick_and_imports_no_torch():

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError
-from ulmus.teachers.arbor_cell import CurrentStep
-from ulmus.teachers.arbor_engine import run_trial, spike_times
-from ulmus.teachers.l5pc import L5PC, Quirks
+from ulmus.teachers.l5pc import L5PC, CurrentStep, Quirks
 from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.stimulus import REGIMES, draw_input
+from ulmus.teachers.stimulus import REGIMES
+from ulmus.teachers.teacher import spike_times
 
 NONE = np.zeros(0, dtype=np.int64)
 
@@ -42,7 +41,7 @@ def explained(ours, theirs):
 
 
 def test_the_shipped_cell_rests_and_fires(shipped):
-    trial = run_trial(shipped, NONE, NONE, 900, dt_ms=0.1, current=CurrentStep(300.0, 600.0, 0.8))
+    trial = shipped.run_trial(NONE, NONE, 900, dt_ms=0.1, current=CurrentStep(300.0, 600.0, 0.8))
     assert trial.voltage_mv.shape == (900, 1)
     assert trial.voltage_mv[0, 0] == -76.0
     assert trial.voltage_mv[295, 0] == pytest.approx(-81.0, abs=1.0)
@@ -51,11 +50,11 @@ def test_the_shipped_cell_rests_and_fires(shipped):
 
 
 def test_the_order_of_events_does_not_matter_and_sites_are_recorded_alongside(shipped):
-    drawn = draw_input(shipped.morphology, REGIMES["default"], 120, 3, 0)
+    drawn = REGIMES["default"].draw(shipped, 120, 3, 0)
     mixed = np.random.default_rng(0).permutation(len(drawn.event_step))
-    alone = run_trial(shipped, drawn.event_step, drawn.event_input, 120, dt_ms=0.1)
-    other = run_trial(
-        shipped, drawn.event_step[mixed], drawn.event_input[mixed], 120, dt_ms=0.1, sites=(3, 500)
+    alone = shipped.run_trial(drawn.event_step, drawn.event_input, 120, dt_ms=0.1)
+    other = shipped.run_trial(
+        drawn.event_step[mixed], drawn.event_input[mixed], 120, dt_ms=0.1, sites=(3, 500)
     )
     assert np.array_equal(alone.voltage_mv[:, 0], other.voltage_mv[:, 0])
     assert np.array_equal(other.event_step, drawn.event_step)
@@ -66,44 +65,44 @@ def test_the_order_of_events_does_not_matter_and_sites_are_recorded_alongside(sh
 
 @pytest.mark.parametrize("dt_ms", [0.025, 0.1])
 def test_an_event_acts_from_its_own_step_on(shipped, dt_ms):
-    quiet = run_trial(shipped, NONE, NONE, 40, dt_ms=dt_ms, sites=(10,)).voltage_mv[:, 1]
+    quiet = shipped.run_trial(NONE, NONE, 40, dt_ms=dt_ms, sites=(10,)).voltage_mv[:, 1]
     for step in (3, 21, 33):  # times that floating-point steps reach from either side
-        driven = run_trial(
-            shipped, np.array([step]), np.array([10]), 40, dt_ms=dt_ms, sites=(10,)
-        ).voltage_mv[:, 1]
+        driven = shipped.run_trial(np.array([step]), np.array([10]), 40, dt_ms=dt_ms, sites=(10,)).voltage_mv[
+            :, 1
+        ]
         assert np.array_equal(driven[: step + 1], quiet[: step + 1])
         assert driven[step + 1] > quiet[step + 1] + 0.05
 
 
 def test_an_event_at_zero_silences_its_synapse_unless_the_quirk_is_off(shipped):
     step, channel = np.array([0, 30]), np.array([10, 10])
-    quiet = run_trial(shipped, NONE, NONE, 60, dt_ms=0.1).voltage_mv
-    silenced = run_trial(shipped, step, channel, 60, dt_ms=0.1)
+    quiet = shipped.run_trial(NONE, NONE, 60, dt_ms=0.1).voltage_mv
+    silenced = shipped.run_trial(step, channel, 60, dt_ms=0.1)
     assert np.array_equal(silenced.voltage_mv, quiet)
     assert len(silenced.event_step) == 2
     healthy = L5PC(shipped.morphology, quirks=Quirks(silenced_by_event_at_zero=False))
-    assert run_trial(healthy, step, channel, 60, dt_ms=0.1).voltage_mv[20] > quiet[20]
+    assert healthy.run_trial(step, channel, 60, dt_ms=0.1).voltage_mv[20] > quiet[20]
 
 
 def test_synapses_pull_to_their_reversal(shipped):
     segments = shipped.morphology.segments
-    quiet = run_trial(shipped, NONE, NONE, 60, dt_ms=0.1, sites=(10,)).voltage_mv[:, 1]
+    quiet = shipped.run_trial(NONE, NONE, 60, dt_ms=0.1, sites=(10,)).voltage_mv[:, 1]
     steps = np.arange(20, 50)
-    up = run_trial(shipped, steps, np.full(30, 10), 60, dt_ms=0.1, sites=(10,)).voltage_mv[:, 1]
-    slow = run_trial(
-        L5PC(shipped.morphology, synapse="ampa"), steps, np.full(30, 10), 60, dt_ms=0.1, sites=(10,)
+    up = shipped.run_trial(steps, np.full(30, 10), 60, dt_ms=0.1, sites=(10,)).voltage_mv[:, 1]
+    slow = L5PC(shipped.morphology, synapse="ampa").run_trial(
+        steps, np.full(30, 10), 60, dt_ms=0.1, sites=(10,)
     )
-    down = run_trial(shipped, steps, np.full(30, 10 + segments), 60, dt_ms=0.1, sites=(10,)).voltage_mv[:, 1]
+    down = shipped.run_trial(steps, np.full(30, 10 + segments), 60, dt_ms=0.1, sites=(10,)).voltage_mv[:, 1]
     assert up[59] > slow.voltage_mv[59, 1] > quiet[59]  # NMDA outlasts AMPA
     assert abs(down[49] + 80) < abs(quiet[49] + 80)
 
 
 def test_variants_run_and_differ(shipped):
-    drawn = draw_input(shipped.morphology, REGIMES["default"], 150, 3, 0)
+    drawn = REGIMES["default"].draw(shipped, 150, 3, 0)
     traces = [
-        run_trial(
-            L5PC(shipped.morphology, **options), drawn.event_step, drawn.event_input, 150, dt_ms=0.1
-        ).voltage_mv
+        L5PC(shipped.morphology, **options)
+        .run_trial(drawn.event_step, drawn.event_input, 150, dt_ms=0.1)
+        .voltage_mv
         for options in ({}, {"active_dendrites": False}, {"sk_scale": 0.1}, {"ih_shift_mv": -20.0})
     ]
     for k, trace in enumerate(traces):
@@ -138,7 +137,7 @@ def test_a_spike_is_a_local_maximum_above_the_threshold():
 def test_arguments_the_cell_cannot_have_are_refused(shipped, arguments, message):
     given = {"event_step": np.array([1]), "event_input": np.array([1]), "steps": 50, **arguments}
     with pytest.raises(ConfigError, match=message):
-        run_trial(shipped, **given)
+        shipped.run_trial(**given)
 
 
 @pytest.mark.golden
@@ -156,7 +155,7 @@ def test_current_steps_give_the_spikes_of_neuron(reference_data, published, curr
         theirs = steps[f"soma_mv_at_{current_na}_nA"].astype(np.float64)
     duration = len(theirs) // 10
     step = CurrentStep(700.0, 2000.0, float(current_na))
-    ours = run_trial(published, NONE, NONE, duration, dt_ms=0.025, current=step)
+    ours = published.run_trial(NONE, NONE, duration, dt_ms=0.025, current=step)
     assert ours.voltage_mv[:700, 0] == pytest.approx(theirs[:7000:10], abs=0.01)
     assert ours.voltage_mv[699, 0] == pytest.approx(-81.09, abs=0.01)
     inside = theirs[1:-1]
@@ -191,7 +190,7 @@ def test_a_driven_trial_without_spikes_is_that_of_neuron(reference_data, publish
     events, soma, times, dendrites = _golden_trial(reference_data, 0)
     steps, sites = 3000, (0, 100, 300, 450, 638)
     early = events[events[:, 0] < steps]
-    ours = run_trial(published, early[:, 0], early[:, 1], steps, dt_ms=0.025, sites=sites)
+    ours = published.run_trial(early[:, 0], early[:, 1], steps, dt_ms=0.025, sites=sites)
     assert len(times) == len(ours.spike_time_ms) == 0
     assert explained(ours.voltage_mv[:, 0], soma[:steps]) > 0.999
     for column, site in enumerate(sites, 1):
@@ -205,7 +204,7 @@ def test_a_driven_trial_without_spikes_is_that_of_neuron(reference_data, publish
 def test_a_driven_trial_with_spikes_is_that_of_neuron(reference_data, published):
     """NEURON's solution is of second order in the step, Arbor's of first: marginal spikes come late."""
     events, soma, times, _ = _golden_trial(reference_data, 1)
-    ours = run_trial(published, events[:, 0], events[:, 1], 6000, dt_ms=0.025)
+    ours = published.run_trial(events[:, 0], events[:, 1], 6000, dt_ms=0.025)
     assert len(ours.spike_time_ms) == len(times) == 18
     # A doublet that hangs by a thread is 11 ms late here, 4.8 ms with half and 2 ms with a quarter of the step.
     assert matched(ours.spike_time_ms, times) >= 15
@@ -225,7 +224,7 @@ def test_recorded_trials_are_reproduced(reference_data, published):
         for index in (4, 5, 6):
             step = np.repeat(np.arange(6000), counts[index])
             channel = file["event_input"][ends[index] : ends[index + 1]].astype(np.int64)
-            trial = run_trial(published, step, channel, 6000, dt_ms=0.025)
+            trial = published.run_trial(step, channel, 6000, dt_ms=0.025)
             recorded = file["spike_time_ms"][spike_ends[index] : spike_ends[index + 1]]
             found, spikes = found + matched(trial.spike_time_ms, recorded), spikes + len(recorded)
             assert len(trial.spike_time_ms) == len(recorded)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ulmus.teachers.runner as runner
 from ulmus.data.store import StoreWriter
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.l5pc import L5PC
@@ -89,13 +88,14 @@ def test_other_settings_do_not_continue_a_store(reference, cell):
         simulate(cell, REGIMES["default"], out=reference.path, **{**SHORT, "seed": 6})
 
 
-def test_a_trial_that_fails_is_named_with_its_seed(cell, tmp_path, monkeypatch):
-    def broken(*arguments, **options):
+class Broken(L5PC):
+    def run_trial(self, *arguments, **options):
         raise ZeroDivisionError("no such luck")
 
-    monkeypatch.setattr(runner, "run_trial", broken)
+
+def test_a_trial_that_fails_is_named_with_its_seed(cell, tmp_path):
     with pytest.raises(UlmusError, match=r"trial 0 \(seed 5\) failed with ZeroDivisionError: no such luck"):
-        simulate(cell, REGIMES["default"], out=tmp_path / "store", workers=1, **SHORT)
+        simulate(Broken(cell.morphology), out=tmp_path / "store", workers=1, **SHORT)
 
 
 @pytest.mark.parametrize("wrong", [{"trials": 0}, {"seconds": 0.0}, {"workers": 0}, {"seed": -1}])

@@ -37,7 +37,8 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> No
     )
     started = time.perf_counter()
     data = folder / "trials"
-    simulate_into(data, L5PC(), "default", trials, SECONDS, SEED, workers, STEP_MS)
+    cell = L5PC()
+    simulate_into(data, cell, cell.regime, trials, SECONDS, SEED, workers, STEP_MS)
     simulated = time.perf_counter() - started
 
     say("2 of 3  fitting a Branch-ELM to the first of them")

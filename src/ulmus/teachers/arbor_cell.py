@@ -10,6 +10,7 @@ import numpy as np
 from arbor import units as U
 from jaxtyping import Float64, Int
 
+from ulmus.teachers.arbor_engine import CableModel
 from ulmus.teachers.catalogue import load_mechanisms
 from ulmus.teachers.l5pc import (
     AMPA,
@@ -27,6 +28,7 @@ from ulmus.teachers.l5pc import (
     REST_REVERSAL_MV,
     SODIUM_MV,
     Channel,
+    CurrentStep,
     Receptor,
 )
 from ulmus.teachers.morphology import (
@@ -42,20 +44,9 @@ from ulmus.teachers.morphology import (
 SOMA_RESISTIVITY_OHM_CM = 1e-6
 
 
-@dataclass(frozen=True)
-class CurrentStep:
-    """A constant current into the soma."""
-
-    start_ms: float
-    duration_ms: float
-    current_na: float
-
-
 @lru_cache(maxsize=4)
-def describe(
-    cell: L5PC, sites: tuple[int, ...], current: CurrentStep | None
-) -> tuple["arbor.cable_cell", list["arbor.probe"]]:
-    """The cell as Arbor describes it, and probes labelled ``"soma"`` and ``"segment N"``; made once per process."""
+def describe(cell: L5PC, sites: tuple[str, ...], current: CurrentStep | None) -> CableModel:
+    """The cell as Arbor describes it, with probes at the soma and at sites ``"segment N"``; made once per process."""
     cable = _cable(cell.morphology)
     decor = _decor(cell, cable)
     _place_synapses(decor, cell, cable)
@@ -63,12 +54,13 @@ def describe(
         step = (current.start_ms * U.ms, current.duration_ms * U.ms, current.current_na * U.nA)
         decor.place(cable.centre(0), arbor.i_clamp(*step))
     labels = arbor.label_dict(_regions(cell.morphology))
-    probes = [arbor.cable_probe_membrane_voltage(cable.centre(0), "soma")]
-    for site in sites:
-        probes.append(
-            arbor.cable_probe_membrane_voltage(cable.centre(1 + AXON_STUBS + site), f"segment {site}")
-        )
-    return arbor.cable_cell(cable.shape, decor, labels, cable.borders()), probes
+    centres = {"soma": cable.centre(0)}
+    centres |= {site: cable.centre(1 + AXON_STUBS + int(site.split()[1])) for site in sites}
+    probes = {tag: arbor.cable_probe_membrane_voltage(centre, tag) for tag, centre in centres.items()}
+    weight = np.full(2 * cell.morphology.segments, cell.synapse_factor)
+    return CableModel(
+        arbor.cable_cell(cable.shape, decor, labels, cable.borders()), probes, _properties(), weight
+    )
 
 
 @cache
@@ -76,40 +68,6 @@ def _properties() -> "arbor.cable_global_properties":
     properties = arbor.neuron_cable_properties()
     properties.catalogue = load_mechanisms()
     return properties
-
-
-class Recipe(arbor.recipe):  # type: ignore[misc]
-    """One cell, its probes, and the events of one trial."""
-
-    def __init__(
-        self, cell: "arbor.cable_cell", probes: list["arbor.probe"], generators: list["arbor.event_generator"]
-    ) -> None:
-        arbor.recipe.__init__(self)
-        self._cell, self._probes, self._generators = cell, probes, generators
-
-    def num_cells(self) -> int:
-        """One."""
-        return 1
-
-    def cell_kind(self, gid: int) -> "arbor.cell_kind":
-        """A cable cell."""
-        return arbor.cell_kind.cable
-
-    def cell_description(self, gid: int) -> "arbor.cable_cell":
-        """The cell."""
-        return self._cell
-
-    def global_properties(self, kind: "arbor.cell_kind") -> "arbor.cable_global_properties":
-        """Ions and mechanisms."""
-        return _properties()
-
-    def probes(self, gid: int) -> list["arbor.probe"]:
-        """Where the voltage is read."""
-        return self._probes
-
-    def event_generators(self, gid: int) -> list["arbor.event_generator"]:
-        """The input events."""
-        return self._generators
 
 
 @dataclass(frozen=True, eq=False)

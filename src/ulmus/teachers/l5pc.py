@@ -5,16 +5,22 @@ Densities are those of Shai et al. (2015) on the model of Hay et al. (2011), as 
 (1300.53 um) are the published ones.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import arbor
 import numpy as np
-from jaxtyping import Bool, Float64, Int8
+from jaxtyping import Bool, Float64, Int, Int8
 
+from ulmus.data.trial import Trial
 from ulmus.errors import ConfigError, closest
-from ulmus.teachers.morphology import APICAL, AXON, BASAL, SOMA, Morphology
+from ulmus.teachers.catalogue import compiled_mechanisms
+from ulmus.teachers.morphology import APICAL, AXON, BASAL, REGION_NAMES, SOMA, Morphology
 from ulmus.teachers.morphology_files import load_morphology
+from ulmus.teachers.stimulus import REGIMES, InputRegime
+from ulmus.teachers.teacher import InputGroup, check_indices
 
 INITIAL_MV = -76.0
 AXIAL_RESISTIVITY_OHM_CM = 100.0
@@ -88,6 +94,15 @@ class Channel:
     mechanism: str
     region: int
     parameters: dict[str, float | Float64[np.ndarray, "compartments"]]
+
+
+@dataclass(frozen=True)
+class CurrentStep:
+    """A constant current into the soma."""
+
+    start_ms: float
+    duration_ms: float
+    current_na: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,13 +212,86 @@ class L5PC:
         return Channel("bbp::Ca_LVAst", APICAL, {"gCa_LVAstbar": density})
 
     @property
-    def input_groups(self) -> list[dict[str, Any]]:
-        """Names of stretches of inputs, counted among inputs of one sign."""
-        basal = int((self.morphology.segment_region == BASAL).sum())
-        return [
-            {"label": "basal", "first": 0, "stop": basal},
-            {"label": "apical", "first": basal, "stop": self.morphology.segments},
-        ]
+    def groups(self) -> tuple[InputGroup, ...]:
+        """The basal and the apical tree."""
+        segments, length = self.morphology.segments, self.morphology.segment_length_um
+        trees = []
+        for region in (BASAL, APICAL):
+            members = np.flatnonzero(self.morphology.segment_region == region)
+            both = np.concatenate([members, segments + members])
+            trees.append(InputGroup(REGION_NAMES[region], both, np.tile(length[members], 2)))
+        return tuple(trees)
+
+    @property
+    def regime(self) -> InputRegime:
+        """The ranges of the published script."""
+        return REGIMES["default"]
+
+    @property
+    def simulator(self) -> str:
+        """Arbor."""
+        return f"Arbor {arbor.__version__}"
+
+    def prepare(self) -> None:
+        """Compile the synapses, once for this version of Arbor.
+
+        Raises:
+            MissingToolError: A compiler is needed and missing, or fails.
+        """
+        compiled_mechanisms()
+
+    def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
+        """``"segment N"`` for each dendritic segment, given by its number.
+
+        Raises:
+            ConfigError: There is no such segment.
+        """
+        numbers = []
+        for site in sites:
+            text = str(site).removeprefix("segment").strip()
+            if not text.isdecimal():
+                raise ConfigError(
+                    f"sites holds {site!r}: expected numbers of dendritic segments, 0 to {self.morphology.segments - 1}. "
+                    f"Correct it."
+                )
+            numbers.append(int(text))
+        check_indices("sites", np.array(numbers, dtype=np.int64), self.morphology.segments)
+        return tuple(f"segment {number}" for number in numbers)
+
+    def run_trial(
+        self,
+        event_step: Int[np.ndarray, "events"],
+        event_input: Int[np.ndarray, "events"],
+        steps: int,
+        *,
+        dt_ms: float = 0.05,
+        sites: Sequence[int | str] = (),
+        current: CurrentStep | None = None,
+    ) -> Trial:
+        """Simulate a trial of ``steps`` milliseconds with Arbor, from the resting gates at -76 mV.
+
+        Args:
+            event_step: Step of each input event, in any order; an event of step t arrives at t ms.
+            event_input: Input of each event.
+            steps: Length in ms.
+            dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
+            sites: Dendritic segments whose voltage is recorded beside the soma's.
+            current: A current into the soma besides the synapses.
+
+        Raises:
+            ConfigError: A step, site or event that the cell does not have.
+            DataError: The voltage did not stay finite.
+            MissingToolError: The synapses must be compiled first and cannot be.
+        """
+        from ulmus.teachers.arbor_cell import describe
+        from ulmus.teachers.arbor_engine import run_cable
+
+        event_step, event_input = np.asarray(event_step), np.asarray(event_input)
+        silent: set[int] = set()
+        if self.quirks.silenced_by_event_at_zero and len(event_step) == len(event_input):
+            silent = set(event_input[event_step == 0].tolist())
+        model = describe(self, self.site_names(sites), current)
+        return run_cable(model, event_step, event_input, steps, dt_ms=dt_ms, silent=silent)
 
     def settings(self) -> dict[str, Any]:
         """What the cell is, for the header of a data set."""

@@ -8,24 +8,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import arbor
+import cloudpickle
 import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from ulmus.data.store import Store, StoreWriter
 from ulmus.data.trial import Header, Trial
-from ulmus.errors import ConfigError, UlmusError
-from ulmus.teachers.arbor_engine import check_step, run_trial
-from ulmus.teachers.catalogue import compiled_mechanisms
-from ulmus.teachers.l5pc import L5PC
-from ulmus.teachers.stimulus import InputRegime, draw_input
+from ulmus.errors import ConfigError, MissingToolError, UlmusError
+from ulmus.teachers.spike_trains import SpikeTrains
+from ulmus.teachers.stimulus import DrawnInput, Stimulus
+from ulmus.teachers.teacher import Teacher, check_step, group_spans
 
 COST_FILE = "cost.jsonl"
+CONNECT_SECONDS = 10
 
 
 class Progress(NamedTuple):
@@ -39,9 +41,45 @@ class Progress(NamedTuple):
     cpu_seconds: float
 
 
+class _Plan(NamedTuple):
+    """What every trial of a store has in common."""
+
+    teacher: Teacher
+    stimulus: Stimulus
+    steps: int
+    seed: int
+    dt_ms: float
+    sites: tuple[int | str, ...]
+
+    def header(self) -> Header:
+        return Header(
+            steps=self.steps,
+            dt_ms=1.0,
+            input_sign=self.teacher.input_sign,
+            sites=("soma", *self.teacher.site_names(self.sites)),
+            source=f"Ulmus, {self.teacher.simulator}",
+            settings={
+                "cell": self.teacher.settings(),
+                "input_groups": group_spans(self.teacher),
+                "regime": self.stimulus.settings(),
+                "seed": self.seed,
+                "integration_step_ms": self.dt_ms,
+            },
+        )
+
+    def draw(self, index: int) -> DrawnInput:
+        return self.stimulus.draw(self.teacher, self.steps, self.seed, index)
+
+    def trial(self, index: int, drawn: DrawnInput) -> Trial:
+        trial = self.teacher.run_trial(
+            drawn.event_step, drawn.event_input, self.steps, dt_ms=self.dt_ms, sites=self.sites
+        )
+        return trial._replace(attributes={"seed": self.seed, "trial": index, **drawn.attributes})
+
+
 def simulate(
-    cell: L5PC,
-    regime: InputRegime,
+    teacher: Teacher,
+    stimulus: Stimulus | None = None,
     *,
     trials: int,
     seconds: float,
@@ -49,7 +87,8 @@ def simulate(
     seed: int = 0,
     workers: int | None = None,
     dt_ms: float = 0.05,
-    sites: Sequence[int] = (),
+    sites: Sequence[int | str] = (),
+    dask: str | None = None,
     on_trial: Callable[[Progress], None] | None = None,
 ) -> Store:
     """Simulate trials with random input and store them; calling again after a crash or a kill goes on.
@@ -58,73 +97,48 @@ def simulate(
     each trial cost in CPU seconds goes to ``cost.jsonl`` beside it.
 
     Args:
-        cell: The cell.
-        regime: Statistics of its input.
+        teacher: The neuron, such as an `L5PC`.
+        stimulus: Where its input comes from; by default the teacher's own regime.
         trials: How many trials the store shall hold.
         seconds: Length of a trial.
         out: Folder of the store.
         seed: Seed of the whole store.
         workers: Processes; all cores when not given.
         dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
-        sites: Dendritic segments whose voltage is recorded beside the soma's.
+        sites: Places whose voltage is recorded beside the soma's, as the teacher names them.
+        dask: Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate instead of processes of
+            this machine; a trial whose worker is lost is simulated by another one. Only this process writes the store.
         on_trial: Called in this process after each stored trial.
 
     Raises:
         ConfigError: Arguments that cannot be used, or other ones than the store in ``out`` was begun with.
-        MissingToolError: The synapses must be compiled first and cannot be.
+        MissingToolError: What the teacher needs is not there: a compiler, a simulator.
         UlmusError: A trial failed; the message has its index and seed.
     """
-    check_step(dt_ms)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigError(f"seconds={seconds}: expected a positive number. Correct it.")
-    steps = round(seconds * 1000)
-    for name, value in (
-        ("trials", trials),
-        ("seconds", steps),
-        ("workers", 1 if workers is None else workers),
-    ):
-        if value < 1:
-            raise ConfigError(f"{name}={value}: expected at least 1 (seconds: at least 0.001). Correct it.")
-    if seed < 0:
-        raise ConfigError(f"seed={seed}: expected 0 or more. Correct it.")
-    compiled_mechanisms()  # once here, so that workers find them and a missing compiler is met at once
-    header = Header(
-        steps=steps,
-        dt_ms=1.0,
-        input_sign=cell.input_sign,
-        sites=("soma", *(f"segment {site}" for site in sites)),
-        source=f"Ulmus, Arbor {arbor.__version__}",
-        settings={
-            "cell": cell.settings(),
-            "input_groups": cell.input_groups,
-            "regime": regime.settings(),
-            "seed": seed,
-            "integration_step_ms": dt_ms,
-        },
+    _check_counts(trials, seconds, seed, workers, dt_ms)
+    plan = _Plan(
+        teacher,
+        teacher.regime if stimulus is None else stimulus,
+        round(seconds * 1000),
+        seed,
+        dt_ms,
+        tuple(sites),
     )
+    plan.stimulus.check(teacher, plan.steps, trials)
+    header = plan.header()
+    teacher.prepare()  # once here, so that workers find what was made and a missing tool is met at once
     writer = StoreWriter(out, header, trials_total=trials)
     finished = {index for index in writer.done() if index < trials}
     waiting = [index for index in range(trials) if index not in finished]
-    count = min(workers or joblib.cpu_count(), max(1, len(waiting)))
-    tasks = (
-        joblib.delayed(_trial)(cell, regime, steps, seed, index, dt_ms, tuple(sites)) for index in waiting
-    )
-    pool = joblib.Parallel(
-        n_jobs=count,
-        return_as="generator_unordered",
-        batch_size=1,
-        initializer=_end_with,
-        initargs=(os.getpid(),),
-    )
-    with _workers_end_with_us(), (Path(out) / COST_FILE).open("a", encoding="utf-8") as costs:
+    results = _results(plan, waiting, workers) if dask is None else _results_of_dask(plan, waiting, dask)
+    with (Path(out) / COST_FILE).open("a", encoding="utf-8") as costs:
         try:
-            for done, (index, trial, cpu_seconds) in enumerate(pool(tasks), len(finished) + 1):
+            for done, (index, trial, cpu) in enumerate(results, len(finished) + 1):
                 writer.add(index, trial)
-                costs.write(json.dumps({"trial": index, "cpu_seconds": round(cpu_seconds, 3)}) + "\n")
+                costs.write(json.dumps({"trial": index, "cpu_seconds": round(cpu, 3)}) + "\n")
                 costs.flush()
                 if on_trial is not None:
-                    spikes = len(trial.spike_time_ms)
-                    on_trial(Progress(index, done, trials, spikes, steps / 1000, cpu_seconds))
+                    on_trial(Progress(index, done, trials, len(trial.spike_time_ms), plan.steps / 1000, cpu))
         except TerminatedWorkerError as error:
             raise UlmusError(
                 f"a worker process of the simulation was killed, perhaps for lack of memory; the finished trials are "
@@ -133,29 +147,82 @@ def simulate(
     return writer.finish()
 
 
-def _trial(
-    cell: L5PC, regime: InputRegime, steps: int, seed: int, index: int, dt_ms: float, sites: tuple[int, ...]
-) -> tuple[int, Trial, float]:
+def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, dt_ms: float) -> None:
+    check_step(dt_ms)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"seconds={seconds}: expected a positive number. Correct it.")
+    counts = {
+        "trials": trials,
+        "seconds": round(seconds * 1000),
+        "workers": 1 if workers is None else workers,
+    }
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{name}={value}: expected at least 1 (seconds: at least 0.001). Correct it.")
+    if seed < 0:
+        raise ConfigError(f"seed={seed}: expected 0 or more. Correct it.")
+
+
+def _results(plan: _Plan, waiting: list[int], workers: int | None) -> Iterator[tuple[int, Trial, float]]:
+    """Index, trial and CPU seconds of every waiting trial, as they are finished."""
+    pool = joblib.Parallel(
+        n_jobs=min(workers or joblib.cpu_count(), max(1, len(waiting))),
+        return_as="generator_unordered",
+        batch_size=1,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
+    with _workers_end_with_us():
+        yield from pool(_tasks(plan, waiting))
+
+
+def _results_of_dask(plan: _Plan, waiting: list[int], address: str) -> Iterator[tuple[int, Trial, float]]:
+    """The same from the workers of a Dask cluster."""
+    try:
+        distributed: Any = import_module("dask.distributed")
+    except ImportError as error:
+        raise MissingToolError(
+            "Dask is not installed; expected the package 'distributed'. Run `pip install distributed` and try again."
+        ) from error
+    try:
+        client = distributed.Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"dask={address!r}: no scheduler answers there ({error}); expected an address such as 'tcp://host:8786'. Start "
+            f"`dask scheduler` and workers, or correct the address."
+        ) from error
+    with client, joblib.parallel_config(backend="dask", client=client):
+        yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(_tasks(plan, waiting))
+
+
+def _tasks(plan: _Plan, waiting: list[int]) -> Iterator[Any]:
+    # Given spike trains may be large: each task takes its own, not those of all trials.
+    given = isinstance(plan.stimulus, SpikeTrains)
+    # One text for all tasks, so that a process makes the teacher, which may take long, only once.
+    pickled = cloudpickle.dumps(plan._replace(stimulus=plan.teacher.regime) if given else plan)
+    return (joblib.delayed(_trial)(pickled, index, plan.draw(index) if given else None) for index in waiting)
+
+
+@lru_cache(maxsize=1)
+def _unpickled(plan: bytes) -> _Plan:
+    loaded: _Plan = cloudpickle.loads(plan)
+    return loaded
+
+
+def _trial(pickled: bytes, index: int, drawn: DrawnInput | None) -> tuple[int, Trial, float]:
     """One trial in a worker: its index, itself, and the CPU seconds it took."""
     begin = time.process_time()
+    plan = _unpickled(pickled)
     try:
-        drawn = draw_input(cell.morphology, regime, steps, seed, index)
-        trial = run_trial(cell, drawn.event_step, drawn.event_input, steps, dt_ms=dt_ms, sites=sites)
+        trial = plan.trial(index, drawn or plan.draw(index))
     except UlmusError as error:
-        raise type(error)(f"trial {index} (seed {seed}): {error}") from error
+        raise type(error)(f"trial {index} (seed {plan.seed}): {error}") from error
     except Exception as error:
         raise UlmusError(
-            f"trial {index} (seed {seed}) failed with {type(error).__name__}: {error}. The other trials are kept; "
+            f"trial {index} (seed {plan.seed}) failed with {type(error).__name__}: {error}. The other trials are kept; "
             f"run this trial alone to find out why."
         ) from error
-    attributes = {
-        "regime": regime.name,
-        "seed": seed,
-        "trial": index,
-        "rate_hold_ms": drawn.rate_hold_ms,
-        "smoothing_ms": drawn.smoothing_ms,
-    }
-    return index, trial._replace(attributes=attributes), time.process_time() - begin
+    return index, trial, time.process_time() - begin
 
 
 def _end_with(parent: int) -> None:

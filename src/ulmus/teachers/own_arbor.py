@@ -1,0 +1,169 @@
+"""A cable cell of Arbor as a teacher, and a ball and stick with NMDA spikes made that way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import arbor
+import numpy as np
+from arbor import units as U
+from jaxtyping import Int
+
+from ulmus.data.trial import Trial
+from ulmus.errors import ConfigError, MissingToolError
+from ulmus.teachers.arbor_engine import CableModel, run_cable
+from ulmus.teachers.catalogue import compiled_mechanisms
+from ulmus.teachers.own_cell import OwnCell, Synapse
+
+
+@dataclass(frozen=True, eq=False)
+class ArborCell(OwnCell):
+    """A cable cell of Arbor with synapses.
+
+    ``build`` returns what ``arbor.cable_cell`` is made of: ``(morphology or segment tree, decor, labels, cv_policy)``.
+    The synapses are placed here, so the decor should hold none. Mechanisms are those of Arbor's default catalogue,
+    ``bbp::...``, ``ulmus::ampa_nmda`` and ``ulmus::two_exponentials`` (compiled when first used), and ``own::...`` from
+    ``catalogue``.
+
+    Attributes:
+        catalogue: file that ``arbor-build-catalogue`` made, if any.
+    """
+
+    soma: str = "(root)"
+    catalogue: str | Path | None = None
+
+    @property
+    def simulator(self) -> str:
+        """Arbor."""
+        return f"Arbor {arbor.__version__}"
+
+    @property
+    def _compiled(self) -> bool:
+        return any(synapse.mechanism.startswith("ulmus::") for synapse in self.synapses)
+
+    def prepare(self) -> None:
+        """Compile what has to be compiled, and build the cell once.
+
+        Raises:
+            ConfigError: Arbor refuses the cell: a synapse off the cell, an unknown mechanism or parameter.
+            MissingToolError: No compiler, or a catalogue for another version of Arbor.
+        """
+        if self._compiled:
+            compiled_mechanisms()
+        _describe(self, ())
+
+    def run_trial(
+        self,
+        event_step: Int[np.ndarray, "events"],
+        event_input: Int[np.ndarray, "events"],
+        steps: int,
+        *,
+        dt_ms: float = 0.025,
+        sites: Sequence[int | str] = (),
+    ) -> Trial:
+        """Simulate a trial of ``steps`` milliseconds; an event of step t arrives at t ms.
+
+        Args:
+            event_step: Step of each input event, in any order.
+            event_input: Input of each event.
+            steps: Length in ms.
+            dt_ms: Integration step.
+            sites: Location expressions whose voltage is recorded beside the soma's.
+
+        Raises:
+            ConfigError: A step, site or event that the cell does not have.
+            DataError: The voltage did not stay finite.
+            MissingToolError: See `prepare`.
+        """
+        model = _describe(self, self.site_names(sites))
+        return run_cable(model, event_step, event_input, steps, dt_ms=dt_ms)
+
+
+@lru_cache(maxsize=4)
+def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
+    shape, decor, labels, policy = cell.build()
+    properties = arbor.neuron_cable_properties()
+    properties.catalogue = _mechanisms(cell)
+    try:
+        for index, synapse in enumerate(cell.synapses):
+            mechanism = arbor.mechanism(synapse.mechanism, dict(synapse.parameters))
+            decor.place(synapse.at, arbor.synapse(mechanism), str(index))
+        probes = {tag: arbor.cable_probe_membrane_voltage(tag, tag) for tag in (cell.soma, *sites)}
+        cable = arbor.cable_cell(shape, decor, labels, policy)
+        for place in (cell.soma, *sites, *{synapse.at for synapse in cell.synapses}):
+            if len(cable.locations(place)) != 1:
+                raise ConfigError(
+                    f"cell {cell.name!r}: {place} is {len(cable.locations(place))} places; expected one. Correct it."
+                )
+        model = CableModel(cable, probes, properties, np.array([synapse.weight for synapse in cell.synapses]))
+        run_cable(model, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1, dt_ms=0.25)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"Arbor refuses the cell {cell.name!r}: {error}. Expected places and mechanisms that it has. Correct the cell "
+            f"or its synapses."
+        ) from error
+    return model
+
+
+def _mechanisms(cell: ArborCell) -> "arbor.catalogue":
+    catalogue = arbor.catalogue()
+    catalogue.extend(arbor.default_catalogue(), "")
+    catalogue.extend(arbor.bbp_catalogue(), "bbp::")
+    if cell._compiled:
+        catalogue.extend(arbor.load_catalogue(str(compiled_mechanisms())), "ulmus::")
+    if cell.catalogue is not None:
+        try:
+            catalogue.extend(arbor.load_catalogue(str(cell.catalogue)), "own::")
+        except Exception as error:
+            raise MissingToolError(
+                f"{cell.catalogue} cannot be loaded ({error}); expected a catalogue compiled for Arbor {arbor.__version__}. "
+                f"Build it again with arbor-build-catalogue of this version."
+            ) from error
+    return catalogue
+
+
+STICK_LENGTH_UM, STICK_DIAMETER_UM, SOMA_DIAMETER_UM = 600.0, 1.2, 20.0
+# Global parameters, shared by all synapses of a kind, are part of a mechanism's name in Arbor.
+_AMPA_NMDA = "ulmus::ampa_nmda/g_ampa=0.0004,rise_ampa=0.3,decay_ampa=3,g_nmda=0.0008,rise_nmda=2,decay_nmda=70,e=0,mg=1"
+_GABA_A = "ulmus::two_exponentials/g=0.001,rise=0.2,decay=8,e=-80"
+
+
+def ball_and_stick(segments: int = 40) -> ArborCell:
+    """A soma that fires (Hodgkin and Huxley) and a passive dendrite whose clustered synapses make NMDA spikes.
+
+    Each of the equal segments of the dendrite has an excitatory synapse (AMPA 0.4 nS, NMDA 0.8 nS) and an inhibitory one
+    (GABA_A 1 nS). Inputs ``0 .. segments-1`` excite, from the soma to the tip; the others inhibit, in the same order.
+
+    Raises:
+        ConfigError: Less than one segment.
+    """
+    if segments < 1:
+        raise ConfigError(f"segments={segments}: expected at least 1, such as 40. Correct it.")
+    # Branch 0 holds the soma too.
+    whole = STICK_LENGTH_UM + SOMA_DIAMETER_UM
+    centres = [
+        f"(location 0 {(SOMA_DIAMETER_UM + (k + 0.5) / segments * STICK_LENGTH_UM) / whole:.9f})"
+        for k in range(segments)
+    ]
+    excitation = [Synapse(at, _AMPA_NMDA) for at in centres]
+    inhibition = [Synapse(at, _GABA_A, sign=-1) for at in centres]
+    soma = f"(location 0 {SOMA_DIAMETER_UM / 2 / whole:.9f})"
+    return ArborCell(
+        partial(_build_ball_and_stick, segments), [*excitation, *inhibition], "ball-and-stick", soma
+    )
+
+
+def _build_ball_and_stick(segments: int) -> tuple[Any, ...]:
+    tree, r, radius = arbor.segment_tree(), SOMA_DIAMETER_UM / 2, STICK_DIAMETER_UM / 2
+    soma = tree.append(arbor.mnpos, arbor.mpoint(-2 * r, 0, 0, r), arbor.mpoint(0, 0, 0, r), tag=1)
+    tree.append(soma, arbor.mpoint(0, 0, 0, radius), arbor.mpoint(STICK_LENGTH_UM, 0, 0, radius), tag=3)
+    decor = arbor.decor()
+    decor.set_property(Vm=-65 * U.mV, rL=150 * U.Ohm * U.cm, cm=1 * U.uF / U.cm2)
+    decor.paint("(tag 1)", arbor.density("hh"))
+    decor.paint("(tag 3)", arbor.density("pas/e=-65", g=5e-5))
+    policy = arbor.cv_policy_max_extent(STICK_LENGTH_UM / max(segments, 60) * U.um)
+    return tree, decor, arbor.label_dict(), policy

@@ -1,0 +1,167 @@
+"""A cell of the NEURON simulator as a teacher."""
+
+import importlib
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from ulmus.data.trial import Trial
+from ulmus.errors import ConfigError, MissingToolError, closest
+from ulmus.teachers.own_cell import OwnCell
+from ulmus.teachers.teacher import check_trial, recorded_trial, spike_times
+
+_ONE_AT_A_TIME = threading.Lock()  # NEURON has one clock in a process
+_PLACE = re.compile(r"(?P<section>.+)\((?P<x>[\d.eE+-]+)\)")
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronCell(OwnCell):
+    """A cell of NEURON with synapses: an instance of a hoc template, or a Python object that holds sections.
+
+    ``build`` loads what it needs (``h.load_file``, ``neuron.load_mechanisms``) and returns the cell. A place is the name
+    of a section without that of the cell, and a fraction of its length: ``"dend[3](0.5)"``. Integration has fixed steps
+    (backward Euler), at the temperature that ``build`` has set in ``h.celsius``.
+
+    Attributes:
+        initial_mv: voltage everywhere at the beginning of a trial.
+    """
+
+    soma: str = "soma(0.5)"
+    initial_mv: float = -65.0
+
+    @property
+    def simulator(self) -> str:
+        """NEURON."""
+        return f"NEURON {_neuron().__version__}"
+
+    def prepare(self) -> None:
+        """Build the cell once.
+
+        Raises:
+            ConfigError: A synapse off the cell, an unknown mechanism or parameter.
+            MissingToolError: NEURON is not installed.
+        """
+        with _ONE_AT_A_TIME:
+            _built(self)
+
+    def run_trial(
+        self,
+        event_step: Int[np.ndarray, "events"],
+        event_input: Int[np.ndarray, "events"],
+        steps: int,
+        *,
+        dt_ms: float = 0.025,
+        sites: Sequence[int | str] = (),
+    ) -> Trial:
+        """Simulate a trial of ``steps`` milliseconds; an event of step t arrives at t ms.
+
+        Args:
+            event_step: Step of each input event, in any order.
+            event_input: Input of each event.
+            steps: Length in ms.
+            dt_ms: Integration step.
+            sites: Places whose voltage is recorded beside the soma's.
+
+        Raises:
+            ConfigError: A step, site or event that the cell does not have.
+            DataError: The voltage did not stay finite.
+            MissingToolError: NEURON is not installed.
+        """
+        event_step, event_input = np.asarray(event_step), np.asarray(event_input)
+        check_trial(len(self.synapses), event_step, event_input, steps, dt_ms)
+        with _ONE_AT_A_TIME:
+            h, built = _neuron().h, _built(self)
+            places = [self.soma, *self.site_names(sites)]
+            traces = [
+                h.Vector().record(
+                    _segment(built.sections, place)._ref_v, dt_ms if place is places[0] else 1.0
+                )
+                for place in places
+            ]
+            h.cvode_active(0)
+            h.secondorder, h.dt = 0, dt_ms
+            h.finitialize(self.initial_mv)
+            for step, index in zip(event_step.tolist(), event_input.tolist(), strict=True):
+                built.connections[index].event(float(step))
+            context = h.ParallelContext()
+            context.set_maxstep(10)
+            context.psolve(steps)
+            soma, *others = (np.array(trace) for trace in traces)
+        time_ms = np.arange(len(soma)) * dt_ms
+        columns = [np.interp(np.arange(steps), time_ms, soma), *(trace[:steps] for trace in others)]
+        return recorded_trial(
+            event_step, event_input, np.stack(columns, axis=1), spike_times(time_ms, soma), dt_ms
+        )
+
+
+class _Built(NamedTuple):
+    cell: Any
+    sections: dict[str, Any]
+    connections: list[Any]
+    synapses: list[Any]
+
+
+@lru_cache(maxsize=1)
+def _built(cell: NeuronCell) -> _Built:
+    h = _neuron().h
+    h.load_file("stdrun.hoc")
+    before = {section.name() for section in h.allsec()}
+    made = cell.build()
+    sections = {
+        section.name().rpartition(".")[2]: section for section in h.allsec() if section.name() not in before
+    }
+    if not sections:
+        raise ConfigError(
+            f"cell {cell.name!r}: build made no section; expected it to make the cell and return it. Correct build."
+        )
+    connections, points = [], []
+    for number, synapse in enumerate(cell.synapses):
+        where = f"synapse {number} of cell {cell.name!r}"
+        segment = _segment(sections, synapse.at, where)
+        try:
+            point = getattr(h, synapse.mechanism)(segment)
+            for name, value in synapse.parameters.items():
+                setattr(point, name, value)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ConfigError(
+                f"{where}: {synapse.mechanism} with {dict(synapse.parameters)} cannot be made ({error}); expected a point "
+                f"process that NEURON knows. Load its mechanisms in build, or correct the name."
+            ) from error
+        connection = h.NetCon(None, point)
+        connection.delay, connection.weight[0] = 0.0, synapse.weight
+        connections.append(connection)
+        points.append(point)
+    return _Built(made, sections, connections, points)
+
+
+def _segment(sections: dict[str, Any], place: str, where: str = "site") -> Any:
+    match = _PLACE.fullmatch(place.strip())
+    x = float(match["x"]) if match else float("nan")
+    if not match or not 0 <= x <= 1:
+        raise ConfigError(
+            f"{where}: place {place!r}; expected a section and a fraction of its length from 0 to 1, such as "
+            f"'dend[0](0.5)'. Correct it."
+        )
+    name = match["section"]
+    if name not in sections:
+        raise ConfigError(
+            f"{where}: the cell has no section {name!r}; expected one of its {len(sections)}, such as "
+            f"{next(iter(sections))!r}.{closest(name, list(sections))} Correct the place."
+        )
+    return sections[name](x)
+
+
+def _neuron() -> Any:
+    try:
+        return importlib.import_module("neuron")
+    except ImportError as error:
+        raise MissingToolError(
+            "the simulator NEURON is not installed; expected the package 'neuron'. Run `pip install neuron` (or "
+            "`pip install ulmus[neuron]`) and try again."
+        ) from error

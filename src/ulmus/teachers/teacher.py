@@ -1,0 +1,187 @@
+"""What a teacher is: a neuron, detailed or simple, that turns input events into trials."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import Float64, Int, Int8
+
+from ulmus.data.trial import Trial
+from ulmus.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from ulmus.teachers.stimulus import InputRegime
+
+SPIKE_ABOVE_MV = -25.0
+
+
+@dataclass(frozen=True, eq=False)
+class InputGroup:
+    """Inputs that share a slowly changing rate, such as those of one tree.
+
+    Attributes:
+        label: the name by which an `InputRegime` says how many spikes reach the group.
+        inputs: indices of its inputs, neighbours next to each other, excitatory before inhibitory.
+        length_um: length of dendrite that each of them stands for; longer ones receive more of the spikes.
+    """
+
+    label: str
+    inputs: Int[np.ndarray, "members"]
+    length_um: Float64[np.ndarray, "members"]
+
+
+class Teacher(Protocol):
+    """A neuron that makes trials; `ulmus.simulate` takes any object that has these."""
+
+    @property
+    def input_sign(self) -> Int8[np.ndarray, "inputs"]:
+        """+1 for each excitatory, -1 for each inhibitory input."""
+
+    @property
+    def groups(self) -> tuple[InputGroup, ...]:
+        """Inputs with a common rate; an input in no group stays silent under an `InputRegime`."""
+
+    @property
+    def regime(self) -> "InputRegime":
+        """The input that drives it unless another one is asked for."""
+
+    @property
+    def simulator(self) -> str:
+        """What integrates it, with its version."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the neuron is, for the header of a data set (anything JSON can hold)."""
+
+    def prepare(self) -> None:
+        """Do once, before any trial, what may fail for lack of a tool.
+
+        Raises:
+            MissingToolError: A program or package is missing.
+        """
+
+    def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
+        """Names of the places, besides the soma, whose voltage is to be recorded.
+
+        Raises:
+            ConfigError: The neuron has no such place.
+        """
+
+    def run_trial(
+        self,
+        event_step: Int[np.ndarray, "events"],
+        event_input: Int[np.ndarray, "events"],
+        steps: int,
+        *,
+        dt_ms: float,
+        sites: Sequence[int | str] = (),
+    ) -> Trial:
+        """Simulate a trial of ``steps`` milliseconds; an event of step t arrives at t ms, in any order.
+
+        Returns:
+            The trial: voltage ``[steps, 1 + sites]`` in mV at 0, 1, 2, ... ms, and output spikes in ms.
+
+        Raises:
+            ConfigError: A step, site or event that the neuron does not have.
+            DataError: The voltage did not stay finite.
+        """
+
+
+def check_step(dt_ms: float) -> None:
+    """Whether this integration step can be used.
+
+    Raises:
+        ConfigError: It is no whole fraction of a millisecond, or too long.
+    """
+    if not (0 < dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
+        raise ConfigError(
+            f"dt_ms={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
+        )
+
+
+def check_trial(
+    inputs: int,
+    event_step: Int[np.ndarray, "events"],
+    event_input: Int[np.ndarray, "events"],
+    steps: int,
+    dt_ms: float,
+) -> None:
+    """Whether a neuron with so many inputs can be given these events.
+
+    Raises:
+        ConfigError: Steps, events or an integration step that do not fit.
+    """
+    check_step(dt_ms)
+    if steps < 1:
+        raise ConfigError(f"steps={steps}: expected at least 1 ms. Correct it.")
+    for name, values, size in (("event_step", event_step, steps), ("event_input", event_input, inputs)):
+        check_indices(name, values, size)
+    if len(event_step) != len(event_input):
+        raise ConfigError(
+            f"{len(event_step)} event steps for {len(event_input)} event inputs: expected as many. Correct one of them."
+        )
+
+
+def check_indices(name: str, values: np.ndarray, size: int) -> None:
+    """Whether all values count something of which there are ``size``.
+
+    Raises:
+        ConfigError: Names the first that does not.
+    """
+    wrong = values[(values < 0) | (values >= size)]
+    if wrong.size:
+        raise ConfigError(f"{name} holds {wrong[0]}: expected 0 to {size - 1} on this cell. Correct it.")
+
+
+def recorded_trial(
+    event_step: Int[np.ndarray, "events"],
+    event_input: Int[np.ndarray, "events"],
+    voltage_mv: Float64[np.ndarray, "time sites"],
+    spike_time_ms: Float64[np.ndarray, "spikes"],
+    dt_ms: float,
+) -> Trial:
+    """A trial from what a simulator recorded.
+
+    Raises:
+        DataError: A voltage is not finite.
+    """
+    voltage = voltage_mv.astype(np.float32)
+    if not np.isfinite(voltage).all():
+        first = int(np.flatnonzero(~np.isfinite(voltage).all(axis=1))[0])
+        raise DataError(
+            f"the simulated voltage is not finite from {first} ms on at dt_ms={dt_ms}; expected finite values. "
+            f"Use a smaller dt_ms."
+        )
+    order = np.lexsort((event_input, event_step))
+    return Trial(
+        event_step[order].astype(np.int32), event_input[order].astype(np.uint16), voltage, spike_time_ms, {}
+    )
+
+
+def spike_times(
+    time_ms: Float64[np.ndarray, "samples"], trace_mv: np.ndarray, above_mv: float = SPIKE_ABOVE_MV
+) -> Float64[np.ndarray, "spikes"]:
+    """Times (ms) of local maxima above -25 mV, after linear interpolation to 8 samples per ms (Beniaguev et al. 2021)."""
+    grid = np.arange(math.floor(time_ms[-1] * 8) + 1) / 8
+    trace = np.interp(grid, time_ms, trace_mv)
+    peak = (trace[1:-1] > trace[:-2]) & (trace[1:-1] > trace[2:]) & (trace[1:-1] > above_mv)
+    return np.asarray(grid[1:-1][peak])
+
+
+def group_spans(teacher: Teacher) -> list[dict[str, Any]]:
+    """Groups that are a stretch of the excitatory (and the same of the inhibitory) inputs: label, first, stop."""
+    rank = np.zeros(len(teacher.input_sign), dtype=np.int64)
+    for sign in (1, -1):
+        mine = teacher.input_sign == sign
+        rank[mine] = np.arange(mine.sum())
+    spans = []
+    for group in teacher.groups:
+        stretches = [
+            np.sort(rank[group.inputs[teacher.input_sign[group.inputs] == sign]]) for sign in (1, -1)
+        ]
+        held = [ranks for ranks in stretches if ranks.size]
+        first, stop = int(held[0][0]), int(held[0][-1]) + 1
+        if all(np.array_equal(ranks, np.arange(first, stop)) for ranks in held):
+            spans.append({"label": group.label, "first": first, "stop": stop})
+    return spans

@@ -1,0 +1,160 @@
+"""Cells of the user's own, in Arbor and in NEURON: the same cell gives the same trial in both."""
+
+import numpy as np
+import pytest
+
+from ulmus.errors import ConfigError
+from ulmus.teachers.own_arbor import ArborCell, ball_and_stick
+from ulmus.teachers.own_cell import Synapse
+from ulmus.teachers.own_neuron import NeuronCell
+from ulmus.teachers.runner import simulate
+
+NONE = np.zeros(0, dtype=np.int64)
+CABLE_UM, COMPARTMENTS = 400.0, 21
+
+
+def arbor_cable(active):
+    import arbor
+    from arbor import units as U
+
+    tree = arbor.segment_tree()
+    tree.append(arbor.mnpos, arbor.mpoint(0, 0, 0, 2), arbor.mpoint(CABLE_UM, 0, 0, 2), tag=1)
+    decor = arbor.decor()
+    decor.set_property(Vm=-65 * U.mV, rL=100 * U.Ohm * U.cm, cm=1 * U.uF / U.cm2, tempK=279.45 * U.Kelvin)
+    decor.set_ion("na", rev_pot=50 * U.mV)
+    decor.set_ion("k", rev_pot=-77 * U.mV)
+    decor.paint("(all)", arbor.density("hh") if active else arbor.density("pas/e=-65", g=1e-4))
+    return tree, decor, arbor.label_dict(), arbor.cv_policy_fixed_per_branch(COMPARTMENTS)
+
+
+def neuron_cable(active):
+    from neuron import h
+
+    class Cable:
+        def __init__(self):
+            self.soma = h.Section(name="soma", cell=self)
+
+    cell = Cable()
+    cell.soma.L, cell.soma.diam, cell.soma.nseg, cell.soma.Ra, cell.soma.cm = (
+        CABLE_UM,
+        4,
+        COMPARTMENTS,
+        100,
+        1,
+    )
+    cell.soma.insert("hh" if active else "pas")
+    if active:
+        cell.soma.ena, cell.soma.ek = 50, -77
+    for segment in cell.soma:
+        if not active:
+            segment.pas.g, segment.pas.e = 1e-4, -65
+    h.celsius = 6.3
+    return cell
+
+
+def pair(active):
+    """The same cell in both simulators."""
+    places = [(k + 0.5) / COMPARTMENTS for k in (4, 12, 18)]
+    kinetics = {"tau1": 0.5, "tau2": 4.0}
+    signs = ((1, 0.0, 0.03), (1, 0.0, 0.03), (-1, -80.0, 0.01))
+    arbor_synapses, neuron_synapses = (
+        [
+            Synapse(form.format(x), name, {**kinetics, "e": e}, weight, sign)
+            for x, (sign, e, weight) in zip(places, signs, strict=True)
+        ]
+        for name, form in (("exp2syn", "(location 0 {:.9f})"), ("Exp2Syn", "soma({:.9f})"))
+    )
+    middle = "(location 0 0.5)"
+    return (
+        ArborCell(lambda: arbor_cable(active), arbor_synapses, "cable", middle),
+        NeuronCell(lambda: neuron_cable(active), neuron_synapses, "cable"),
+    )
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_arbor_and_neuron_agree(active):
+    pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    steps = np.array([20, 22, 60, 61, 90, 130, 131, 132])
+    inputs = np.array([0, 1, 2, 0, 1, 0, 1, 2])
+    one, other = (cell.run_trial(steps, inputs, 200, dt_ms=0.025) for cell in pair(active))
+    assert np.array_equal(one.event_step, other.event_step)
+    difference = (one.voltage_mv - other.voltage_mv)[:, 0]
+    if active:
+        assert len(one.spike_time_ms) == len(other.spike_time_ms) >= 2
+        assert one.spike_time_ms == pytest.approx(other.spike_time_ms, abs=0.13)
+        assert difference.std() < 0.6
+    else:
+        assert np.ptp(one.voltage_mv) > 5
+        assert np.abs(difference).max() < 0.03
+
+
+def test_clustered_synapses_of_the_ball_and_stick_make_nmda_spikes():
+    cell = ball_and_stick()
+    tip = cell.synapses[35].at
+    quiet = cell.run_trial(NONE, NONE, 120, dt_ms=0.05, sites=[tip]).voltage_mv[60:, 1]
+
+    def response(count):
+        inputs = np.tile(np.arange(34, 37), count)[:count]
+        trial = cell.run_trial(np.full(count, 60), inputs, 120, dt_ms=0.05, sites=[tip])
+        return trial.voltage_mv[60:, 1] - quiet
+
+    few, many = response(2), response(12)
+    # With currents alone six times the synapses do less than six times as much; the magnesium gate turns that round.
+    assert many[20:].max() > 7 * few[20:].max()
+    assert (many > 30).sum() >= 25  # a plateau that outlasts AMPA
+
+
+def test_the_ball_and_stick_fires_under_its_regime_on_any_number_of_workers(tmp_path):
+    options = {"trials": 3, "seconds": 0.4, "seed": 1, "dt_ms": 0.1}
+    one = simulate(ball_and_stick(), out=tmp_path / "one", workers=1, **options)
+    two = simulate(ball_and_stick(), out=tmp_path / "two", workers=2, **options)
+    assert one.content_hash == two.content_hash
+    assert one.info()["output_hz"] > 0
+    assert one.header.settings["input_groups"] == [{"label": "synapses", "first": 0, "stop": 40}]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"at": "(location 3 0.5)"}, "Arbor refuses"),
+        ({"mechanism": "nmda"}, "Arbor refuses.*nmda"),
+        ({"parameters": {"tau3": 1.0}}, "Arbor refuses.*tau3"),
+    ],
+)
+def test_synapses_off_an_arbor_cell_are_refused(change, message):
+    synapse = {"at": "(location 0 0.5)", "mechanism": "exp2syn", **change}
+    with pytest.raises(ConfigError, match=message):
+        ArborCell(lambda: arbor_cable(False), [Synapse(**synapse)], "cable").prepare()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"at": "sma(0.5)"}, "no section 'sma'.*Did you mean 'soma'"),
+        ({"at": "soma(1.5)"}, r"place 'soma\(1.5\)'"),
+        ({"mechanism": "Exp3Syn"}, "Exp3Syn.*cannot be made"),
+    ],
+)
+def test_synapses_off_a_neuron_cell_are_refused(change, message):
+    pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    synapse = {"at": "soma(0.5)", "mechanism": "Exp2Syn", **change}
+    with pytest.raises(ConfigError, match=message):
+        NeuronCell(lambda: neuron_cable(False), [Synapse(**synapse)], "cable").prepare()
+
+
+def test_a_cell_defined_in_a_script_reaches_the_workers(tmp_path):
+    pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    cell = pair(active=True)[1]
+    one, two = (
+        simulate(cell, out=tmp_path / str(workers), workers=workers, trials=2, seconds=0.3, dt_ms=0.05)
+        for workers in (1, 2)
+    )
+    assert one.content_hash == two.content_hash
+    assert one.header.source.startswith("Ulmus, NEURON")
+
+
+def test_nothing_that_excites_is_no_cell():
+    with pytest.raises(ConfigError, match="none of which excites"):
+        ArborCell(lambda: None, [Synapse("(root)", "exp2syn", sign=-1)], "empty")
+    with pytest.raises(ConfigError, match="sign=0"):
+        Synapse("(root)", "exp2syn", sign=0)
