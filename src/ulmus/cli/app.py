@@ -31,6 +31,7 @@ for command, place, description in (
     ("simulate", "simulate:simulate", "Simulate a detailed neuron with random synaptic input into a store."),
     ("data", "data:app", "Convert, describe and check trials."),
     ("train", "train:train", "Train a recipe in a run folder; resume an interrupted run."),
+    ("label", "label:label", "Let fitted neurons answer fresh input, for smaller ones to learn from."),
     ("sweep", "sweep:sweep", "Search hyper-parameters of a recipe by validation score."),
     ("evaluate", "evaluate:evaluate", "Score a fitted neuron on trials."),
     (
