@@ -9,8 +9,11 @@ from safetensors.torch import load_file, save_file
 
 import ulmus
 import ulmus.baselines
+from ulmus.data.sources import open_trials
 from ulmus.errors import CheckpointError
+from ulmus.neuron import shipped_neurons
 from ulmus.neuron.surrogate import VoltageUnits, spike_times
+from ulmus.training.evaluation import evaluate
 
 
 @pytest.fixture
@@ -164,3 +167,34 @@ def test_values_that_json_cannot_hold_are_reported(surrogate, tmp_path):
     with pytest.raises(CheckpointError, match="JSON"):
         ulmus.save(surrogate, tmp_path / "neuron")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", shipped_neurons())
+def test_a_shipped_neuron_comes_with_its_card(name):
+    surrogate = ulmus.load(name)
+    card = surrogate.card
+    assert card["parameters"] == surrogate.trainable_parameters()
+    assert {"data", "command", "seed", "steps", "validation", "test"} <= set(card)
+    assert surrogate(torch.zeros(1, 20, 1278)).shape == (1, 20, 2)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", shipped_neurons())
+def test_a_shipped_neuron_scores_what_its_card_says(name, reference_data):
+    surrogate = ulmus.load(name)
+    trials = open_trials(reference_data / "data" / "l5pc" / "test_published_seed3003.h5")
+    scores = evaluate(surrogate, trials, "stream", resamples=0)
+    for key in ("auc", "rmse_mv", "f1_2ms"):
+        assert scores[key] == pytest.approx(surrogate.card["test"]["published ranges, stream"][key], abs=1e-4)
+
+
+def test_neurons_are_shipped_and_a_mistyped_name_is_corrected():
+    assert "l5pc-branch-20" in shipped_neurons()
+    with pytest.raises(CheckpointError, match="Did you mean 'l5pc-branch-20'"):
+        ulmus.load("l5pc-branch20")
+
+
+def test_a_file_of_the_users_own_goes_before_a_shipped_name(surrogate, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ulmus.save(surrogate, "l5pc-branch-20")
+    assert ulmus.load("l5pc-branch-20").card == surrogate.card

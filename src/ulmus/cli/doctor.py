@@ -24,6 +24,7 @@ def doctor(*, verify: Annotated[bool, Parameter(negative="")] = False) -> None:
     import torch
 
     from ulmus.kernels import backends
+    from ulmus.neuron import shipped_neurons
 
     console.print(
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
@@ -43,6 +44,7 @@ def doctor(*, verify: Annotated[bool, Parameter(negative="")] = False) -> None:
         row = (backend.name, "yes" if backend.available else "no", backend.reason)
         table.add_row(*row, ", ".join(backend.devices), ", ".join(backend.dtypes))
     console.print(table)
+    console.print(f"fitted neurons to load by name: {', '.join(shipped_neurons())}", soft_wrap=True)
     if verify and not _verified():
         sys.exit(1)
 

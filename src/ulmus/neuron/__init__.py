@@ -2,7 +2,7 @@
 
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
-from ulmus.neuron.files import load, save
+from ulmus.neuron.files import load, save, shipped_neurons
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official
 from ulmus.neuron.sequence_model import SequenceModel
@@ -20,4 +20,5 @@ __all__ = [
     "import_official",
     "load",
     "save",
+    "shipped_neurons",
 ]

@@ -4,6 +4,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
-from ulmus.errors import CheckpointError
+from ulmus.errors import CheckpointError, closest
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
 from ulmus.neuron.network import ELMNetwork
@@ -25,7 +26,9 @@ KINDS: dict[str, Any] = {
     for kind in (ELM, ELMCell, ELMNetwork, LSTM, PointNeuron, SpikingNetwork, TCN, Transformer)
 }
 """Models by the name that a file gives them."""
+SHIPPED = files("ulmus.neuron") / "shipped"
 _HEADER = "ulmus"
+_SUFFIX = ".safetensors"
 RUN_CHECKPOINT = Path("checkpoints") / "best.safetensors"
 """Where a run folder keeps the neuron that `load` returns."""
 
@@ -61,8 +64,17 @@ def save(neuron: nn.Module, path: str | Path) -> Path:
     return path
 
 
+def shipped_neurons() -> list[str]:
+    """Names of the fitted neurons that come with Ulmus; ``load(name).card`` says what each was fitted to and how well."""
+    names = (entry.name for entry in SHIPPED.iterdir())
+    return sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+
+
 def load(path: str | Path) -> Any:
-    """A neuron from a saved file, from a run folder (its best checkpoint), or from an authors' checkpoint folder.
+    """A neuron from a saved file, from a run folder (its best checkpoint), from an authors' checkpoint folder, or shipped.
+
+    Args:
+        path: Where it is, or the name of one of `shipped_neurons`: ``"l5pc-branch-20"``.
 
     Returns:
         The `Surrogate`, `Classifier` or neuron that was saved, ready to run: call ``train()`` before training it further.
@@ -71,6 +83,9 @@ def load(path: str | Path) -> Any:
         CheckpointError: nothing is there, or it is damaged, or from a later version of Ulmus.
     """
     path = Path(path)
+    if not path.exists() and str(path) in shipped_neurons():
+        with as_file(SHIPPED / f"{path}{_SUFFIX}") as file:
+            return load(file)
     if path.is_dir():
         if is_official(path):
             return import_official(path)
@@ -96,8 +111,10 @@ def load(path: str | Path) -> Any:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.is_file():
+        known = shipped_neurons()
         raise CheckpointError(
-            f"{path} does not exist; expected a file written by ulmus.save, or a run folder."
+            f"{path} does not exist; expected a file written by ulmus.save, a run folder, or one of the shipped neurons "
+            f"{known}.{closest(str(path), known)}"
         )
     try:
         with safe_open(path, framework="pt") as file:
