@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ulmus.teachers.runner as runner
-from ulmus.data.store import StoreWriter
+from ulmus.cli.app import main
+from ulmus.data.store import Store, StoreWriter
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.l5pc import L5PC
 from ulmus.teachers.runner import simulate
@@ -98,11 +99,26 @@ def test_a_trial_that_fails_is_named_with_its_seed(cell, tmp_path, monkeypatch):
         simulate(cell, REGIMES["default"], out=tmp_path / "store", workers=1, **SHORT)
 
 
-@pytest.mark.parametrize("wrong", [{"trials": 0}, {"seconds": 0.0}, {"workers": 0}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"trials": 0}, {"seconds": 0.0}, {"workers": 0}, {"seed": -1}, {"sites": (5000,)}]
+)
 def test_arguments_that_make_no_store_are_refused_before_one_is_begun(cell, tmp_path, wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         simulate(cell, REGIMES["default"], out=tmp_path / "store", **{**SHORT, **wrong})
     assert not (tmp_path / "store").exists()
+
+
+def test_the_command_line_records_dendritic_sites(tmp_path):
+    folder = tmp_path / "store"
+    options = ["--trials=1", "--seconds=0.05", "--step-ms=0.1", "--workers=1", "--sites=3", "--sites=500"]
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "l5pc", *options, f"--out={folder}"])
+    assert ended.value.code in (0, None)
+    store = Store(folder)
+    assert store.header.sites == ("soma", "segment 3", "segment 500")
+    voltage = store.trial(0).voltage_mv
+    assert voltage.shape == (50, 3)
+    assert np.ptp(voltage[10:], axis=1).min() > 0  # three places, three voltages
 
 
 SCRIPT = """

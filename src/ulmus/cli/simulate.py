@@ -29,6 +29,7 @@ def simulate(
     sk_scale: float = 1.0,
     ih_shift_mv: float = 0.0,
     step_ms: float = 0.05,
+    sites: list[int] | None = None,
 ) -> None:
     """Simulate a detailed neuron with random synaptic input into a store. An interrupted simulation goes on.
 
@@ -46,6 +47,7 @@ def simulate(
         sk_scale: Factor on the SK conductance.
         ih_shift_mv: Shift of the activation of Ih.
         step_ms: Integration step: 0.025 for test data, 0.05 for training, 0.1 for a quick look.
+        sites: Dendritic segments whose voltage is recorded beside the soma's. May be given several times.
     """
     neuron = L5PC(
         morphology=load_morphology(morphology),
@@ -54,7 +56,7 @@ def simulate(
         ih_shift_mv=ih_shift_mv,
         synapse=synapse,
     )
-    simulate_into(out, neuron, regime, trials, seconds, seed, workers, step_ms)
+    simulate_into(out, neuron, regime, trials, seconds, seed, workers, step_ms, tuple(sites or ()))
 
 
 def simulate_into(
@@ -66,6 +68,7 @@ def simulate_into(
     seed: int,
     workers: int | None,
     step_ms: float,
+    sites: tuple[int, ...] = (),
 ) -> Store:
     """Simulate with a progress bar, and say what it cost."""
     spikes, cpu, simulated = 0, 0.0, 0.0
@@ -89,6 +92,7 @@ def simulate_into(
             seed=seed,
             workers=workers,
             dt_ms=step_ms,
+            sites=sites,
             on_trial=count,
         )
     if simulated:

@@ -87,6 +87,11 @@ def simulate(
             raise ConfigError(f"{name}={value}: expected at least 1 (seconds: at least 0.001). Correct it.")
     if seed < 0:
         raise ConfigError(f"seed={seed}: expected 0 or more. Correct it.")
+    wrong = [site for site in sites if not 0 <= site < cell.morphology.segments]
+    if wrong:
+        raise ConfigError(
+            f"sites holds {wrong[0]}: expected 0 to {cell.morphology.segments - 1} on this cell. Correct it."
+        )
     compiled_mechanisms()  # once here, so that workers find them and a missing compiler is met at once
     header = Header(
         steps=steps,
