@@ -10,6 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -106,8 +107,9 @@ def _equal_cell(steps: int) -> list[SimulationRow]:
     arguments = (morphology, drawn.event_step, drawn.event_input, steps, EQUAL_STEP_MS)
     calls: dict[str, Callable[[], Run]] = {"Arbor": arbor_run(*arguments)}
     if find_spec("neuron") is not None:
-        calls["NEURON"] = neuron_run(*arguments)
-        calls["NEURON, rates from tables"] = neuron_run(*arguments, tables=True)
+        theirs = neuron_run(*arguments)  # one cell for both: NEURON advances every cell that exists
+        calls["NEURON"] = theirs
+        calls["NEURON, rates from tables"] = partial(theirs, tables=True)
     runs: dict[str, list[Run]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
@@ -243,17 +245,11 @@ def neuron_run(
     event_input: Int[np.ndarray, "events"],
     steps: int,
     dt_ms: float,
-    tables: bool = False,
-) -> Callable[[], Run]:
-    """The equal cell in NEURON, ready to run.
+) -> Callable[..., Run]:
+    """The equal cell in NEURON, ready to run; no other NEURON cell may exist, since all are advanced together.
 
-    Args:
-        morphology: Its shape.
-        event_step: Step (ms) of each input event.
-        event_input: Input of each event.
-        steps: Length in ms.
-        dt_ms: Integration step.
-        tables: Look rates up in tables, as NEURON does by default: faster, but spikes come apart within a second.
+    With ``tables=True`` the run looks rates up in tables, as NEURON does by default: faster, but spikes come apart
+    within a second.
     """
     os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")  # or it warns where there is no display
     from neuron import h  # optional
@@ -269,7 +265,7 @@ def neuron_run(
     trace = h.Vector().record(soma(0.5)._ref_v)
     times = [(connections[label], step) for step, label in zip(event_step, event_input, strict=True)]
 
-    def run() -> Run:
+    def run(tables: bool = False) -> Run:
         h.celsius, h.dt, h.secondorder, h.usetable_hh = CELSIUS, dt_ms, 0, int(tables)
         h.finitialize(REST_MV)
         for connection, step in times:
