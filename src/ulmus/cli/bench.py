@@ -1,4 +1,4 @@
-"""``ulmus bench``: kernels, train, memory."""
+"""``ulmus bench``: kernels, train, memory, simulate."""
 
 import json
 import math
@@ -57,6 +57,34 @@ def memory(*, steps: int = 16384, out: Path | None = None) -> None:
         table.add_row(
             row.workload, row.implementation, f"{row.mebibytes:.0f}", f"{row.ratio_to_plain_loop:.1f}"
         )
+    console.print(table)
+    _write(rows, out)
+
+
+@app.command
+def simulate(*, seconds: float = 1.0, step_ms: float = 0.025, out: Path | None = None) -> None:
+    """What a simulated second costs with Arbor and, if installed, with NEURON on the same cell, and with an ELM neuron.
+
+    Args:
+        seconds: Length of the trial.
+        step_ms: Integration step of both simulators.
+        out: JSON file to write.
+    """
+    from ulmus.bench.simulation import bench_simulation
+
+    say(
+        "building the cells and simulating; the common cell has hh and pas channels, which both simulators ship"
+    )
+    rows = bench_simulation(seconds, step_ms)
+    table = Table(
+        "cell", "simulator", "step ms", "CPU s per s", "s per CPU s", "spikes", "matched", "RMS mV",
+        title="one neuron; spikes matched within 1 ms and voltage compared with Arbor's", title_justify="left",
+    )  # fmt: skip
+    for row in rows:
+        known = not math.isnan(row.spikes_within_1_ms)
+        compared = (str(row.spikes), f"{row.spikes_within_1_ms:.0%}", f"{row.rms_mv:.3f}") if known else ()
+        cost = (f"{row.cpu_seconds_per_second:.3g}", f"{row.neuron_seconds_per_cpu_second:,.3g}")
+        table.add_row(row.cell, row.simulator, f"{row.step_ms:g}", *cost, *compared)
     console.print(table)
     _write(rows, out)
 

@@ -1,6 +1,7 @@
 """A cell of the NEURON simulator as a teacher."""
 
 import importlib
+import os
 import re
 import threading
 from collections.abc import Sequence
@@ -158,6 +159,7 @@ def _segment(sections: dict[str, Any], place: str, where: str = "site") -> Any:
 
 
 def _neuron() -> Any:
+    os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")  # else it complains where there is no display
     try:
         return importlib.import_module("neuron")
     except ImportError as error:
