@@ -59,7 +59,7 @@ def bench_simulation(seconds: float = 1.0, step_ms: float = 0.025) -> list[Simul
             cell.prepare()
         except MissingToolError:
             continue
-        cell.run_trial(*(column[:0] for column in events), 1, dt_ms=step_ms)
+        cell.run_trial(drawn.event_step[:0], drawn.event_input[:0], 1, dt_ms=step_ms)
         trials[name], cpu = _timed(lambda cell=cell: cell.run_trial(*events, steps, dt_ms=step_ms))  # type: ignore[misc]
         rows.append(_row("common", name, step_ms, cpu / seconds, trials[name], trials["Arbor"]))
     full = L5PC()
