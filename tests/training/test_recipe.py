@@ -14,7 +14,7 @@ DATA = {"data.train": "store[:8]", "data.validation": "store[8:]"}
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_is_valid(name):
-    trials = name == "demo" or name.startswith("l5pc")
+    trials = name == "demo" or name.startswith(("l5pc", "neuronio"))
     recipe = load_recipe(name, DATA if trials else {"data.folder": "folder"})
     assert recipe.name == name
 

@@ -32,6 +32,7 @@ for command, place, description in (
     ("validate", "validate:validate", "Compare a detailed neuron with reference simulations, as a page."),
     ("data", "data:app", "Convert, describe and check trials."),
     ("train", "train:train", "Train a recipe in a run folder; resume an interrupted run."),
+    ("label", "label:label", "Let fitted neurons answer fresh input, for smaller ones to learn from."),
     ("sweep", "sweep:sweep", "Search hyper-parameters of a recipe by validation score."),
     ("evaluate", "evaluate:evaluate", "Score a fitted neuron on trials."),
     (

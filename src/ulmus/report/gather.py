@@ -17,7 +17,7 @@ from ulmus.report.content import (
     RocCurve,
     Score,
 )
-from ulmus.training.evaluation import score
+from ulmus.training.evaluation import score, scores_of_resamples
 from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
 
@@ -50,7 +50,8 @@ def gather(
     protocol = PROTOCOLS["stream"]
     predictions = predict(surrogate, trials, protocol)
     dt_ms = trials.header.dt_ms
-    scores = score(predictions, protocol, dt_ms)
+    scores = scores_of_resamples(predictions, protocol, dt_ms)(np.ones(len(trials), dtype=np.int64))
+    scores |= score(predictions, protocol, dt_ms)
     chosen = examples_worth_showing(predictions.spike_count)
     name = str(surrogate.card.get("recipe") or surrogate.card.get("source", "fitted neuron"))
     return ReportContent(
@@ -87,6 +88,44 @@ def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[Score, ..
             ("RMSE", scores["rmse_mv"], "mV", f"Error of the soma voltage, spikes cut off at {clip}."),
             ("MAE", scores["mae_mv"], "mV", "Mean absolute error of the same."),
             ("Explained variance", scores["explained_variance_percent"], "%", "Of the same voltage."),
+            (
+                "Precision, 2 ms",
+                scores["precision_2ms"],
+                "",
+                "Share of predicted spikes within 2 ms of a recorded one.",
+            ),
+            (
+                "Recall, 2 ms",
+                scores["recall_2ms"],
+                "",
+                "Share of recorded spikes within 2 ms of a predicted one.",
+            ),
+            ("F1, 5 ms", scores["f1_5ms"], "", "Harmonic mean of precision and recall at 5 ms."),
+            (
+                "RMSE between spikes",
+                scores["subthreshold_rmse_mv"],
+                "mV",
+                "Over steps not within 5 ms of a recorded spike.",
+            ),
+            ("Firing rate", scores["rate_hz"], "Hz", "Of the detailed neuron."),
+            (
+                "Predicted firing rate",
+                scores["predicted_rate_hz"],
+                "Hz",
+                "Of the surrogate, at its threshold.",
+            ),
+            (
+                "Correlation of spike counts",
+                scores["rate_correlation"],
+                "",
+                "Of recorded and predicted spikes over trials.",
+            ),
+            (
+                "Distance of intervals",
+                scores["isi_distance"],
+                "",
+                "Largest difference of the cumulative distributions of inter-spike intervals.",
+            ),
             ("Trainable parameters", surrogate.trainable_parameters(), "", "Size of the surrogate."),
             ("Trials", scores["trials"], "", "Trials that were scored."),
             ("Output spikes", scores["spikes"], "", "Spikes of the detailed neuron in them."),

@@ -28,6 +28,10 @@ class TrialsData(Settings):
     """Trials to learn from."""
     validation: Sources
     """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
+    labelled: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """Answers of fitted neurons to learn from beside the trials (knowledge distillation): stores made by ``ulmus label``."""
+    labelled_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the batches that are of labels, when there are some."""
     window_ms: PositiveFloat = 500.0
     """Length of a training window; every window starts from rest."""
     burn_in_ms: float = Field(default=150.0, ge=0)

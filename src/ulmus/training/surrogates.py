@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ulmus.data import Batch, Windows
+from ulmus.data import Batch, TrialSource, Windows
 from ulmus.data.augmentation import Augmentation
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate, VoltageUnits
+from ulmus.training.distillation import MixedWindows, check_labelled
 from ulmus.training.evaluation import score
 from ulmus.training.predictions import PROTOCOLS, check_fit, matching_threshold, predict
 from ulmus.training.problem import Problem
@@ -76,10 +77,22 @@ class SurrogateProblem(Problem):
         )
         check_fit(self.model, self.validation, "the validation data")
         self.hashes = {"train": self.train.content_hash, "validation": self.validation.content_hash}
+        self.labelled = open_trials(recipe.data.labelled) if recipe.data.labelled else None
+        if self.labelled is not None:
+            check_labelled(self.labelled, self.train)
+            self.hashes["labelled"] = self.labelled.content_hash
         self.burn_in = round(recipe.data.burn_in_ms / header.dt_ms)
         self._windows((0, 1))
 
-    def _windows(self, share: tuple[int, int]) -> Windows:
+    def _windows(self, share: tuple[int, int]) -> Windows | MixedWindows:
+        data = self.recipe.data
+        trials = self._windows_of(self.train, share, Augmentation(data.neighbour, data.drop))
+        if self.labelled is None:
+            return trials
+        labelled = self._windows_of(self.labelled, share, Augmentation())
+        return MixedWindows(trials, labelled, data.labelled_share)
+
+    def _windows_of(self, source: TrialSource, share: tuple[int, int], augmentation: Augmentation) -> Windows:
         data, dt_ms = self.recipe.data, self.train.header.dt_ms
         window = round(data.window_ms / dt_ms)
         if self.burn_in >= window:
@@ -88,18 +101,18 @@ class SurrogateProblem(Problem):
                 "loss; use a shorter burn-in or longer windows."
             )
         return Windows(
-            self.train,
+            source,
             window,
             self.recipe.training.batch,
             self.recipe.seed,
             BATCHES_PER_EPOCH,
             round(data.earliest_ms / dt_ms),
-            Augmentation(data.neighbour, data.drop),
+            augmentation,
             share=share,
         )
 
     def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[Batch]:
-        """Windows drawn from the training trials."""
+        """Windows drawn from the training trials, and from labels where there are some."""
         return self._windows(share).loader(first, total, self.recipe.data.workers)
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Float[Tensor, "losses"]:
@@ -109,7 +122,7 @@ class SurrogateProblem(Problem):
 
     def example(self) -> Events:
         """Input events of the first batch."""
-        return self._windows((0, 1)).batch(0, 0).events
+        return self._windows((0, 1))[0].events
 
     def validate(self, model: Surrogate) -> dict[str, Any]:
         """Scores on all validation trials under protocol ``stream``; sets the surrogate's spike threshold."""

@@ -1,0 +1,163 @@
+"""Labels from fitted neurons: a large surrogate answers fresh input, and a smaller one learns its answers too.
+
+Simulating the detailed neuron costs a CPU second for each second; a surrogate answers in a hundredth of that. Its answers
+are no ground truth: a neuron trained on them is still chosen and scored on trials of the detailed neuron.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ulmus.data import Batch, Header, Store, StoreWriter, Trial, TrialSource, Windows, events_from_trials
+from ulmus.data.loading import Numbered, random_of
+from ulmus.errors import ConfigError
+from ulmus.neuron import Surrogate
+from ulmus.neuron.surrogate import spike_times
+from ulmus.teachers.stimulus import Stimulus
+from ulmus.teachers.teacher import Teacher
+
+LOGIT_SITE = "spike logit"
+"""Where a store of labels keeps the log odds of a spike in every step, beside the voltages."""
+_TRIALS_AT_ONCE = 8
+
+
+def label(
+    surrogates: Sequence[Surrogate],
+    cell: Teacher,
+    stimulus: Stimulus,
+    *,
+    trials: int,
+    seconds: float,
+    out: str | Path,
+    seed: int = 0,
+    card: dict[str, Any] | None = None,
+    on_trial: Callable[[int, int], None] = lambda done, total: None,
+) -> Store:
+    """Draw the input that a simulation of the cell would have, and let fitted neurons answer it.
+
+    Trial k has the input that `ulmus.teachers.runner.simulate` gives trial k with the same seed. Several surrogates answer
+    by the mean of their spike probabilities and voltages. Calling again goes on.
+
+    Args:
+        surrogates: Fitted to this cell.
+        cell: Whose input is drawn; it is not simulated.
+        stimulus: Its input.
+        trials: How many.
+        seconds: Length of each.
+        out: Folder of the store.
+        seed: Of the whole store.
+        card: What is noted about the surrogates.
+        on_trial: Called with what is done and what there is to do.
+
+    Raises:
+        ConfigError: surrogates that do not fit the cell or each other, or a store begun in another way.
+    """
+    first = surrogates[0]
+    steps = round(seconds * 1000 / first.neuron.dt_ms)
+    for other in surrogates:
+        if (
+            other.neuron.inputs != len(cell.input_sign)
+            or other.neuron.dt_ms != 1.0
+            or other.sites != first.sites
+        ):
+            raise ConfigError(
+                f"a surrogate has inputs={other.neuron.inputs}, dt_ms={other.neuron.dt_ms}, sites={list(other.sites)}; "
+                f"expected {len(cell.input_sign)} inputs, steps of 1 ms, and the same sites for all. Use neurons fitted to "
+                "this cell."
+            )
+    header = Header(
+        steps=steps,
+        dt_ms=1.0,
+        input_sign=cell.input_sign,
+        sites=(*first.sites, LOGIT_SITE),
+        source="labels of fitted neurons",
+        settings={
+            "cell": cell.settings(),
+            "input": stimulus.settings(),
+            "seed": seed,
+            "surrogates": card or {},
+        },
+    )
+    writer = StoreWriter(out, header, trials_total=trials)
+    waiting = sorted(set(range(trials)) - writer.done())
+    for begin in range(0, len(waiting), _TRIALS_AT_ONCE):
+        some = waiting[begin : begin + _TRIALS_AT_ONCE]
+        inputs = [_input(cell, stimulus, header, seed, index) for index in some]
+        voltage, logit = _answers(surrogates, inputs, header)
+        probability = 1 / (1 + np.exp(-logit.astype(np.float64)))
+        for index, trial, row in zip(some, inputs, range(len(some)), strict=True):
+            writer.add(
+                index,
+                trial._replace(
+                    voltage_mv=np.concatenate([voltage[row], logit[row, :, None]], axis=1),
+                    spike_time_ms=spike_times(probability[row], first.spike_threshold, 1.0),
+                ),
+            )
+        on_trial(trials - len(waiting) + begin + len(some), trials)
+    return writer.finish()
+
+
+def _input(cell: Teacher, stimulus: Stimulus, header: Header, seed: int, index: int) -> Trial:
+    drawn = stimulus.draw(cell, header.steps, seed, index)
+    silent = np.zeros((header.steps, len(header.sites)), dtype=np.float32)
+    attributes = {"seed": seed, "trial": index, **drawn.attributes}
+    return Trial(drawn.event_step, drawn.event_input, silent, np.empty(0), attributes)
+
+
+@torch.no_grad()
+def _answers(
+    surrogates: Sequence[Surrogate], inputs: Sequence[Trial], header: Header
+) -> tuple[np.ndarray, np.ndarray]:
+    """Voltages ``[trials, time, sites]`` and spike logit ``[trials, time]``."""
+    events = events_from_trials(inputs, header)
+    answers = [surrogate.predict(events) for surrogate in surrogates]
+    probability = torch.stack([answer.spike_probability.double() for answer in answers]).mean(0)
+    voltage = torch.stack([answer.voltage_mv for answer in answers]).mean(0)
+    return voltage.float().numpy(), torch.logit(probability, eps=1e-9).float().numpy()
+
+
+class MixedWindows(Numbered[Batch]):
+    """Batches of trials, and now and then one of labels.
+
+    Args:
+        trials: Windows of trials of the detailed neuron.
+        labelled: Windows of labels, of the same length.
+        share: Probability that a batch is of labels.
+    """
+
+    def __init__(self, trials: Windows, labelled: Windows, share: float) -> None:
+        self._trials, self._labelled, self._share = trials, labelled, share
+        self.batches_per_epoch = trials.batches_per_epoch
+
+    def batch(self, epoch: int, k: int) -> Batch:
+        """Batch `k` of `epoch`: of labels or of trials, decided by (seed, epoch, k) alone."""
+        # Far from where the windows take theirs, and the same in every process that shares the batch.
+        draw = np.random.Generator(random_of(self._trials.seed, epoch, k).jumped(2**20)).random()
+        if draw < self._share:
+            return soft(self._labelled.batch(epoch, k))
+        return self._trials.batch(epoch, k)
+
+
+def soft(batch: Batch) -> Batch:
+    """Windows of labels as training needs them: the probability of a spike in place of the spikes."""
+    probability = torch.sigmoid(batch.voltage_mv[..., -1])
+    return batch._replace(spikes=probability, voltage_mv=batch.voltage_mv[..., :-1])
+
+
+def check_labelled(labelled: TrialSource, trials: TrialSource) -> None:
+    """Whether labels can be learnt beside trials.
+
+    Raises:
+        ConfigError: they are of another layout, or no labels at all.
+    """
+    found, wanted = labelled.header, trials.header
+    same = (found.inputs, found.dt_ms) == (wanted.inputs, wanted.dt_ms)
+    if not same or found.sites != (*wanted.sites, LOGIT_SITE):
+        raise ConfigError(
+            f"data.labelled has {found.inputs} inputs, steps of {found.dt_ms} ms and sites {list(found.sites)}; expected "
+            f"{wanted.inputs}, {wanted.dt_ms} ms and {[*wanted.sites, LOGIT_SITE]}: labels for the cell of data.train, made "
+            "by ulmus label."
+        )
