@@ -44,8 +44,10 @@ def test_probes_stay_at_chance(size, length, images):
     for columns in (range(5), [5], range(6, 10), range(10)):
         assert probe(features[:, list(columns)], labels) < Z_99_9
     assert probe(features[:, [5]], labels, degree=4) < Z_99_9
+    assert probe(features[:, 5:10], labels, degree=3) < Z_99_9
 
 
 def test_the_probe_finds_what_the_original_gives_away():
     features, labels = sample(published_settings(256, 6), 1500, balanced=False)
     assert probe(features[:, [5]], labels, degree=4) > 10
+    assert probe(features[:, 5:10], labels, degree=3) > 10

@@ -1,9 +1,11 @@
 """Cells of the user's own, in Arbor and in NEURON: the same cell gives the same trial in both."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, MissingToolError
 from ulmus.teachers.own_arbor import ArborCell, ball_and_stick
 from ulmus.teachers.own_cell import Synapse
 from ulmus.teachers.own_neuron import NeuronCell
@@ -158,3 +160,31 @@ def test_nothing_that_excites_is_no_cell():
         ArborCell(lambda: None, [Synapse("(root)", "exp2syn", sign=-1)], "empty")
     with pytest.raises(ConfigError, match="sign=0"):
         Synapse("(root)", "exp2syn", sign=0)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_sites_off_the_cell_begin_no_store(which, tmp_path):
+    if which:
+        pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    with pytest.raises(ConfigError, match="dend"):
+        simulate(
+            pair(active=False)[which], trials=1, seconds=0.1, out=tmp_path / "store", sites=["dend(0.5)"]
+        )
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_catalogue_that_this_arbor_cannot_load_is_said(tmp_path):
+    (tmp_path / "old.so").write_bytes(b"no library")
+    cell = ArborCell(
+        lambda: arbor_cable(False), [Synapse("(root)", "exp2syn")], "cable", catalogue=tmp_path / "old.so"
+    )
+    with pytest.raises(MissingToolError, match=r"old\.so cannot be loaded.*Build it again"):
+        cell.prepare()
+
+
+def test_neuron_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "neuron", None)
+    cell = NeuronCell(lambda: None, [Synapse("soma(0.5)", "Exp2Syn")], "cell")
+    with pytest.raises(MissingToolError, match="pip install neuron"):
+        simulate(cell, trials=1, seconds=0.1, out=tmp_path / "store")
+    assert not (tmp_path / "store").exists()

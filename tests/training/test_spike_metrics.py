@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from ulmus.training.spike_metrics import SpikeMetrics, matched_spikes
+from ulmus.data.spike_matching import matched_spikes
+from ulmus.training.spike_metrics import SpikeMetrics
 
 trains = st.lists(st.integers(0, 80), max_size=12).map(
     lambda times: np.sort(np.array(times, dtype=float)) / 2

@@ -1,4 +1,4 @@
-"""``ulmus bench``: kernels, train, threads, passes, memory, lengths, table."""
+"""``ulmus bench``: kernels, train, threads, passes, memory, lengths, simulate, table."""
 
 import json
 import math
@@ -145,6 +145,37 @@ def lengths(*steps: int, batch: int = 4, out: Path | None = None, figure: Path |
     _write(rows, out)
     if figure is not None:
         say(f"wrote {write_lengths_page(rows, figure)}")
+
+
+@app.command
+def simulate(*, seconds: float = 1.0, out: Path | None = None) -> None:
+    """CPU time of detailed neurons: Arbor, the same cell in NEURON where it is installed, and a surrogate.
+
+    Args:
+        seconds: Simulated time of every measurement.
+        out: JSON file to write.
+    """
+    from ulmus.bench.simulation import bench_simulation  # loads Arbor, which the other commands do not need
+
+    say("simulating; a second of a detailed neuron takes one to several")
+    rows = bench_simulation(seconds)
+    table = Table(
+        "cell",
+        "computed by",
+        "step (ms)",
+        "CPU s per simulated s",
+        "neuron-seconds per CPU s",
+        "times NEURON",
+        "beside NEURON",
+        title="one thread",
+        title_justify="left",
+    )
+    for row in rows:
+        ratio = "" if math.isnan(row.ratio_to_neuron) else f"{row.ratio_to_neuron:.1f}"
+        speed = (f"{row.cpu_seconds:.3g}", f"{row.neuron_seconds:.3g}", ratio)
+        table.add_row(row.cell, row.computed_by, f"{row.step_ms:g}", *speed, row.agreement)
+    console.print(table)
+    _write(rows, out)
 
 
 def _show(rows: Sequence[Row], out: Path | None) -> None:

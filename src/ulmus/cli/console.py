@@ -42,12 +42,16 @@ def progress(label: str) -> Iterator[Show]:
             yield move
         return
     last = time.monotonic()
+    begin: tuple[int, float] | None = None
 
     def line(done: int, total: int, note: str = "") -> None:
-        nonlocal last
+        nonlocal last, begin
+        begin = begin or (done, time.monotonic())
         if done == total or time.monotonic() - last > _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            error_console.print(f"{label}: {done} of {total} {note}".rstrip(), soft_wrap=True)
+            left = (total - done) * (last - begin[1]) / (done - begin[0]) if done > begin[0] else 0.0
+            text = f"{label}: {done} of {total} {note}".rstrip()
+            error_console.print(text + (f", {left:.0f} s left" if left else ""), soft_wrap=True)
 
     yield line
 

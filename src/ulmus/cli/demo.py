@@ -57,7 +57,9 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> No
             scores = evaluate(surrogate, unseen, protocol, show)
         record(run, {**scores, "model": str(run.folder), "data": [test], "data_hash": unseen.content_hash})
         columns.append(score_rows(scores))
-    rows = [(label, *(column[index][1] for column in columns)) for index, (label, _) in enumerate(columns[0])]
+    rows = [
+        (label, *(column[index][1] for column in columns)) for index, (label, *_) in enumerate(columns[0])
+    ]
     print_table(f"{len(unseen)} unseen trials", rows, ("protocol", *PROTOCOLS))
     cost = [("simulated", f"{trials * SECONDS:.0f} s", f"in {simulated:.0f} s")]
     cost.append(("trained", f"{recipe.training.steps:,} steps", f"in {training_cost(run).value} s"))

@@ -47,7 +47,7 @@ SOMA_RESISTIVITY_OHM_CM = 1e-6
 @lru_cache(maxsize=4)
 def describe(cell: L5PC, sites: tuple[str, ...], current: CurrentStep | None) -> CableModel:
     """The cell as Arbor describes it, with probes at the soma and at sites ``"segment N"``; made once per process."""
-    cable = _cable(cell.morphology)
+    cable = cable_of(cell.morphology)
     decor = _decor(cell, cable)
     _place_synapses(decor, cell, cable)
     if current is not None:
@@ -59,19 +59,20 @@ def describe(cell: L5PC, sites: tuple[str, ...], current: CurrentStep | None) ->
     probes = {tag: arbor.cable_probe_membrane_voltage(centre, tag) for tag, centre in centres.items()}
     weight = np.full(2 * cell.morphology.segments, cell.synapse_factor)
     return CableModel(
-        arbor.cable_cell(cable.shape, decor, labels, cable.borders()), probes, _properties(), weight
+        arbor.cable_cell(cable.shape, decor, labels, cable.borders()), probes, global_properties(), weight
     )
 
 
 @cache
-def _properties() -> "arbor.cable_global_properties":
+def global_properties() -> "arbor.cable_global_properties":
+    """Ions and mechanisms that all cells may use."""
     properties = arbor.neuron_cable_properties()
     properties.catalogue = load_mechanisms()
     return properties
 
 
 @dataclass(frozen=True, eq=False)
-class _Cable:
+class Cable:
     """Arbor's view of a morphology: where each compartment lies on its branches."""
 
     shape: "arbor.morphology"
@@ -80,9 +81,11 @@ class _Cable:
     stop: Float64[np.ndarray, "compartments"]
 
     def cable(self, compartment: int) -> str:
+        """Expression for a compartment."""
         return f"(cable {self.branch[compartment]} {self.start[compartment]} {self.stop[compartment]})"
 
     def borders(self) -> "arbor.cv_policy":
+        """Cut the tree where compartments meet."""
         ends = {
             (int(b), float(p))
             for edge in (self.start, self.stop)
@@ -91,13 +94,14 @@ class _Cable:
         return arbor.cv_policy_explicit(_join([f"(location {b} {p})" for b, p in sorted(ends)]))
 
     def centre(self, compartment: int) -> str:
+        """Expression for the middle of a compartment."""
         return (
             f"(location {self.branch[compartment]} {(self.start[compartment] + self.stop[compartment]) / 2})"
         )
 
 
-def _cable(morphology: Morphology) -> _Cable:
-    """Build Arbor's tree; a segment's tag is the unit (soma, axon stub, section) it belongs to."""
+def cable_of(morphology: Morphology) -> Cable:
+    """Build Arbor's tree; a segment's tag is one more than the unit (soma, axon stub, section) it belongs to."""
     tree = arbor.segment_tree()
 
     def extend(parent: int, points: np.ndarray, radius: np.ndarray, unit: int) -> int:
@@ -122,7 +126,7 @@ def _cable(morphology: Morphology) -> _Cable:
     return _locate(arbor.morphology(tree), morphology)
 
 
-def _locate(shape: "arbor.morphology", morphology: Morphology) -> _Cable:
+def _locate(shape: "arbor.morphology", morphology: Morphology) -> Cable:
     """Find each compartment on Arbor's branches; a branch may hold several units in a row."""
     compartments = morphology.compartments
     unit_of = np.concatenate(
@@ -144,7 +148,7 @@ def _locate(shape: "arbor.morphology", morphology: Morphology) -> _Cable:
             stop[members] = (before + compartments.stop[members] * length) / total
             before += length
     stop[stop > 1 - 1e-9] = 1.0
-    return _Cable(shape, branch, start, stop)
+    return Cable(shape, branch, start, stop)
 
 
 def _regions(morphology: Morphology) -> dict[str, str]:
@@ -159,7 +163,7 @@ def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"(join {' '.join(parts)})"
 
 
-def _decor(cell: L5PC, cable: _Cable) -> "arbor.decor":
+def _decor(cell: L5PC, cable: Cable) -> "arbor.decor":
     """Passive properties, channels, ions and synapses."""
     decor = arbor.decor()
     decor.set_property(
@@ -186,7 +190,7 @@ def _decor(cell: L5PC, cable: _Cable) -> "arbor.decor":
     return decor
 
 
-def _paint_channel(decor: "arbor.decor", channel: Channel, cell: L5PC, cable: _Cable) -> None:
+def _paint_channel(decor: "arbor.decor", channel: Channel, cell: L5PC, cable: Cable) -> None:
     members = np.flatnonzero(cell.morphology.compartments.region == channel.region)
     columns = {name: np.broadcast_to(value, len(members)) for name, value in channel.parameters.items()}
     groups: dict[tuple[float, ...], list[int]] = {}
@@ -200,7 +204,7 @@ def _paint_channel(decor: "arbor.decor", channel: Channel, cell: L5PC, cable: _C
         decor.paint(where, arbor.density(mechanism))
 
 
-def _place_synapses(decor: "arbor.decor", cell: L5PC, cable: _Cable) -> None:
+def _place_synapses(decor: "arbor.decor", cell: L5PC, cable: Cable) -> None:
     """One excitatory and one inhibitory synapse in the middle of each dendritic segment, labelled by input."""
     excitatory = _two_exponentials(AMPA)
     if cell.synapse == "nmda":

@@ -32,7 +32,7 @@ class CableModel(NamedTuple):
     weight: Float64[np.ndarray, "inputs"]
 
 
-class _Recipe(arbor.recipe):  # type: ignore[misc]
+class CableRecipe(arbor.recipe):  # type: ignore[misc]
     """One cell, its probes, and the events of one trial."""
 
     def __init__(self, model: CableModel, generators: list["arbor.event_generator"]) -> None:
@@ -95,7 +95,7 @@ def run_cable(
     """
     event_step, event_input = np.asarray(event_step), np.asarray(event_input)
     check_trial(len(model.weight), event_step, event_input, steps, dt_ms)
-    recipe = _Recipe(model, _generators(model, event_step, event_input, dt_ms, silent))
+    recipe = CableRecipe(model, _generators(model, event_step, event_input, dt_ms, silent))
     simulation = arbor.simulation(recipe, arbor.context(threads=1))
     handles = [
         simulation.sample((0, tag), arbor.regular_schedule(0 * U.ms, (1.0 if number else dt_ms) * U.ms))

@@ -43,6 +43,17 @@ class ArborCell(OwnCell):
     def _compiled(self) -> bool:
         return any(synapse.mechanism.startswith("ulmus::") for synapse in self.synapses)
 
+    def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
+        """The location expressions themselves.
+
+        Raises:
+            ConfigError: Arbor knows no such place, or the cell is refused.
+        """
+        names = tuple(map(str, sites))
+        if names:
+            _describe(self, names)
+        return names
+
     def prepare(self) -> None:
         """Compile what has to be compiled, and build the cell once.
 
@@ -103,8 +114,8 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
-            f"Arbor refuses the cell {cell.name!r}: {error}. Expected places and mechanisms that it has. Correct the cell "
-            f"or its synapses."
+            f"Arbor refuses the cell {cell.name!r} recorded at {', '.join((cell.soma, *sites))}: {str(error).strip()}. Expected "
+            f"places and mechanisms that it has. Correct the cell, its synapses or the sites."
         ) from error
     return model
 
@@ -120,8 +131,8 @@ def _mechanisms(cell: ArborCell) -> "arbor.catalogue":
             catalogue.extend(arbor.load_catalogue(str(cell.catalogue)), "own::")
         except Exception as error:
             raise MissingToolError(
-                f"{cell.catalogue} cannot be loaded ({error}); expected a catalogue compiled for Arbor {arbor.__version__}. "
-                f"Build it again with arbor-build-catalogue of this version."
+                f"{cell.catalogue} cannot be loaded ({str(error).strip()}); expected a catalogue compiled for Arbor "
+                f"{arbor.__version__}. Build it again with arbor-build-catalogue of this version."
             ) from error
     return catalogue
 

@@ -87,10 +87,6 @@ class OwnCell:
         spikes = HIGHEST_RATE_HZ / 10 * float((self.input_sign > 0).sum())
         return InputRegime("default", {"synapses": SpikeCounts((0, spikes), (-spikes, 0))})
 
-    def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
-        """Places in the simulator's words; whether the cell has them is seen when it is built."""
-        return tuple(map(str, sites))
-
     def settings(self) -> dict[str, Any]:
         """What the cell is, for the header of a data set."""
         synapses = [

@@ -1,6 +1,7 @@
 """A cell of the NEURON simulator as a teacher."""
 
 import importlib
+import os
 import re
 import threading
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from ulmus.errors import ConfigError, MissingToolError, closest
 from ulmus.teachers.own_cell import OwnCell
 from ulmus.teachers.teacher import check_trial, recorded_trial, spike_times
 
-_ONE_AT_A_TIME = threading.Lock()  # NEURON has one clock in a process
+_ONE_AT_A_TIME = threading.RLock()  # NEURON has one clock in a process
 _PLACE = re.compile(r"(?P<section>.+)\((?P<x>[\d.eE+-]+)\)")
 
 
@@ -39,6 +40,17 @@ class NeuronCell(OwnCell):
     def simulator(self) -> str:
         """NEURON."""
         return f"NEURON {_neuron().__version__}"
+
+    def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
+        """The places themselves.
+
+        Raises:
+            ConfigError: The cell has no such place.
+        """
+        with _ONE_AT_A_TIME:
+            for site in sites:
+                _segment(_built(self).sections, str(site))
+        return tuple(map(str, sites))
 
     def prepare(self) -> None:
         """Build the cell once.
@@ -158,6 +170,7 @@ def _segment(sections: dict[str, Any], place: str, where: str = "site") -> Any:
 
 
 def _neuron() -> Any:
+    os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")  # else it complains where there is no display
     try:
         return importlib.import_module("neuron")
     except ImportError as error:

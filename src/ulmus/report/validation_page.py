@@ -1,0 +1,70 @@
+"""The page of a validation: required and reached values, and the voltage of both simulators overlaid."""
+
+from pathlib import Path
+
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from ulmus.report import style
+from ulmus.report.page import Panel, figures_json, page_environment, write_page
+from ulmus.teachers.validation import Comparison, requirements
+
+
+def write_validation_page(runs: list[Comparison], dt_ms: float, simulator: str, path: Path) -> Path:
+    """Write the page of a validation; an existing file is replaced only once the new one is whole.
+
+    Args:
+        runs: Every simulation beside NEURON's.
+        dt_ms: Integration step of the simulation.
+        simulator: Name and version of the simulator.
+        path: File to write.
+
+    Raises:
+        ConfigError: the path cannot be written.
+    """
+    groups = {"steps": [run for run in runs if not run.driven], "driven": [run for run in runs if run.driven]}
+    panels = {
+        name: Panel(name, tuple((run.name, overlay_figure(run)) for run in members))
+        for name, members in groups.items()
+    }
+    page = (
+        page_environment()
+        .get_template("validation.html")
+        .render(
+            asked=requirements(runs),
+            runs=runs,
+            dt_ms=dt_ms,
+            simulator=simulator,
+            panels=panels,
+            figures_json=figures_json(panels),
+            plotly_js=Markup(get_plotlyjs()),
+        )
+    )
+    write_page(page, path)
+    return path
+
+
+def overlay_figure(run: Comparison) -> go.Figure:
+    """Somatic voltage of both simulators at every ms, and above it a mark for every spike."""
+    plot = style.figure(360, hovermode="x unified", showlegend=True)
+    lanes = (
+        ("NEURON", run.neuron_mv, run.neuron_spike_ms, style.NEURON, 62.0, 3.5),
+        ("Arbor", run.voltage_mv, run.spike_ms, style.EXCITATION, 54.0, 1.2),
+    )
+    for name, voltage, spikes, colour, height, width in lanes:
+        plot.add_scatter(y=voltage.round(2), mode="lines", name=name, line={"color": colour, "width": width})
+        plot.add_scatter(
+            x=spikes.round(3),
+            y=[height] * len(spikes),
+            mode="markers",
+            marker={"symbol": "line-ns-open", "size": 8, "color": colour},
+            showlegend=False,
+            hovertemplate=f"{name}: spike at %{{x}} ms<extra></extra>",
+        )
+    plot.update_layout(
+        xaxis=style.axis("time (ms)"),
+        yaxis=style.axis("soma (mV)"),
+        legend={"orientation": "h", "x": 0, "y": 1.12},
+    )
+    return plot
