@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from ulmus.data.spike_matching import matched_spikes
-from ulmus.training.spike_metrics import SpikeMetrics
+from ulmus.training.spike_metrics import SpikeMetrics, largest_difference
 
 trains = st.lists(st.integers(0, 80), max_size=12).map(
     lambda times: np.sort(np.array(times, dtype=float)) / 2
@@ -80,3 +81,11 @@ def test_spikes_before_the_first_step_do_not_count():
     assert values["recall_5ms"] == 0
     assert values["precision_5ms"] is None
     assert values["rate_hz"] == pytest.approx(2.0)
+
+
+def test_the_distance_of_intervals_is_that_of_kolmogorov_and_smirnov():
+    random = np.random.default_rng(0)
+    for sizes in ((1, 1), (2, 1), (7, 30), (40, 40)):
+        a, b = (random.integers(1, 30, size).astype(float) for size in sizes)
+        expected = stats.ks_2samp(a, b, method="exact").statistic
+        assert largest_difference(a, b) == pytest.approx(expected)

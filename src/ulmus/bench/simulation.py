@@ -266,6 +266,8 @@ def neuron_run(
     times = [(connections[label], step) for step, label in zip(event_step, event_input, strict=True)]
 
     def run(tables: bool = False) -> Run:
+        # NEURON keeps these for the whole process, where other cells want their own.
+        before = h.celsius, h.dt, h.secondorder, h.usetable_hh
         h.celsius, h.dt, h.secondorder, h.usetable_hh = CELSIUS, dt_ms, 0, int(tables)
         h.finitialize(REST_MV)
         for connection, step in times:
@@ -274,6 +276,7 @@ def neuron_run(
         for _ in range(round(steps / dt_ms)):
             h.fadvance()
         spent = time.process_time() - begin
+        h.celsius, h.dt, h.secondorder, h.usetable_hh = before
         return Run(spent, np.asarray(trace)[: round(steps / dt_ms)].copy())
 
     run.keep = sections, synapses  # type: ignore[attr-defined]  # NEURON drops what Python no longer holds
