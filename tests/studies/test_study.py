@@ -75,6 +75,10 @@ def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_p
     shown = f"{statistics.fmean(of_large):.4f} ± {statistics.stdev(of_large):.4f} (2)"
     assert shown in (out / "tables.md").read_text()
     assert shown in (out / "study.html").read_text()
+    with pytest.raises(SystemExit) as refused:
+        main([*command, "--training.learning_rate", "0.5"])
+    assert refused.value.code == 2
+    assert "other settings" in capsys.readouterr().err.replace("\n", " ")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     with pytest.raises(SystemExit):
         main(command)
@@ -106,6 +110,10 @@ def test_mistakes_are_named(study_file):
                 "grids": {"a": {"title": "t", "recipes": ["r"], "models": ["m"], "key": "k"}},
             }
         )
+    member = next(members(load_study(study_file), "paper", 1))
+    for key in ("seed", "data.bin_ms"):
+        with pytest.raises(ConfigError, match=f"{key} is set by the study itself"):
+            member.recipe({"data.folder": "x", key: 3})
     for text in ("soon", "0min", "-3h", "10 weeks"):
         with pytest.raises(ConfigError, match="expected a time"):
             parse_budget(text)

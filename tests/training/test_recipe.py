@@ -150,3 +150,11 @@ def test_the_models_to_compare_with_have_the_parameters_of_the_paper(name, input
     """Table 1 and appendix: 100.5 and 107.1 thousand, about 600 thousand, 956 thousand."""
     model = load_recipe(name, {"data.folder": "folder"}).model
     assert model.build(inputs, outputs, 1.0).trainable_parameters() == parameters
+
+
+@pytest.mark.parametrize("models", ["[a, b]", "{a: }", "{}"])
+def test_models_that_are_no_models_are_said(models, tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"name: x\ndata: {{kind: digits, folder: x}}\nmodels: {models}\n")
+    with pytest.raises(ConfigError, match="'models' is .*expected names"):
+        load_recipe(file)

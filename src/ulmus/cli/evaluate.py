@@ -58,13 +58,15 @@ def evaluate(
         raise ConfigError(
             "no model was given; expected a run folder, a saved surrogate, or a shipped neuron."
         )
+    if each and not data:
+        raise ConfigError("--each scores every --data by itself, but no trials were given; expected --data.")
     results: list[dict[str, Any]] = []
     for specs in [[spec] for spec in data or []] if each else [data or []]:
         first: Evaluation | None = None
         for model in models:
             loaded = load(model)
             if isinstance(loaded, Classifier):
-                result = _score_classes(loaded, model, split)
+                result = _score_classes(loaded, model, split, specs)
             else:
                 surrogate = load_surrogate(model)
                 if threshold_on:
@@ -114,7 +116,11 @@ def _score_trials(surrogate: Surrogate, data: list[str], protocol: str, resample
     return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 
 
-def _score_classes(classifier: Classifier, model: Path, split: str) -> dict[str, Any]:
+def _score_classes(classifier: Classifier, model: Path, split: str, data: list[str]) -> dict[str, Any]:
+    if data:
+        raise ConfigError(
+            f"{model} is a classifier, which is scored on the held-out sequences of its task; leave --data out."
+        )
     recipe = Run(model).recipe()
     if not isinstance(recipe, ClassifierRecipe):
         raise ConfigError(f"{model} was not trained on classes; train it again.")

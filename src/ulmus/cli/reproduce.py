@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from ulmus.cli.console import console, print_table, progress, say
 from ulmus.cli.train import parse_overrides, stopping_on_signals
+from ulmus.errors import ConfigError
 from ulmus.report.study_page import write_study_page
 from ulmus.studies.running import gather, run_member
 from ulmus.studies.study import Member, Study, load_study, members
@@ -47,12 +48,15 @@ def reproduce(
         dry_run: List the runs and stop.
     """
     chosen = load_study(study)
+    if seeds is not None and seeds < 1:
+        raise ConfigError(f"--seeds {seeds}: expected 1 or more.")
     seconds = parse_budget(budget)
     runs = list(members(chosen, budget, seeds or chosen.seeds, tuple(only or ())))
     unique = list({run.folder: run for run in runs}.values())
     changes = parse_overrides(overrides, _FLAGS)
     if dry_run:
         for run in unique:
+            run.recipe(changes)
             console.print(run.folder)
         return
     share = None if seconds is None else seconds / len(unique)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmus.data.sources import open_trials
+from ulmus.errors import ConfigError
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
@@ -14,7 +15,7 @@ from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
-from ulmus.training.recipe import ClassifierRecipe
+from ulmus.training.recipe import ClassifierRecipe, Recipe
 from ulmus.training.run import Run, write_text
 
 RUNS = "runs"
@@ -59,8 +60,11 @@ def run_member(
     """
     run = Run(folder / RUNS / member.folder)
     begun = run.exists()
+    wanted = member.recipe(overrides)
+    if begun:
+        _check_same(run, wanted, in_full=seconds is None)
     if not (begun and run.finished()):
-        recipe = run.recipe() if begun else member.recipe(overrides)
+        recipe = run.recipe() if begun else wanted
         if not begun and seconds is not None:
             recipe = within_budget(recipe, seconds)
         fit(recipe, run.folder, resume=begun, on_progress=on_progress, stop=stop)
@@ -70,6 +74,25 @@ def run_member(
         if not run.evaluation_file(name).exists():
             write_text(run.evaluation_file(name), json.dumps(score(), indent=2))
     return True
+
+
+def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
+    """Whether the run in the folder is the one that is wanted, up to the steps that a budget gave it.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    found = run.recipe()
+    shortened = set() if in_full and wanted.training.steps is not None else {"steps", "epochs"}
+    shortened |= {"validate_every", "warmup_steps"}
+    one, other = (
+        recipe.model_dump(exclude={"training": shortened}, mode="json") for recipe in (found, wanted)
+    )
+    if one != other:
+        raise ConfigError(
+            f"{run.folder} holds a run of other settings than are asked for now; give the same keys and budget as before, or "
+            "another --out."
+        )
 
 
 def _scorings(run: Run, test: Sequence[str]) -> dict[str, Callable[[], dict[str, Any]]]:

@@ -91,8 +91,12 @@ class Member(NamedTuple):
         """What it trains.
 
         Raises:
-            ConfigError: no such recipe or model, or a key that it does not have.
+            ConfigError: no such recipe or model, a key that it does not have, or one that the study itself sets.
         """
+        if fixed := [key for key in overrides if key == "seed" or key in self.changes]:
+            raise ConfigError(
+                f"{fixed[0]} is set by the study itself (grid {self.grid}); leave it out, or change the study's file."
+            )
         return load_recipe(self.source, {**self.changes, **overrides, "seed": self.seed}, self.model)
 
 

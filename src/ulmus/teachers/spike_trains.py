@@ -70,10 +70,11 @@ class SpikeTrains:
                 for index, trial in enumerate(store.trial(index) for index in range(len(store)))
             ]
             trial, channel, time_ms = (np.concatenate(column) for column in zip(*table, strict=True))
+            count = len(store)  # trials without input count too
         else:
             trial, channel, time_ms = _table(path)
+            count = int(trial.max(initial=0)) + 1
         order = np.lexsort((np.arange(len(trial)), channel, trial))
-        count = int(trial.max(initial=0)) + 1
         trains: list[dict[int, np.ndarray]] = [{} for _ in range(count)]
         keys, first = np.unique(np.stack([trial, channel])[:, order], axis=1, return_index=True)
         for (k, index), times in zip(keys.T.tolist(), np.split(time_ms[order], first)[1:], strict=True):

@@ -38,9 +38,14 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
     be repeated anywhere; only finding them depends on the machine. Validations are spaced to take at most a sixth of it.
 
     Raises:
-        ConfigError: not even ten steps fit.
+        ConfigError: not even ten steps fit, or several processes are asked for, whose speed one of them cannot know.
         DataError: data are missing or damaged.
     """
+    if recipe.training.devices * recipe.training.nodes > 1:
+        raise ConfigError(
+            f"a budget is timed in one process, but training.devices={recipe.training.devices} and "
+            f"nodes={recipe.training.nodes}; give training.steps instead of --budget."
+        )
     torch.set_num_threads(recipe.training.threads)
     problem = problem_of(recipe)
     recipe = with_steps(recipe, problem.batches_per_epoch, problem.validate_every)
@@ -62,7 +67,7 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
     per_validation = time.perf_counter() - started
     validations = max(1, min(VALIDATIONS, int(_SHARE_FOR_VALIDATION * seconds / per_validation)))
     steps = min(recipe.steps, int((seconds - validations * per_validation) / per_step))
-    if steps < 10:
+    if steps < min(10, recipe.steps):
         raise ConfigError(
             f"in {seconds:g} s only {max(steps, 0)} steps of {per_step:.2f} s fit beside a validation of {per_validation:.1f} s; "
             "expected at least 10. Give a longer budget, or use a smaller batch or model."

@@ -197,7 +197,7 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     """
     data = values.get("data")
     kind = data.get("kind", "trials") if isinstance(data, Mapping) else "trials"
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(
             f"{origin}: 'data.kind' is {kind!r}; expected one of {list(_KINDS)}.{closest(str(kind), list(_KINDS))}"
         )
@@ -238,6 +238,14 @@ def _choose_model(values: dict[str, Any], origin: str, model: str | None) -> Non
                 "--model.memory."
             )
         return
+    if (
+        not isinstance(models, Mapping)
+        or not models
+        or not all(isinstance(m, Mapping) for m in models.values())
+    ):
+        raise ConfigError(
+            f"{origin}: 'models' is {models!r}; expected names, each with the keys in which it differs."
+        )
     model = model or next(iter(models))
     if model not in models:
         raise ConfigError(
