@@ -45,7 +45,9 @@ class ClassifierProblem(Problem):
 
     def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[LabelledBatch]:
         """Shuffled training sequences."""
-        splits = self.recipe.data.open(self.recipe.training.batch, self.recipe.seed, share)
+        splits = self.splits  # opened for one process, which has all of every batch
+        if share != (0, 1):
+            splits = self.recipe.data.open(self.recipe.training.batch, self.recipe.seed, share)
         return splits.train.loader(first, total, self.recipe.data.workers)
 
     def loss(self, model: nn.Module, batch: LabelledBatch, device: torch.device) -> Float[Tensor, "losses"]:
