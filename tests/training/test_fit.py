@@ -16,8 +16,10 @@ from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit
 from ulmus.training.loop import learning_rate
-from ulmus.training.recipe import SurrogateRecipe
+from ulmus.training.models import PointNeuronModel
+from ulmus.training.recipe import SurrogateRecipe, SurrogateSettings
 from ulmus.training.run import Run
+from ulmus.training.surrogates import SurrogateProblem
 
 
 def make_recipe(store, **training) -> SurrogateRecipe:
@@ -230,3 +232,21 @@ def test_two_processes_train_like_one(integrator_store, tmp_path):
     for one, two in zip(whole.metrics(), Run(tmp_path / "two").metrics(), strict=True):
         if "loss" in one:
             assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+
+
+def test_the_readout_begins_with_the_log_odds_of_a_spike(integrator_store):
+    recipe = make_recipe(integrator_store)
+    usual = SurrogateProblem(recipe).model
+    recipe = recipe.model_copy(update={"surrogate": SurrogateSettings(spike_log_odds=-6.0)})
+    rare = SurrogateProblem(recipe).model
+    silence = torch.zeros(1, 1, rare.neuron.inputs)
+    difference = usual(silence) - rare(silence)
+    bias = usual.neuron.readout.bias[0].item()
+    torch.testing.assert_close(difference, torch.tensor([[[bias + 6.0, 0.0]]]))
+
+
+def test_log_odds_need_a_readout_to_begin_with_them(integrator_store):
+    recipe = make_recipe(integrator_store)
+    update = {"surrogate": SurrogateSettings(spike_log_odds=-6.0), "model": PointNeuronModel()}
+    with pytest.raises(ConfigError, match="PointNeuron has no linear readout"):
+        SurrogateProblem(recipe.model_copy(update=update))

@@ -91,6 +91,9 @@ class SurrogateSettings(Settings):
     """Weight of the binary cross-entropy of spikes in the loss."""
     voltage_weight: float = Field(default=0.5, ge=0)
     """Weight of the mean squared error of scaled voltage in the loss."""
+    spike_log_odds: float | None = None
+    """Log odds of a spike that the readout begins with; near those of the neuron (-6 at 2.5 Hz), training need not first
+    learn that spikes are rare. By default the readout begins as the model makes it."""
 
 
 class SurrogateRecipe(BaseRecipe):

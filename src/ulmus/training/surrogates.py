@@ -50,6 +50,17 @@ def units_of(settings: SurrogateSettings) -> VoltageUnits:
     return VoltageUnits(settings.clip_mv, settings.offset_mv, settings.scale_per_mv)
 
 
+def _begin_with(neuron: nn.Module, log_odds: float) -> None:
+    readout = getattr(neuron, "readout", None)
+    if not isinstance(readout, nn.Linear):
+        raise ConfigError(
+            f"surrogate.spike_log_odds={log_odds}: a {type(neuron).__name__} has no linear readout to begin with it; "
+            "leave it out."
+        )
+    with torch.no_grad():
+        readout.bias[0] = log_odds
+
+
 class SurrogateProblem(Problem):
     """Spikes and voltage of a detailed neuron from its input events.
 
@@ -69,6 +80,8 @@ class SurrogateProblem(Problem):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             neuron = recipe.model.build(header.inputs, 1 + len(header.sites), header.dt_ms)
+        if recipe.surrogate.spike_log_odds is not None:
+            _begin_with(neuron, recipe.surrogate.spike_log_odds)
         self.model = Surrogate(
             neuron,
             sites=header.sites,
