@@ -85,6 +85,26 @@ def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_p
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
 
 
+def test_variants_change_several_keys_of_the_recipe(study_file):
+    study = yaml.safe_load(study_file.read_text())
+    grid = study["grids"]["size"]
+    for unused in ("key", "values", "brief", "published"):
+        del grid[unused]
+    grid |= {"models": ["small"], "set": {"data.drop": 0.1}}
+    grid["variants"] = {"as it is": {}, "calm": {"training.learning_rate": 1e-3, "data.drop": 0.3}}
+    study_file.write_text(yaml.safe_dump(study))
+    usual, calm = members(load_study(study_file), "paper", 1)
+    assert (usual.row, calm.row) == ("as it is", "calm")
+    recipes = [run.recipe({"data.folder": "folder"}) for run in (usual, calm)]
+    assert [(recipe.training.learning_rate, recipe.data.drop) for recipe in recipes] == [
+        (1e-2, 0.1),
+        (1e-3, 0.3),
+    ]
+    grid |= {"key": "data.bin_ms", "values": [1, 2]}
+    with pytest.raises(ValueError, match="either a key and its values or variants"):
+        Study.model_validate(study)
+
+
 def test_cells_hold_mean_deviation_and_the_published_number(study_file):
     study = load_study(study_file)
     results = [

@@ -91,11 +91,11 @@ def _write(study: Study, runs: list[Member], out: Path, budget: str) -> None:
     for (name, protocol), cells in tables.items():
         grid = study.grids[name]
         text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n" + markdown(
-            cells, grid.key or "task"
+            cells, grid.row_name
         )
     write_text(out / "tables.md", text)
     write_study_page(study, tables, budget, out / "study.html")
     for (name, protocol), cells in tables.items():
         rows = [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
-        columns = (study.grids[name].key or "task", *study.grids[name].models)
+        columns = (study.grids[name].row_name, *study.grids[name].models)
         print_table(f"{study.grids[name].title} ({study.grids[name].score}, {protocol})", rows, columns)
