@@ -13,7 +13,7 @@ import torch
 import ulmus
 from ulmus.data.sources import open_trials
 from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
-from ulmus.training.evaluation import evaluate
+from ulmus.training.evaluation import evaluate, seen_note
 from ulmus.training.fit import fit
 from ulmus.training.loop import learning_rate
 from ulmus.training.recipe import SurrogateRecipe
@@ -38,6 +38,10 @@ def make_recipe(store, **training) -> SurrogateRecipe:
             "training": defaults | training,
         }
     )  # fmt: skip
+
+
+def with_data(recipe: SurrogateRecipe, **data) -> SurrogateRecipe:
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -230,3 +234,33 @@ def test_two_processes_train_like_one(integrator_store, tmp_path):
     for one, two in zip(whole.metrics(), Run(tmp_path / "two").metrics(), strict=True):
         if "loss" in one:
             assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+
+
+def test_scores_say_when_trials_were_not_unseen(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store, steps=2, validate_every=2)
+    first = fit(recipe, tmp_path / "first")
+    surrogate = ulmus.load(first.folder)
+
+    def seen(trials):
+        scores = evaluate(surrogate, open_trials(f"{integrator_store}{trials}"), resamples=0)
+        return scores.get("seen"), seen_note(scores)
+
+    assert seen("[10:14]") == (
+        {"train": 2, "validation": 2},
+        "2 of the trials were trained on and 2 of the trials chose the checkpoint and the spike threshold: on unseen "
+        "trials expect worse.",
+    )
+    assert seen("[14:]")[0] == {"validation": 2}
+    narrow = with_data(recipe, train=(f"{integrator_store}[2:4]",), validation=(f"{integrator_store}[4:6]",))
+    surrogate = ulmus.load(fit(narrow, tmp_path / "narrow").folder)
+    assert seen("[6:]") == (None, "")
+    again = narrow.model_copy(update={"start_from": str(first.folder)})
+    surrogate = ulmus.load(fit(again, tmp_path / "again").folder)
+    assert seen("[6:]")[0] == {"train": 6, "validation": 4}
+
+
+def test_validation_trials_cannot_be_trained_on(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store)
+    with pytest.raises(ConfigError, match=r"trial 11 of .* is in data.train and in data.validation"):
+        fit(with_data(recipe, validation=(f"{integrator_store}[11:]",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
