@@ -159,6 +159,21 @@ def test_a_loss_that_is_not_finite_stops_with_step_parameter_and_checkpoint(inte
     run.save_state(state)
     with pytest.raises(DivergedError, match=r"step 12: .*neuron\.mlp\.0\.weight.*state\.pt.*learning_rate"):
         fit(recipe, run.folder, resume=True)
+    assert "step 12" in run.diverged()
+
+
+@pytest.mark.parametrize("validate_every", [1, 20])
+def test_weights_that_explode_are_named_before_or_after_a_validation(
+    validate_every, integrator_store, tmp_path
+):
+    recipe = make_recipe(integrator_store, steps=20, validate_every=validate_every, learning_rate=1e30)
+    where = "validation after step 1: predictions" if validate_every == 1 else "step 2: loss"
+    with pytest.raises(DivergedError, match=f"^{where}.* not finite.*learning_rate"):
+        fit(recipe, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert where in run.diverged()
+    assert not run.finished()
+    assert not run.best_file.exists()
 
 
 def test_a_folder_holds_one_run(integrator_store, tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ulmus.errors import CheckpointError, ConfigError
+from ulmus.errors import CheckpointError, ConfigError, DivergedError
 from ulmus.training.classification import ClassifierProblem
 from ulmus.training.loop import STATE_FORMAT, Loop, Progress, launch
 from ulmus.training.problem import Problem
@@ -51,7 +51,7 @@ def fit(
         ConfigError: the folder holds a run already, or the recipe does not fit the data.
         CheckpointError: the run in the folder cannot be resumed.
         DataError: data are missing or damaged.
-        DivergedError: a loss or gradient is not finite.
+        DivergedError: a loss, gradient or prediction is not finite; the run folder notes it.
     """
     run = Run(folder)
     _check_folder(run, resume)
@@ -69,7 +69,12 @@ def fit(
             run.start(recipe, problem.hashes, backend)
     if state is not None:
         loop.restore(state)
-    loop.train(stop)
+    try:
+        loop.train(stop)
+    except DivergedError as error:
+        if fabric.is_global_zero:
+            loop.note_cost(diverged=str(error))
+        raise
     return run
 
 
