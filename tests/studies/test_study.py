@@ -94,7 +94,36 @@ def test_cells_hold_mean_deviation_and_the_published_number(study_file):
     cells = table(study.grids["size"], results, "test", "5min")
     assert cells[50]["small"].text() == "0.6250 ± 0.1768 (2) [0.25]"
     assert cells[50]["large"].text() == "not run"
+    lost = Result("size", 50, "small", 2, "run", 10, 1.0, {}, "step 3: the loss is not finite")
+    cell = table(study.grids["size"], [*results, lost], "test", "5min")[50]["small"]
+    assert cell.text() == "0.6250 ± 0.1768 (2), 1 diverged [0.25]"
+    assert cell.cpu_seconds == 60
     assert "| 50 | 0.6250 ± 0.1768 (2) [0.25] | not run |" in markdown(cells, "bin")
+
+
+def test_a_member_that_diverges_does_not_stop_the_others(study_file, tones, tmp_path, capsys):
+    recipe = RECIPE | {
+        "models": {
+            "wild": {"training": {"learning_rate": 1e38, "clip_norm": None}},
+            "small": {"model": {"memory": 2}},
+        }
+    }
+    (tmp_path / "tones.yaml").write_text(yaml.safe_dump(recipe))
+    study = yaml.safe_load(study_file.read_text())
+    study["grids"]["size"] |= {"models": ["wild", "small"], "published": {}}
+    study_file.write_text(yaml.safe_dump(study))
+    command = ["reproduce", str(study_file), "--out", str(tmp_path / "out"), "--seeds", "1"]
+    for budget in ("20s", "20s"):  # the second goes on, and has nothing to do
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--budget", budget, "--data.folder", str(tones)])
+        assert ended.value.code == 0
+        assert "it diverged: " in capsys.readouterr().err
+        runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+        assert [(run["model"], bool(run["diverged"]), "test" in run["scores"]) for run in runs] == [
+            ("wild", True, False),
+            ("small", False, True),
+        ]
+        assert "| 50 | 1 diverged | 0." in (tmp_path / "out" / "tables.md").read_text()
 
 
 def test_mistakes_are_named(study_file):

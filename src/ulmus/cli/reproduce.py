@@ -12,13 +12,13 @@ from ulmus.cli.console import console, print_table, progress, say
 from ulmus.cli.train import parse_overrides, stopping_on_signals
 from ulmus.errors import ConfigError
 from ulmus.report.study_page import write_study_page
-from ulmus.studies.running import gather, run_member
+from ulmus.studies.running import RUNS, Outcome, gather, run_member
 from ulmus.studies.study import Member, Study, load_study, members
 from ulmus.studies.tables import markdown, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
-from ulmus.training.run import write_text
+from ulmus.training.run import Run, write_text
 
 _FLAGS = ("out", "budget", "seeds", "only", "test", "dry-run")
 
@@ -35,7 +35,8 @@ def reproduce(
 ) -> None:
     """Run or resume an experiment of the paper, and write its tables and figures beside the published numbers.
 
-    Any key of the recipes can be given for all runs: --data.folder DIR. Finished runs are not run again.
+    Any key of the recipes can be given for all runs: --data.folder DIR. Finished runs are not run
+    again, nor those that diverged: delete a run's folder to train it anew.
 
     Args:
         study: Study file, or the name of a shipped one (shd).
@@ -68,9 +69,12 @@ def reproduce(
                 def report(now: Progress, show: Any = show) -> None:
                     show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
 
-                if not run_member(run, out, changes, share, test or [], report, lambda: bool(stopped)):
-                    say("interrupted; the same command goes on")
-                    sys.exit(130)
+                outcome = run_member(run, out, changes, share, test or [], report, lambda: bool(stopped))
+            if outcome is Outcome.STOPPED:
+                say("interrupted; the same command goes on")
+                sys.exit(130)
+            if outcome is Outcome.DIVERGED:
+                say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
             _write(chosen, runs, out, budget)
     console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
 
@@ -78,7 +82,10 @@ def reproduce(
 def _write(study: Study, runs: list[Member], out: Path, budget: str) -> None:
     """Tables, figures and raw results of all runs that are finished so far."""
     results = gather(runs, out)
-    protocols = [name for name in (*PROTOCOLS, "test") if any(name in result.scores for result in results)]
+    scored = {name for result in results for name in result.scores}
+    if not scored and any(result.diverged for result in results):
+        scored = {"test"}  # a table that says so
+    protocols = [name for name in (*PROTOCOLS, "test") if name in scored]
     tables = {
         (name, protocol): table(grid, [r for r in results if r.grid == name], protocol, budget)
         for name, grid in study.grids.items()

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmus.data.sources import open_trials
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, DivergedError
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
@@ -21,6 +22,14 @@ from ulmus.training.run import Run, write_text
 RUNS = "runs"
 
 
+class Outcome(Enum):
+    """What became of a member."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+
+
 class Result(NamedTuple):
     """What became of one member."""
 
@@ -33,6 +42,8 @@ class Result(NamedTuple):
     cpu_seconds: float
     scores: dict[str, Any]
     """By protocol; of a classifier by split."""
+    diverged: str | None = None
+    """Where it diverged, if it did; then there are no scores."""
 
 
 def run_member(
@@ -43,8 +54,8 @@ def run_member(
     test: Sequence[str],
     on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Train a member as far as it is not trained yet, then score it; False when it was stopped before its last step.
+) -> Outcome:
+    """Train a member as far as it is not trained yet, then score it; one that diverged is left as it is.
 
     Args:
         member: Which.
@@ -63,17 +74,22 @@ def run_member(
     wanted = member.recipe(overrides)
     if begun:
         _check_same(run, wanted, in_full=seconds is None)
+    if begun and run.diverged():
+        return Outcome.DIVERGED
     if not (begun and run.finished()):
         recipe = run.recipe() if begun else wanted
         if not begun and seconds is not None:
             recipe = within_budget(recipe, seconds)
-        fit(recipe, run.folder, resume=begun, on_progress=on_progress, stop=stop)
+        try:
+            fit(recipe, run.folder, resume=begun, on_progress=on_progress, stop=stop)
+        except DivergedError:
+            return Outcome.DIVERGED
         if not run.finished():
-            return False
+            return Outcome.STOPPED
     for name, score in _scorings(run, test).items():
         if not run.evaluation_file(name).exists():
             write_text(run.evaluation_file(name), json.dumps(score(), indent=2))
-    return True
+    return Outcome.FINISHED
 
 
 def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
@@ -115,11 +131,12 @@ def _surrogate(model: Any) -> Surrogate:
 
 
 def gather(members: Iterable[Member], folder: Path) -> list[Result]:
-    """Results of all members that are finished."""
+    """Results of all members that are finished or diverged."""
     results = []
     for member in members:
         run = Run(folder / RUNS / member.folder)
-        if not (run.exists() and run.finished()):
+        diverged = run.diverged() if run.exists() else None
+        if not (run.exists() and (run.finished() or diverged)):
             continue
         sessions = run.provenance()["sessions"]
         files = sorted((run.folder / "evaluation").glob("*.json"))
@@ -133,6 +150,7 @@ def gather(members: Iterable[Member], folder: Path) -> list[Result]:
                 run.recipe().steps,
                 sum(session.get("cpu_seconds", 0.0) for session in sessions),
                 {file.stem: json.loads(file.read_text()) for file in files},
+                diverged,
             )
         )
     return results
