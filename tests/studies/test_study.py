@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ulmus.cli import main
+from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.studies.running import Result
 from ulmus.studies.study import Study, load_study, members, shipped_studies
@@ -124,6 +125,33 @@ def test_a_member_that_diverges_does_not_stop_the_others(study_file, tones, tmp_
             ("small", False, True),
         ]
         assert "| 50 | 1 diverged | 0." in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_scores_are_renewed_for_other_test_trials(integrator_store, tmp_path):
+    recipe = {"name": "small", "model": {"memory": 2}, "data": {"window_ms": 200, "burn_in_ms": 50}}
+    recipe |= {"training": {"steps": 2, "validate_every": 2}, "models": {"elm": {}}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
+    grid = {"title": "Fit", "recipes": [str(tmp_path / "small.yaml")], "models": ["elm"], "score": "rmse_mv"}
+    study = {"name": "small", "title": "Small", "seeds": 1, "grids": {"fit": grid}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    data = ["--data.train", f"{integrator_store}[:8]", "--data.validation", f"{integrator_store}[8:10]"]
+
+    def reproduce(test):
+        command = ["reproduce", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), *data]
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--test", test])
+        assert ended.value.code == 0
+        (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+        (file,) = (tmp_path / "out" / "runs").glob("*/evaluation/stream.json")
+        return run["scores"]["stream"], file.stat().st_mtime_ns
+
+    (first, written), (again, kept) = (reproduce(f"{integrator_store}[10:14]") for _ in range(2))
+    assert (first, written) == (again, kept)
+    other, renewed = reproduce(f"{integrator_store}[14:]")
+    assert (first["trials"], other["trials"]) == (4, 2)
+    assert first["rmse_mv"] != other["rmse_mv"]
+    assert other["data_hash"] == open_trials(f"{integrator_store}[14:]").content_hash
+    assert renewed > written
 
 
 def test_mistakes_are_named(study_file):

@@ -10,10 +10,11 @@ from cyclopts import Parameter
 
 from ulmus.cli.console import console, print_table, progress, say
 from ulmus.cli.train import parse_overrides, stopping_on_signals
+from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.report.study_page import write_study_page
-from ulmus.studies.running import RUNS, Outcome, gather, run_member
-from ulmus.studies.study import Member, Study, load_study, members
+from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
+from ulmus.studies.study import Study, load_study, members
 from ulmus.studies.tables import markdown, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.loop import Progress
@@ -45,7 +46,8 @@ def reproduce(
         budget: A time such as 4h for the whole study, shared by its runs; or paper, for all steps of the recipes.
         seeds: Seeds of every run; those of the study by default.
         only: Some of its grids. May be given several times.
-        test: Trials to score fitted neurons on; classifiers are scored on their test split.
+        test: Trials to score fitted neurons on; classifiers are scored on their test split. With other trials than
+            before, the scores are renewed.
         dry_run: List the runs and stop.
     """
     chosen = load_study(study)
@@ -60,6 +62,7 @@ def reproduce(
             run.recipe(changes)
             console.print(run.folder)
         return
+    unseen = TestTrials(tuple(test), open_trials(test)) if test else None
     share = None if seconds is None else seconds / len(unique)
     with stopping_on_signals() as stopped:
         for number, run in enumerate(unique, 1):
@@ -69,19 +72,18 @@ def reproduce(
                 def report(now: Progress, show: Any = show) -> None:
                     show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
 
-                outcome = run_member(run, out, changes, share, test or [], report, lambda: bool(stopped))
+                outcome = run_member(run, out, changes, share, unseen, report, lambda: bool(stopped))
             if outcome is Outcome.STOPPED:
                 say("interrupted; the same command goes on")
                 sys.exit(130)
             if outcome is Outcome.DIVERGED:
                 say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
-            _write(chosen, runs, out, budget)
+            _write(chosen, gather(runs, out, unseen), out, budget)
     console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
 
 
-def _write(study: Study, runs: list[Member], out: Path, budget: str) -> None:
+def _write(study: Study, results: list[Result], out: Path, budget: str) -> None:
     """Tables, figures and raw results of all runs that are finished so far."""
-    results = gather(runs, out)
     scored = {name for result in results for name in result.scores}
     if not scored and any(result.diverged for result in results):
         scored = {"test"}  # a table that says so
