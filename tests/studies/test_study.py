@@ -79,7 +79,8 @@ def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_p
     with pytest.raises(SystemExit) as refused:
         main([*command, "--training.learning_rate", "0.5"])
     assert refused.value.code == 2
-    assert "other settings" in capsys.readouterr().err.replace("\n", " ")
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert "asked for now: training.learning_rate was 0.01 and is 0.5. Give" in told
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     with pytest.raises(SystemExit):
         main(command)

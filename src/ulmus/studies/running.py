@@ -16,7 +16,7 @@ from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
-from ulmus.training.recipe import ClassifierRecipe, Recipe
+from ulmus.training.recipe import ClassifierRecipe, Recipe, changed_keys
 from ulmus.training.run import Run, write_text
 
 RUNS = "runs"
@@ -107,16 +107,13 @@ def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
     Raises:
         ConfigError: it is another one.
     """
-    found = run.recipe()
-    shortened = set() if in_full and wanted.training.steps is not None else {"steps", "epochs"}
-    shortened |= {"validate_every", "warmup_steps"}
-    one, other = (
-        recipe.model_dump(exclude={"training": shortened}, mode="json") for recipe in (found, wanted)
-    )
-    if one != other:
+    may_differ = {"validate_every", "warmup_steps"}  # a budget sets them, as it does the steps
+    if not in_full or wanted.training.steps is None:
+        may_differ |= {"steps", "epochs"}
+    if changed := changed_keys(run.recipe(), wanted, {f"training.{key}" for key in may_differ}):
         raise ConfigError(
-            f"{run.folder} holds a run of other settings than are asked for now; give the same keys and budget as before, or "
-            "another --out."
+            f"{run.folder} holds a run of other settings than are asked for now: {'; '.join(changed)}. Give the same keys and "
+            "budget as before, or another --out."
         )
 
 

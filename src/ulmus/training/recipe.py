@@ -1,6 +1,6 @@
 """A recipe: everything that decides the result of a training run, as one validated, frozen value."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -202,6 +202,25 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
             f"{origin}: 'data.kind' is {kind!r}; expected one of {list(_KINDS)}.{closest(str(kind), list(_KINDS))}"
         )
     return validated(_KINDS[kind], values, origin, "set it in the recipe or with --{key}")
+
+
+def changed_keys(before: Recipe, now: Recipe, ignored: Collection[str] = ()) -> list[str]:
+    """Where two recipes differ, one text for every dotted key with both of its values; `ignored` keys do not count."""
+    one, other = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
+    keys = [key for key in {**one, **other} if key not in ignored]
+    absent = "absent"
+    return [
+        f"{key} was {one.get(key, absent)} and is {other.get(key, absent)}"
+        for key in keys
+        if one.get(key, absent) != other.get(key, absent)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def all_keys() -> list[str]:
