@@ -45,4 +45,4 @@ def _evaluated(run: Run) -> tuple[list[str], str]:
     recipe = run.recipe()
     if not isinstance(recipe, SurrogateRecipe):
         raise ConfigError(f"{run.folder} was not fitted to trials; expected a run of a fitted neuron.")
-    return list(recipe.data.validation), "validation trials, which chose the best checkpoint"
+    return list(recipe.data.validation), "validation trials"

@@ -17,7 +17,7 @@ from ulmus.report.content import (
     RocCurve,
     Score,
 )
-from ulmus.training.evaluation import score, scores_of_resamples
+from ulmus.training.evaluation import score, scores_of_resamples, seen, seen_note
 from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
 
@@ -60,7 +60,7 @@ def gather(
             f"{_called(surrogate)} with {surrogate.trainable_parameters():,} trainable parameters beside the "
             "detailed neuron it was fitted to."
         ),
-        evaluated_on=evaluated_on,
+        evaluated_on=f"{evaluated_on} {seen_note({'seen': seen(surrogate, trials)})}".strip(),
         scores=(*score_table(scores, surrogate), *extra_scores),
         examples=tuple(_example(surrogate, trials, predictions, index) for index in chosen),
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ulmus.data import Batch, TrialSource, Windows
 from ulmus.data.augmentation import Augmentation
+from ulmus.data.overlap import check_apart, parts
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.kernels import Events
@@ -76,6 +77,7 @@ class SurrogateProblem(Problem):
     def __init__(self, recipe: SurrogateRecipe) -> None:
         self.recipe = recipe
         self.train, self.validation = open_trials(recipe.data.train), open_trials(recipe.data.validation)
+        check_apart({"data.train": self.train, "data.validation": self.validation})
         header = self.train.header
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
@@ -86,7 +88,11 @@ class SurrogateProblem(Problem):
             neuron,
             sites=header.sites,
             units=units_of(recipe.surrogate),
-            card={"recipe": recipe.name, "seed": recipe.seed},
+            card={
+                "recipe": recipe.name,
+                "seed": recipe.seed,
+                "trials": {"train": parts(self.train), "validation": parts(self.validation)},
+            },
         )
         check_fit(self.model, self.validation, "the validation data")
         self.hashes = {"train": self.train.content_hash, "validation": self.validation.content_hash}
