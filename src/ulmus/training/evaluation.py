@@ -11,6 +11,7 @@ from ulmus.data import TrialSource
 from ulmus.data.overlap import Part, overlap, parts
 from ulmus.errors import DataError
 from ulmus.neuron import Surrogate
+from ulmus.training.failures import KindScores
 from ulmus.training.intervals import LEVEL, RESAMPLES, SpikeRanking, VoltageErrors, intervals, resampled
 from ulmus.training.predictions import Predictions, Protocol, check_fit, find_protocol, predict
 from ulmus.training.spike_metrics import SpikeMetrics
@@ -98,11 +99,13 @@ def scores_of_resamples(
         predictions.recorded_mv[..., 0], predictions.voltage_mv[..., 0], keep, skip, protocol.restandardise
     )
     spikes = spike_metrics(predictions, protocol, dt_ms)
+    kinds = KindScores(predictions, keep, skip, dt_ms)
 
     def scores(counts: Int[np.ndarray, "trials"]) -> dict[str, float | None]:
         kept = counts[keep]
         # A resample may hold none of the trials that the protocol keeps.
-        return {**ranking.at(kept), **voltage.at(counts), **(spikes.at(kept) if kept.any() else {})}
+        by_spikes = {**spikes.at(kept), **kinds.at(kept)} if kept.any() else {}
+        return {**ranking.at(kept), **voltage.at(counts), **by_spikes}
 
     return scores
 
@@ -208,8 +211,8 @@ def evaluate(
 
     Returns:
         ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
-        spike metrics of `SpikeMetrics.at`, ``trials`` and ``spikes`` that counted, ``protocol``, ``parameters``,
-        ``spike_threshold``, ``intervals``: low and high end for every score, and ``seen`` where some trials were used in
-        training: how many of them, and for what.
+        spike metrics of `SpikeMetrics.at`, scores by kind of `KindScores.at`, ``trials`` and ``spikes`` that counted,
+        ``protocol``, ``parameters``, ``spike_threshold``, ``intervals``: low and high end for every score, and ``seen``
+        where some trials were used in training: how many of them, and for what.
     """
     return evaluation(surrogate, trials, protocol, on_trials, resamples).scores

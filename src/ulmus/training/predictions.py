@@ -73,6 +73,8 @@ class Predictions:
     """Recorded output spikes of every trial."""
     predicted_times_ms: tuple[Float64[np.ndarray, "spikes"], ...]
     """Predicted ones: see `ulmus.neuron.surrogate.spike_times`."""
+    clip_mv: float = -55.0
+    """Where the recorded voltage was cut off."""
 
     @property
     def spike_count(self) -> Int[np.ndarray, "trials"]:
@@ -167,6 +169,7 @@ def predict(
         predicted_times_ms=tuple(
             spike_times(row.astype(np.float64), threshold, dt_ms) for row in probability
         ),
+        clip_mv=surrogate.units.clip_mv,
     )
 
 
