@@ -13,6 +13,7 @@ import torch
 import ulmus
 from ulmus.data.sources import open_trials
 from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
+from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit
 from ulmus.training.loop import learning_rate
@@ -230,3 +231,11 @@ def test_two_processes_train_like_one(integrator_store, tmp_path):
     for one, two in zip(whole.metrics(), Run(tmp_path / "two").metrics(), strict=True):
         if "loss" in one:
             assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+
+
+def test_validation_trials_too_short_to_be_scored_are_refused(tmp_path):
+    store = ulmus.simulate(IntegrateAndFire(), trials=2, seconds=0.4, out=tmp_path / "store", workers=1)
+    data = {"train": str(store.path), "validation": str(store.path)}
+    recipe = SurrogateRecipe.model_validate({"name": "short", "model": {"memory": 3}, "data": data})
+    with pytest.raises(DataError, match="last 400 ms, of which the first 500"):
+        fit(recipe, tmp_path / "run")
