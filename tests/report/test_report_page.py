@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError
+from ulmus.geometry import Geometry
 from ulmus.report import (
     Example,
     InputGroup,
@@ -26,7 +27,7 @@ from ulmus.report import (
 )
 from ulmus.report.page import format_value
 
-ALL_PANELS = {"traces", "roc", "learning", "weights", "branches", "timescales"}
+ALL_PANELS = {"traces", "roc", "learning", "weights", "morphology", "branches", "timescales"}
 HOSTILE = "</title></script><script>document.documentElement.dataset.hostile = 1</script><img src=x onerror=alert(1)>"
 
 
@@ -79,6 +80,14 @@ def content(**changes: Any) -> ReportContent:
             tau_synapse_ms=np.full(45, 5.0),
             input_sign=sign,
             input_groups=(InputGroup("basal", 0, 262), InputGroup("apical", 262, 639)),
+            geometry=Geometry(
+                proximal_um=(ends := rng.normal(0, 200, (639, 3))),
+                distal_um=ends + rng.normal(0, 20, (639, 3)),
+                diameter_um=rng.uniform(0.3, 5, 639),
+                input_piece=np.tile(np.arange(639), 2),
+                soma_centre_um=np.zeros(3),
+                soma_diameter_um=20.0,
+            ),
         ),
         recipe_yaml="training:\n  steps: 20000\n",
         provenance={"ulmus": "0.1.0"},

@@ -12,7 +12,7 @@ from ulmus.data import Batch, TrialSource, Windows
 from ulmus.data.augmentation import Augmentation
 from ulmus.data.overlap import check_apart, parts
 from ulmus.data.sources import open_trials
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate, VoltageUnits
 from ulmus.training.distillation import MixedWindows, check_labelled
@@ -93,8 +93,15 @@ class SurrogateProblem(Problem):
                 "seed": recipe.seed,
                 "trials": {"train": parts(self.train), "validation": parts(self.validation)},
             },
+            geometry=header.geometry,
         )
         check_fit(self.model, self.validation, "the validation data")
+        uncounted_ms = PROTOCOLS["stream"].skip_ms
+        if self.validation.header.duration_ms <= uncounted_ms:
+            raise DataError(
+                f"the validation trials last {self.validation.header.duration_ms:g} ms, of which the first {uncounted_ms:g} "
+                "are not scored; expected longer ones. Simulate or record trials of a second or more."
+            )
         self.hashes = {"train": self.train.content_hash, "validation": self.validation.content_hash}
         self.labelled = open_trials(recipe.data.labelled) if recipe.data.labelled else None
         if self.labelled is not None:
