@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from ulmus.data.overlap import check_apart
@@ -162,10 +163,12 @@ def _open(search: Search, folder: Path, worker: int) -> "Trials":
         study_name=search.name,
         storage=f"sqlite:///{(folder / 'sweep.db').resolve()}",
         direction=search.direction,
-        sampler=optuna.samplers.TPESampler(seed=search.seed + worker, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
         load_if_exists=True,
     )
+    # A sampler does not know what it drew before an interruption: with the same seed it would draw it again.
+    seed = np.random.SeedSequence((search.seed, worker, len(trials.trials))).generate_state(1)
+    trials.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), constant_liar=True)
     return trials
 
 
