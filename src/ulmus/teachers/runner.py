@@ -1,5 +1,6 @@
 """Simulate many trials on several processes into an event store."""
 
+import fcntl
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import cloudpickle
 import joblib
@@ -28,6 +29,8 @@ from ulmus.teachers.teacher import Teacher, check_step, group_spans
 
 COST_FILE = "cost.jsonl"
 CONNECT_SECONDS = 10
+LOSSES_IN_A_ROW = 3
+"""How often workers may be killed without a finished trial in between, before the simulation gives up."""
 
 
 class Progress(NamedTuple):
@@ -94,6 +97,8 @@ def simulate(
 ) -> Store:
     """Simulate trials with random input and store them; calling again after a crash or a kill goes on.
 
+    The trials of a worker that is killed are simulated by another one.
+
     Trial k depends on the arguments, ``seed`` and k alone, so any number of workers writes the same store. What
     each trial cost in CPU seconds goes to ``cost.jsonl`` beside it.
 
@@ -108,44 +113,49 @@ def simulate(
         dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
         sites: Places whose voltage is recorded beside the soma's, as the teacher names them.
         dask: Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate instead of processes of
-            this machine; a trial whose worker is lost is simulated by another one. Only this process writes the store.
+            this machine. Only this process writes the store.
         on_trial: Called in this process after each stored trial.
 
     Raises:
-        ConfigError: Arguments that cannot be used, or other ones than the store in ``out`` was begun with.
+        ConfigError: Arguments that cannot be used, or other ones than the store in ``out`` was begun with, or another
+            simulation is writing it.
         MissingToolError: What the teacher needs is not there: a compiler, a simulator.
-        UlmusError: A trial failed; the message has its index and seed.
+        UlmusError: A trial failed; the message has its index and seed. Or workers are killed again and again.
     """
     _check_counts(trials, seconds, seed, workers, dt_ms)
-    plan = _Plan(
-        teacher,
-        teacher.regime if stimulus is None else stimulus,
-        round(seconds * 1000),
-        seed,
-        dt_ms,
-        tuple(sites),
-    )
+    driven = teacher.regime if stimulus is None else stimulus
+    plan = _Plan(teacher, driven, round(seconds * 1000), seed, dt_ms, tuple(sites))
     plan.stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
     teacher.prepare()  # once here, so that workers find what was made and a missing tool is met at once
     writer = StoreWriter(out, header, trials_total=trials)
-    finished = {index for index in writer.done() if index < trials}
-    waiting = [index for index in range(trials) if index not in finished]
-    results = _results(plan, waiting, workers) if dask is None else _results_of_dask(plan, waiting, dask)
     with (Path(out) / COST_FILE).open("a", encoding="utf-8") as costs:
-        try:
-            for done, (index, trial, cpu) in enumerate(results, len(finished) + 1):
-                writer.add(index, trial)
-                costs.write(json.dumps({"trial": index, "cpu_seconds": round(cpu, 3)}) + "\n")
-                costs.flush()
-                if on_trial is not None:
-                    on_trial(Progress(index, done, trials, len(trial.spike_time_ms), plan.steps / 1000, cpu))
-        except TerminatedWorkerError as error:
-            raise UlmusError(
-                f"a worker process of the simulation was killed, perhaps for lack of memory; the finished trials are "
-                f"in {out}. Run the same command again to go on, with fewer workers if memory is short."
-            ) from error
-    return writer.finish()
+        _only_one(costs, out)
+        finished = {index for index in writer.done() if index < trials}
+        waiting = [index for index in range(trials) if index not in finished]
+        results = _results(plan, waiting, workers) if dask is None else _results_of_dask(plan, waiting, dask)
+        for done, (index, trial, cpu) in enumerate(results, len(finished) + 1):
+            writer.add(index, trial)
+            costs.write(json.dumps({"trial": index, "cpu_seconds": round(cpu, 3)}) + "\n")
+            costs.flush()
+            if on_trial is not None:
+                on_trial(Progress(index, done, trials, len(trial.spike_time_ms), plan.steps / 1000, cpu))
+        return writer.finish()
+
+
+def _only_one(costs: TextIO, out: str | Path) -> None:
+    """Hold the file of costs, so that a second simulation into this store does not repeat the trials of the first."""
+    try:
+        fcntl.flock(costs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{out} is being written by another simulation; expected one at a time. Wait for it, or give another folder; one "
+            f"simulation takes all cores, and more machines with Dask."
+        ) from error
+    except (
+        OSError
+    ):  # a file system without locks: both write the same trials, and the first to finish one stands
+        return
 
 
 def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, dt_ms: float) -> None:
@@ -165,9 +175,33 @@ def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, d
 
 
 def _results(plan: _Plan, waiting: list[int], workers: int | None) -> Iterator[tuple[int, Trial, float]]:
-    """Index, trial and CPU seconds of every waiting trial, as they are finished."""
+    """Index, trial and CPU seconds of every waiting trial, as they are finished; those of a killed worker again.
+
+    Raises:
+        UlmusError: Workers are killed again and again without finishing a trial.
+    """
+    left, lost = dict.fromkeys(waiting), 0
+    while left:
+        try:
+            for result in _results_of_processes(plan, list(left), workers):
+                del left[result[0]]
+                lost = 0
+                yield result
+        except TerminatedWorkerError as error:
+            lost += 1
+            if lost == LOSSES_IN_A_ROW:
+                raise UlmusError(
+                    f"worker processes of the simulation were killed {lost} times in a row, perhaps for lack of memory; trials "
+                    f"{list(left)[:5]} are among the {len(left)} that are missing, the others are kept. Run the same command "
+                    f"again to go on, with fewer workers if memory is short."
+                ) from error
+
+
+def _results_of_processes(
+    plan: _Plan, waiting: list[int], workers: int | None
+) -> Iterator[tuple[int, Trial, float]]:
     pool = joblib.Parallel(
-        n_jobs=min(workers or joblib.cpu_count(), max(1, len(waiting))),
+        n_jobs=min(workers or joblib.cpu_count(), len(waiting)),
         return_as="generator_unordered",
         batch_size=1,
         initializer=_end_with,
