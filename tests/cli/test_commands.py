@@ -145,6 +145,12 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
         (["report", "nowhere"], 2, "no run folder"),
         (["import", "nowhere", "--out", "x"], 3, "nowhere"),
         (["simulate", "lif", "--trials", "1", "--out", "x", "--sk-scale", "0.1"], 2, "option of l5pc"),
+        (["simulate", "l5pc", "--trials", "1", "--out", "x", "--weight-mv", "1"], 2, "option of lif"),
+        (
+            ["simulate", "lif", "--trials", "1", "--out", "x", "--adaptation-mv", "4"],
+            2,
+            "adaptive-lif instead",
+        ),
         (
             ["simulate", "lif", "--trials", "1", "--out", "x", "--regime", "ampa"],
             2,
@@ -177,6 +183,22 @@ def test_simple_teachers_are_simulated_by_name(cell, tmp_path):
     ulmus("simulate", cell, "--trials", 2, "--seconds", 0.3, "--workers", 1, "--out", tmp_path / "store")
     info = json.loads(ulmus("data", "info", tmp_path / "store", "--json").stdout)
     assert (info["trials"], info["settings"]["cell"]["cell"]) == (2, cell)
+
+
+def test_inputs_and_weight_of_a_simple_teacher_are_chosen(tmp_path):
+    result = ulmus(
+        "simulate", "adaptive-lif", "--excitatory", 30, "--inhibitory", 10, "--weight-mv", 20, "--adaptation-mv", 2,
+        "--trials", 2, "--seconds", 0.3, "--workers", 1, "--out", tmp_path / "store",
+    )  # fmt: skip
+    info = json.loads(ulmus("data", "info", tmp_path / "store", "--json").stdout)
+    cell = info["settings"]["cell"]
+    assert [cell[key] for key in ("excitatory", "inhibitory", "weight_mv", "adaptation_mv")] == [
+        30,
+        10,
+        20.0,
+        2.0,
+    ]
+    assert "0.6 s simulated" in result.stderr
 
 
 def test_dendritic_sites_are_recorded_by_number(tmp_path):

@@ -99,6 +99,10 @@ def test_verify_finds_wrong_values(tmp_path, damage, message):
         (lambda index: index["header"].update(steps=-4), "missing or wrong entry"),
         (lambda index: index["shards"][1].update(first=5), "missing or wrong entry"),
         (lambda index: index["shards"][0].update(file="../x.h5"), "missing or wrong entry"),
+        (
+            lambda index: index["shards"][1].update(trials=0, file="trials-0000004-0000003.h5"),
+            "of no trials",
+        ),
         (lambda index: index["shards"].pop(1), "do not follow"),
         (lambda index: index.update(schema=99), "schema 99"),
         (lambda index: index.update(format="?"), "is not the index"),

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.teachers.runner import simulate
 
@@ -41,6 +41,30 @@ def test_a_killed_worker_costs_no_trial(tmp_path):
 
 
 def test_an_address_where_nobody_answers_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("ulmus.teachers.runner.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("ulmus.teachers.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(ConfigError, match="no scheduler answers"):
         simulate(IntegrateAndFire(), out=tmp_path / "store", dask="tcp://127.0.0.1:1", **TRIALS)
+
+
+def test_a_scheduler_without_workers_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmus.teachers.cluster.CONNECT_SECONDS", 1)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        pytest.raises(ConfigError, match="has no workers"),
+    ):
+        simulate(IntegrateAndFire(), out=tmp_path / "store", dask=cluster.scheduler_address, **TRIALS)
+
+
+class Deadly(IntegrateAndFire):
+    """A neuron that kills the process which simulates it."""
+
+    def run_trial(self, *arguments, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_trial_that_kills_every_worker_ends_the_simulation(tmp_path):
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        pytest.raises(UlmusError, match="killed again and again.*Run the same command"),
+    ):
+        simulate(Deadly(), out=tmp_path / "store", dask=cluster.scheduler_address, **{**TRIALS, "trials": 1})

@@ -1,6 +1,8 @@
-"""The examples of the how-to on one's own neuron, as they stand there."""
+"""The examples of the how-tos on one's own neuron and on clusters, as they stand there."""
 
+import os
 import re
+import stat
 import subprocess
 import sys
 
@@ -35,3 +37,47 @@ def test_the_cell_of_arbor_and_its_regime(tmp_path):
     assert all(store.info()["output_hz"] > 0 for store in stores)
     rates = [store.info()["excitatory_events_per_second"] for store in stores]
     assert rates[1] > 2 * rates[0]
+
+
+SCRIPTS = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "docs/howto/cluster.md").read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """Runs a batch script as SLURM would on one machine: what it prints, with its exit status checked."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    modules = {"ulmus": "ulmus", "dask": "dask", "python": ""}
+    for name, module in modules.items():
+        arguments = f'-m {module} "$@"' if module else '"$@"'
+        (commands / name).write_text(f"#!/bin/sh\nexec {sys.executable} {arguments}\n")
+    (commands / "srun").write_text('#!/bin/sh\nexec "$@"\n')
+    for command in commands.iterdir():
+        command.chmod(command.stat().st_mode | stat.S_IXUSR)
+
+    def submit(script, **variables):
+        (tmp_path / "job.sh").write_text(script)
+        known = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_CPUS_PER_TASK": "2", **variables}
+        environment = {**os.environ, **known, "PATH": f"{commands}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", tmp_path / "job.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    return submit
+
+
+@pytest.mark.slow
+def test_the_batch_scripts_make_stores(slurm, tmp_path):
+    pytest.importorskip("dask.distributed", reason="Dask (pip install distributed) is not installed")
+    short = {"l5pc": "lif", "20000": "6", "500": "3", "--seconds 6": "--seconds 0.5"}
+    one, many = SCRIPTS
+    for long, brief in short.items():
+        one, many = one.replace(long, brief), many.replace(long, brief)
+    slurm(one)
+    assert len(Store(tmp_path / "trials")) == 6
+    (tmp_path / "trials").rename(tmp_path / "of one job")
+    for task in ("1", "2"):
+        slurm(many, SLURM_ARRAY_TASK_ID=task)
+        assert len(Store(tmp_path / "trials" / task)) == 3

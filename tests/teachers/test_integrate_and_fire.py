@@ -107,3 +107,15 @@ def test_neurons_that_cannot_be_are_refused(options, message):
 def test_a_point_has_no_sites():
     with pytest.raises(ConfigError, match="sites holds 3.*point"):
         IntegrateAndFire().run_trial(NONE, NONE, 10, sites=(3,))
+
+
+@pytest.mark.parametrize(("excitatory", "inhibitory"), [(80, 20), (639, 639), (1000, 250)])
+@pytest.mark.parametrize("make", [IntegrateAndFire, adaptive])
+def test_the_default_weight_gives_a_few_hz_for_any_number_of_inputs(make, excitatory, inhibitory):
+    neuron = make(excitatory=excitatory, inhibitory=inhibitory)
+    spikes = 0
+    for trial in range(5):
+        drawn = neuron.regime.draw(neuron, 6000, 1, trial)
+        spikes += len(neuron.run_trial(drawn.event_step, drawn.event_input, 6000, dt_ms=0.25).spike_time_ms)
+    assert 1 < spikes / 30 < 10
+    assert neuron.settings()["weight_mv"] == pytest.approx(480 / excitatory)

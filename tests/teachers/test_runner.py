@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -151,3 +152,59 @@ def test_a_killed_simulation_leaves_no_workers_and_no_broken_store(reference, ce
     assert store.verify() == []
     for index in range(4):
         assert np.array_equal(store.clip(index, 0, 150).voltage_mv, reference.clip(index, 0, 150).voltage_mv)
+
+
+class Deadly(L5PC):
+    """A cell that kills the process which simulates it, as the system does when memory runs out."""
+
+    def run_trial(self, *arguments, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds worker processes through /proc")
+def test_a_killed_worker_costs_no_trial(reference, cell, tmp_path):
+    killed, seen = [], []
+
+    def kill(progress):
+        seen.append(progress.trial)
+        if not killed:
+            killed.append(max(_children()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    store = simulate(
+        cell, REGIMES["default"], out=tmp_path / "store", workers=2, on_trial=kill, **{**SHORT, "trials": 12}
+    )
+    assert killed
+    assert sorted(seen) == list(range(12))
+    assert store.verify() == []
+    for index in range(4):
+        assert np.array_equal(store.clip(index, 0, 150).voltage_mv, reference.clip(index, 0, 150).voltage_mv)
+
+
+def _children():
+    """Workers of this process, without loky's tracker of resources, which it starts first."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [pid for pid in map(int, children) if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_workers_that_are_killed_again_and_again_end_the_simulation(cell, tmp_path):
+    with pytest.raises(
+        UlmusError, match=r"killed 3 times in a row.*trials \[0, 1, 2, 3\].*Run the same command"
+    ):
+        simulate(Deadly(cell.morphology), out=tmp_path / "store", workers=2, **SHORT)
+
+
+def test_a_second_simulation_into_a_store_is_refused_while_the_first_runs(cell, reference, tmp_path):
+    folder, met = tmp_path / "store", []
+
+    def meanwhile(progress):
+        if not met:
+            with pytest.raises(ConfigError, match="written by another simulation") as refused:
+                simulate(cell, REGIMES["default"], out=folder, workers=1, **SHORT)
+            met.append(refused)
+
+    store = simulate(cell, REGIMES["default"], out=folder, workers=1, on_trial=meanwhile, **SHORT)
+    assert met
+    _same(store, reference)
+    costs = (folder / "cost.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["trial"] for line in costs) == [0, 1, 2, 3]

@@ -34,6 +34,24 @@ def test_a_table_and_a_store_give_them_again(tmp_path):
             assert np.array_equal(one.trial(index).voltage_mv, store.trial(index).voltage_mv)
 
 
+def test_a_store_says_which_trains_it_was_given_wherever_they_lay(tmp_path):
+    options = {"trials": 3, "seconds": 0.1, "workers": 1}
+    source = simulate(NEURON, SpikeTrains(TRAINS), out=tmp_path / "source", **options)
+    one = simulate(NEURON, SpikeTrains.load(source.path), out=tmp_path / "one", **options)
+    source.path.parent.joinpath("elsewhere").mkdir()
+    moved = source.path.rename(tmp_path / "elsewhere" / "source")
+    two = simulate(NEURON, SpikeTrains.load(moved), out=tmp_path / "two", **options)
+    assert one.content_hash == two.content_hash
+    regime = {"name": "source", "trials": 3, "spikes": 4, "source_hash": source.content_hash}
+    assert one.header.settings["regime"] == regime
+    assert one.attributes(1)["regime"] == "source"
+    assert one.attributes(1)["source_hash"] == source.content_hash
+    others = [{**TRAINS[0], 1: np.array([20.0])}, *TRAINS[1:]]
+    simulate(NEURON, SpikeTrains(others), out=tmp_path / "others" / "source", **options)
+    with pytest.raises(ConfigError, match="begun with other settings.*source_hash"):
+        simulate(NEURON, SpikeTrains.load(tmp_path / "others" / "source"), out=one.path, **options)
+
+
 @pytest.mark.parametrize(
     ("times", "message"),
     [
@@ -61,7 +79,10 @@ def test_trains_that_do_not_fit_begin_no_store(trains, trials, message, tmp_path
     assert not (tmp_path / "store").exists()
 
 
-def test_a_table_without_its_columns_is_refused(tmp_path):
+def test_a_table_without_its_columns_or_spikes_is_refused(tmp_path):
+    (tmp_path / "empty.csv").write_text("trial,input,time_ms\n")
+    with pytest.raises(DataError, match="holds no spike"):
+        SpikeTrains.load(tmp_path / "empty.csv")
     (tmp_path / "t.csv").write_text("input,time\n0,1\n")
     with pytest.raises(DataError, match="no 'time_ms'"):
         SpikeTrains.load(tmp_path / "t.csv")

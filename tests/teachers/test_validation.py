@@ -3,14 +3,19 @@ import shutil
 import numpy as np
 import pytest
 
+from ulmus.data import Store
 from ulmus.errors import ConfigError, DataError
 from ulmus.report.validation_page import write_validation_page
+from ulmus.teachers.l5pc import L5PC
+from ulmus.teachers.runner import simulate
 from ulmus.teachers.validation import (
     DRIVEN,
     MORPHOLOGY,
     STEPS,
     Comparison,
+    agreement,
     compare_with_neuron,
+    compare_with_trials,
     count_comparisons,
     requirements,
 )
@@ -74,6 +79,38 @@ def test_a_folder_that_is_no_reference_is_explained(tmp_path):
         (tmp_path / name).write_text("nothing")
     with pytest.raises(DataError, match="neuron_step_currents.npz cannot be read"):
         count_comparisons(tmp_path)
+
+
+def test_the_page_tells_an_error_of_the_step_from_one_of_the_cell(tmp_path):
+    step, calm = run("1 nA", 100, [120.0], [120.0]), run("driven trial 0", None, [20.0, 30.0], [20.0, 30.0])
+    worst, coarse, fine = (calm._replace(voltage_mv=calm.neuron_mv * factor) for factor in (1.3, 1.2, 1.05))
+    late = worst._replace(spike_ms=np.array([20.0, 33.0]))
+
+    def page(driven, others, recorded=None):
+        path = tmp_path / "page.html"
+        write_validation_page([step, driven], 0.025, "Arbor 0", path, other_steps=others, recorded=recorded)
+        return " ".join(path.read_text().split())
+
+    text = page(coarse, {0.05: [late], 0.0125: [fine]})
+    rows = text[text.index("at other steps") :]
+    assert rows.index("0.05 ms") < rows.index("0.025 ms") < rows.index("0.0125 ms")
+    assert "50.0 % (1)" in rows
+    assert "explained, from 91.00 to 99.75 %" in text
+    assert "Trials simulated elsewhere" not in text
+    text = page(fine, {0.0125: [coarse]}, [late])
+    assert "does not always come closer" in text
+    assert "2 spikes where 2 were recorded, 50.0 % of these within 1 ms, and 91.00 %" in text
+
+
+def test_recorded_trials_of_a_cell_are_repeated(integrator_store, tmp_path):
+    cell = L5PC()
+    store = simulate(cell, trials=2, seconds=0.12, out=tmp_path / "store", workers=1, dt_ms=0.1)
+    found = list(compare_with_trials(cell, store, 0.1))
+    assert [(one.name, one.driven) for one in found] == [("trial 0", True), ("trial 1", True)]
+    assert agreement(found).explained_variance == 1.0
+    assert agreement(list(compare_with_trials(cell, store, 0.25))).explained_variance < 1.0
+    with pytest.raises(ConfigError, match="12 inputs.*expected the 1394"):
+        next(compare_with_trials(cell, Store(integrator_store)))
 
 
 @pytest.mark.golden

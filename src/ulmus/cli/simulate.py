@@ -1,10 +1,10 @@
 """``ulmus simulate``."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from cyclopts import Parameter
 
 from ulmus.cli.console import console, progress, say
@@ -20,12 +20,68 @@ from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import Stimulus, regime_named
 from ulmus.teachers.teacher import Teacher
 
-SIMPLE: dict[str, Callable[[], Teacher]] = {
-    "ball-and-stick": ball_and_stick,
-    "lif": IntegrateAndFire,
-    "adaptive-lif": adaptive,
-}
-"""Cells without options on the command line."""
+
+@Parameter(name="*", group="Input")
+@dataclass(frozen=True)
+class InputOptions:
+    """What drives the neuron.
+
+    Attributes:
+        regime: Statistics of the input: default, and for l5pc published, ampa, ampa_low_sk, ergodic.
+        synchrony: Share of trials whose rates swing together; the regime's own by default.
+        removed_inhibition: Share of trials without inhibition.
+        clustered: Share of trials in which only some clusters of neighbouring synapses are active.
+        spliced_pieces: Pieces of other draws that are spliced into each trial.
+        spike_trains: Input to use instead of a regime: a store, or a table (CSV, NPZ, HDF5) of trial, input, time_ms.
+    """
+
+    regime: str = "default"
+    synchrony: float | None = None
+    removed_inhibition: float | None = None
+    clustered: float | None = None
+    spliced_pieces: int | None = None
+    spike_trains: Path | None = None
+
+
+@Parameter(name="*", group="Options of l5pc")
+@dataclass(frozen=True)
+class PyramidalOptions:
+    """What can be changed of the layer-5 pyramidal cell.
+
+    Attributes:
+        morphology: Reconstruction (.asc, .swc); a shipped one by default.
+        synapse: Excitatory receptors: nmda (AMPA and NMDA) or ampa.
+        passive_dendrites: Leave out the active channels of the dendrites.
+        sk_scale: Factor on the SK conductance.
+        ih_shift_mv: Shift of the activation of Ih.
+    """
+
+    morphology: Path | None = None
+    synapse: Literal["nmda", "ampa"] = "nmda"
+    passive_dendrites: Annotated[bool, Parameter(negative="")] = False
+    sk_scale: float = 1.0
+    ih_shift_mv: float = 0.0
+
+
+@Parameter(name="*", group="Options of lif and adaptive-lif")
+@dataclass(frozen=True)
+class PointOptions:
+    """What can be changed of the integrate-and-fire neurons.
+
+    Attributes:
+        excitatory: Number of excitatory inputs; 80 by default.
+        inhibitory: Number of inhibitory inputs; 20 by default.
+        weight_mv: Drive that one event adds; by default 480 mV shared among the excitatory inputs, for a few Hz.
+        adaptation_mv: How much a spike raises the threshold of adaptive-lif; 4 mV by default.
+    """
+
+    excitatory: int | None = None
+    inhibitory: int | None = None
+    weight_mv: float | None = None
+    adaptation_mv: float | None = None
+
+
+NO_INPUT_OPTIONS, NO_PYRAMIDAL_OPTIONS, NO_POINT_OPTIONS = InputOptions(), PyramidalOptions(), PointOptions()
 
 
 def simulate(
@@ -37,77 +93,72 @@ def simulate(
     seed: int = 0,
     workers: int | None = None,
     dask: str | None = None,
-    regime: str = "default",
-    synchrony: float | None = None,
-    removed_inhibition: float | None = None,
-    clustered: float | None = None,
-    spliced_pieces: int | None = None,
-    spike_trains: Path | None = None,
-    morphology: Path | None = None,
-    synapse: Literal["nmda", "ampa"] = "nmda",
-    passive_dendrites: Annotated[bool, Parameter(negative="")] = False,
-    sk_scale: float = 1.0,
-    ih_shift_mv: float = 0.0,
     step_ms: float = 0.05,
-    sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
+    drive: InputOptions = NO_INPUT_OPTIONS,
+    pyramidal: PyramidalOptions = NO_PYRAMIDAL_OPTIONS,
+    point: PointOptions = NO_POINT_OPTIONS,
 ) -> None:
     """Simulate a neuron with random synaptic input into a store. An interrupted simulation goes on.
 
     Args:
         cell: Which neuron: l5pc, a layer-5 pyramidal cell; ball-and-stick, a soma and a dendrite with NMDA spikes; lif and
-            adaptive-lif, leaky integrate-and-fire neurons. The options from --morphology to --ih-shift-mv are for l5pc.
+            adaptive-lif, leaky integrate-and-fire neurons.
         trials: Number of trials.
         out: Folder of the store.
         seconds: Length of a trial.
         seed: Trial k depends on the seed and k alone, for any number of workers.
         workers: Processes; all cores by default.
         dask: Address of a Dask scheduler whose workers simulate instead: tcp://host:8786.
-        regime: Statistics of the input: default, and for l5pc published, ampa, ampa_low_sk, ergodic.
-        synchrony: Share of trials whose rates swing together; the regime's own by default.
-        removed_inhibition: Share of trials without inhibition.
-        clustered: Share of trials in which only some clusters of neighbouring synapses are active.
-        spliced_pieces: Pieces of other draws that are spliced into each trial.
-        spike_trains: Input to use instead of a regime: a store, or a table (CSV, NPZ, HDF5) of trial, input, time_ms.
-        morphology: Reconstruction (.asc, .swc); a shipped one by default.
-        synapse: Excitatory receptors: nmda (AMPA and NMDA) or ampa.
-        passive_dendrites: Leave out the active channels of the dendrites.
-        sk_scale: Factor on the SK conductance.
-        ih_shift_mv: Shift of the activation of Ih.
         step_ms: Integration step: 0.025 for test data, 0.05 for training, 0.1 for a quick look.
         sites: Dendritic segments whose voltage is recorded, and fitted, beside the soma's: --sites 100 400.
+        drive: What drives it.
+        pyramidal: Options of l5pc.
+        point: Options of lif and adaptive-lif.
     """
-    changed = {
-        "--morphology": morphology is not None,
-        "--synapse": synapse != "nmda",
-        "--passive-dendrites": passive_dendrites,
-        "--sk-scale": sk_scale != 1.0,
-        "--ih-shift-mv": ih_shift_mv != 0.0,
-    }
-    neuron: Teacher
+    neuron = _neuron(cell, pyramidal, point)
+    simulate_into(out, neuron, _stimulus(neuron, drive), trials, seconds, seed, workers, step_ms, sites, dask)
+
+
+def _neuron(cell: str, pyramidal: PyramidalOptions, point: PointOptions) -> Teacher:
+    """The cell with its options; those of another cell are refused."""
+    if cell != "l5pc":
+        _refuse(pyramidal, "l5pc", cell)
+    if cell not in ("lif", "adaptive-lif"):
+        _refuse(point, "lif and adaptive-lif", cell)
     if cell == "l5pc":
-        neuron = L5PC(
-            morphology=load_morphology(morphology),
-            active_dendrites=not passive_dendrites,
-            sk_scale=sk_scale,
-            ih_shift_mv=ih_shift_mv,
-            synapse=synapse,
+        return L5PC(
+            morphology=load_morphology(pyramidal.morphology),
+            active_dendrites=not pyramidal.passive_dendrites,
+            sk_scale=pyramidal.sk_scale,
+            ih_shift_mv=pyramidal.ih_shift_mv,
+            synapse=pyramidal.synapse,
         )
-    elif options := [name for name, was in changed.items() if was]:
-        raise ConfigError(f"{options[0]} is an option of l5pc; expected {cell} without it. Leave it out.")
-    else:
-        neuron = SIMPLE[cell]()
-    variation: dict[str, float | None] = {
-        "synchrony": synchrony,
-        "removed_inhibition": removed_inhibition,
-        "clustered": clustered,
-        "spliced_pieces": spliced_pieces,
-    }
-    stimulus = _stimulus(neuron, regime, {k: v for k, v in variation.items() if v is not None}, spike_trains)
-    simulate_into(out, neuron, stimulus, trials, seconds, seed, workers, step_ms, sites, dask)
+    if cell == "ball-and-stick":
+        return ball_and_stick()
+    settings = _given(point)
+    if cell == "lif" and settings.get("adaptation_mv"):
+        raise ConfigError(
+            "--adaptation-mv makes lif an adaptive neuron. Simulate adaptive-lif instead, or leave it out."
+        )
+    return adaptive(**settings) if cell == "adaptive-lif" else IntegrateAndFire(**settings)
 
 
-def _stimulus(neuron: Teacher, regime: str, variation: dict[str, Any], spike_trains: Path | None) -> Stimulus:
+def _refuse(options: Any, of: str, cell: str) -> None:
+    changed = [field.name for field in fields(options) if getattr(options, field.name) != field.default]
+    if changed:
+        flag = "--" + changed[0].replace("_", "-")
+        raise ConfigError(f"{flag} is an option of {of}; expected {cell} without it. Leave it out.")
+
+
+def _given(options: Any) -> dict[str, Any]:
+    return {name: value for name, value in asdict(options).items() if value is not None}
+
+
+def _stimulus(neuron: Teacher, options: InputOptions) -> Stimulus:
     """The input that the options ask for."""
+    variation = _given(options)
+    regime, spike_trains = variation.pop("regime"), variation.pop("spike_trains", None)
     if spike_trains is None:
         return replace(neuron.regime if regime == "default" else regime_named(regime), **variation)
     if regime != "default" or variation:
@@ -130,17 +181,12 @@ def simulate_into(
     dask: str | None = None,
 ) -> Store:
     """Simulate with a progress bar, and say what it cost."""
-    spikes, cpu, simulated = 0, 0.0, 0.0
+    total = np.zeros(3)
     with progress("simulate") as show:
 
         def count(now: Progress) -> None:
-            nonlocal spikes, cpu, simulated
-            spikes, cpu, simulated = (
-                spikes + now.output_spikes,
-                cpu + now.cpu_seconds,
-                simulated + now.simulated_seconds,
-            )
-            show(now.done, now.total, f"{spikes / simulated:.2f} Hz")
+            total[:] += now.output_spikes, now.simulated_seconds, now.cpu_seconds
+            show(now.done, now.total, f"{total[0] / total[1]:.2f} Hz")
 
         store = run_trials(
             neuron,
@@ -155,8 +201,11 @@ def simulate_into(
             dask=dask,
             on_trial=count,
         )
+    _, simulated, cpu = total
     if simulated:
-        say(f"{simulated:.0f} s simulated, {cpu / simulated:.2f} CPU seconds for each")
+        say(
+            f"{simulated:{',.0f' if simulated >= 100 else '.3g'}} s simulated, {cpu / simulated:.2f} CPU seconds for each"
+        )
     console.print(
         f"{out}: {len(store)} trials of {seconds:g} s, {store.info()['output_hz']:.2f} Hz", soft_wrap=True
     )

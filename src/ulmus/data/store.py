@@ -382,6 +382,8 @@ def _read_index(path: Path) -> dict[str, Any]:
                 raise ValueError(
                     f"shard {shard['file']!r} with first {shard['first']}, trials {shard['trials']}"
                 )
+            if shard["trials"] < 1:
+                raise ValueError(f"shard {shard['file']!r} of no trials")
             shard["sha256"]
         index["shard_trials"]
     except (KeyError, TypeError, ValueError) as error:

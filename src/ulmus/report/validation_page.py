@@ -1,5 +1,7 @@
 """The page of a validation: required and reached values, and the voltage of both simulators overlaid."""
 
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -8,10 +10,18 @@ from plotly.offline import get_plotlyjs
 
 from ulmus.report import style
 from ulmus.report.page import Panel, figures_json, page_environment, write_page
-from ulmus.teachers.validation import Comparison, requirements
+from ulmus.teachers.validation import Agreement, Comparison, agreement, requirements
 
 
-def write_validation_page(runs: list[Comparison], dt_ms: float, simulator: str, path: Path) -> Path:
+def write_validation_page(
+    runs: list[Comparison],
+    dt_ms: float,
+    simulator: str,
+    path: Path,
+    *,
+    other_steps: Mapping[float, list[Comparison]] | None = None,
+    recorded: list[Comparison] | None = None,
+) -> Path:
     """Write the page of a validation; an existing file is replaced only once the new one is whole.
 
     Args:
@@ -19,11 +29,19 @@ def write_validation_page(runs: list[Comparison], dt_ms: float, simulator: str, 
         dt_ms: Integration step of the simulation.
         simulator: Name and version of the simulator.
         path: File to write.
+        other_steps: The driven trials at other steps (ms).
+        recorded: Trials that were simulated elsewhere, repeated.
 
     Raises:
         ConfigError: the path cannot be written.
     """
-    groups = {"steps": [run for run in runs if not run.driven], "driven": [run for run in runs if run.driven]}
+    driven = [run for run in runs if run.driven]
+    steps = {
+        dt_ms: agreement(driven),
+        **{step: agreement(found) for step, found in (other_steps or {}).items()},
+    }
+    steps = dict(sorted(steps.items(), reverse=True))
+    groups = {"steps": [run for run in runs if not run.driven], "driven": driven}
     panels = {
         name: Panel(name, tuple((run.name, overlay_figure(run)) for run in members))
         for name, members in groups.items()
@@ -35,6 +53,10 @@ def write_validation_page(runs: list[Comparison], dt_ms: float, simulator: str, 
             asked=requirements(runs),
             runs=runs,
             dt_ms=dt_ms,
+            steps=steps,
+            converges=converges(list(steps.values())),
+            recorded=agreement(recorded) if recorded else None,
+            recorded_trials=len(recorded or []),
             simulator=simulator,
             panels=panels,
             figures_json=figures_json(panels),
@@ -43,6 +65,14 @@ def write_validation_page(runs: list[Comparison], dt_ms: float, simulator: str, 
     )
     write_page(page, path)
     return path
+
+
+def converges(steps: list[Agreement]) -> bool:
+    """Whether each smaller step explains more of the variance and matches no fewer spikes."""
+    return all(
+        fine.explained_variance > coarse.explained_variance and fine.matched >= coarse.matched
+        for coarse, fine in pairwise(steps)
+    )
 
 
 def overlay_figure(run: Comparison) -> go.Figure:

@@ -14,6 +14,9 @@ from ulmus.errors import ConfigError
 from ulmus.teachers.stimulus import InputRegime, SpikeCounts
 from ulmus.teachers.teacher import InputGroup, check_trial, recorded_trial
 
+WEIGHT_OF_ALL_MV = 480.0
+"""Drive of one event at every excitatory input, from which the weight of one follows."""
+
 
 @dataclass(frozen=True)
 class IntegrateAndFire:
@@ -35,7 +38,8 @@ class IntegrateAndFire:
         threshold_mv: firing threshold at rest.
         reset_mv: voltage after a spike.
         refractory_ms: how long it stays there, whole ms.
-        weight_mv: synaptic drive that one event adds.
+        weight_mv: synaptic drive that one event adds. When not given it is 480 mV shared among the excitatory inputs, with
+            which the neuron fires at a few Hz for any number of them (6 mV for 80; more often without inhibition).
         bias_mv: constant drive.
         adaptation_mv: how much a spike raises the threshold.
         tau_adaptation_ms: time constant of its decay.
@@ -52,7 +56,7 @@ class IntegrateAndFire:
     threshold_mv: float = -55.0
     reset_mv: float = -70.0
     refractory_ms: int = 2
-    weight_mv: float = 6.0
+    weight_mv: float | None = None
     bias_mv: float = 0.0
     adaptation_mv: float = 0.0
     tau_adaptation_ms: float = 100.0
@@ -64,7 +68,7 @@ class IntegrateAndFire:
                     f"{name}={getattr(self, name)}: expected a positive time constant. Correct it."
                 )
         for name in ("rest_mv", "threshold_mv", "reset_mv", "weight_mv", "bias_mv", "adaptation_mv"):
-            if not math.isfinite(getattr(self, name)):
+            if not math.isfinite(getattr(self, name) or 0.0):
                 raise ConfigError(f"{name}={getattr(self, name)}: expected a finite number. Correct it.")
         if math.isclose(self.tau_membrane_ms, self.tau_synapse_ms):
             raise ConfigError(
@@ -81,6 +85,11 @@ class IntegrateAndFire:
                 f"threshold_mv={self.threshold_mv}: expected a threshold above rest ({self.rest_mv}) and reset "
                 f"({self.reset_mv}). Correct it."
             )
+
+    @property
+    def event_mv(self) -> float:
+        """Synaptic drive that one event adds."""
+        return WEIGHT_OF_ALL_MV / self.excitatory if self.weight_mv is None else self.weight_mv
 
     @cached_property
     def input_sign(self) -> Int8[np.ndarray, "inputs"]:
@@ -111,7 +120,7 @@ class IntegrateAndFire:
     def settings(self) -> dict[str, Any]:
         """What the neuron is, for the header of a data set."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {"cell": "adaptive-lif" if self.adaptation_mv else "lif", **fields}
+        return {"cell": "adaptive-lif" if self.adaptation_mv else "lif", **fields, "weight_mv": self.event_mv}
 
     def prepare(self) -> None:
         """Nothing is needed."""
@@ -145,7 +154,7 @@ class IntegrateAndFire:
         self.site_names(sites)
         event_step, event_input = np.asarray(event_step), np.asarray(event_input)
         check_trial(len(self.input_sign), event_step, event_input, steps, dt_ms)
-        drive = self.weight_mv * np.bincount(
+        drive = self.event_mv * np.bincount(
             event_step, weights=self.input_sign[event_input].astype(np.float64), minlength=steps
         )
         voltage, spikes = self._integrate(drive, round(1 / dt_ms))

@@ -85,20 +85,7 @@ class ArborCell(OwnCell):
         dt_ms: float = 0.025,
         sites: Sequence[int | str] = (),
     ) -> Trial:
-        """Simulate a trial of ``steps`` milliseconds; an event of step t arrives at t ms.
-
-        Args:
-            event_step: Step of each input event, in any order.
-            event_input: Input of each event.
-            steps: Length in ms.
-            dt_ms: Integration step.
-            sites: Location expressions whose voltage is recorded beside the soma's.
-
-        Raises:
-            ConfigError: A step, site or event that the cell does not have.
-            DataError: The voltage did not stay finite.
-            MissingToolError: See `prepare`.
-        """
+        """Simulate a trial with Arbor; arguments and errors of `Teacher.run_trial`, and those of `prepare`."""
         model = _describe(self, self.site_names(sites))
         return run_cable(model, event_step, event_input, steps, dt_ms=dt_ms)
 

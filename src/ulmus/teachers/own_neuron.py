@@ -83,20 +83,7 @@ class NeuronCell(OwnCell):
         dt_ms: float = 0.025,
         sites: Sequence[int | str] = (),
     ) -> Trial:
-        """Simulate a trial of ``steps`` milliseconds; an event of step t arrives at t ms.
-
-        Args:
-            event_step: Step of each input event, in any order.
-            event_input: Input of each event.
-            steps: Length in ms.
-            dt_ms: Integration step.
-            sites: Places whose voltage is recorded beside the soma's.
-
-        Raises:
-            ConfigError: A step, site or event that the cell does not have.
-            DataError: The voltage did not stay finite.
-            MissingToolError: NEURON is not installed.
-        """
+        """Simulate a trial with NEURON; arguments and errors of `Teacher.run_trial`, and those of `prepare`."""
         event_step, event_input = np.asarray(event_step), np.asarray(event_input)
         check_trial(len(self.synapses), event_step, event_input, steps, dt_ms)
         with _ONE_AT_A_TIME:

@@ -1,8 +1,8 @@
 """Input that is given: the spike trains of a user, instead of drawn ones."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ class SpikeTrains:
 
     Attributes:
         trials: for every trial, the ascending spike times of its inputs by their number; silent inputs may be left out.
-        name: what to call them in the attributes of a trial.
+        name: what to call them in the attributes of a trial, such as the file they came from, without its folder.
+        source_hash: SHA-256 of the store, or of the columns of the table, they came from; empty for trains made in memory.
 
     Raises:
         DataError: Times that are negative, not finite or not ascending; names trial, input and value.
@@ -28,6 +29,7 @@ class SpikeTrains:
 
     trials: Sequence[Mapping[int, Float[np.ndarray, "spikes"]]]
     name: str = "given"
+    source_hash: str = ""
 
     def __post_init__(self) -> None:
         for trial, trains in enumerate(self.trials):
@@ -71,23 +73,23 @@ class SpikeTrains:
             ]
             trial, channel, time_ms = (np.concatenate(column) for column in zip(*table, strict=True))
             count = len(store)  # trials without input count too
+            source_hash = store.content_hash
         else:
             trial, channel, time_ms = _table(path)
-            count = int(trial.max(initial=0)) + 1
+            count = int(trial.max()) + 1
+            source_hash = hashlib.sha256(b"".join(map(bytes, (trial, channel, time_ms)))).hexdigest()
         order = np.lexsort((np.arange(len(trial)), channel, trial))
         trains: list[dict[int, np.ndarray]] = [{} for _ in range(count)]
         keys, first = np.unique(np.stack([trial, channel])[:, order], axis=1, return_index=True)
         for (k, index), times in zip(keys.T.tolist(), np.split(time_ms[order], first)[1:], strict=True):
             trains[k][index] = times
-        return cls(trains, str(path))
+        return cls(trains, path.resolve().name, source_hash)
 
     def settings(self) -> dict[str, Any]:
         """Where they come from."""
-        return {"name": self.name, "trials": len(self.trials), "spikes": self._spikes}
-
-    @cached_property
-    def _spikes(self) -> int:
-        return sum(len(times) for trains in self.trials for times in trains.values())
+        spikes = sum(len(times) for trains in self.trials for times in trains.values())
+        known = {"name": self.name, "trials": len(self.trials), "spikes": spikes}
+        return {**known, "source_hash": self.source_hash} if self.source_hash else known
 
     def check(self, teacher: Teacher, steps: int, trials: int) -> None:
         """Whether there are enough trials, and only inputs and times that the teacher has.
@@ -118,9 +120,8 @@ class SpikeTrains:
         channel = np.repeat(np.array(list(trains), dtype=np.int64), [len(times) for times in trains.values()])
         step = np.floor(np.concatenate([[], *trains.values()])).astype(np.int64)
         order = np.lexsort((channel, step))
-        return DrawnInput(
-            step[order].astype(np.int32), channel[order].astype(np.uint16), {"regime": self.name}
-        )
+        known = {"regime": self.name, **({"source_hash": self.source_hash} if self.source_hash else {})}
+        return DrawnInput(step[order].astype(np.int32), channel[order].astype(np.uint16), known)
 
 
 def _table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -144,6 +145,10 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if len(set(lengths.values())) > 1 or len(next(iter(lengths.values()))) != 1:
         raise DataError(
             f"{path}: columns of shapes {lengths}; expected one value each for every spike. Correct them."
+        )
+    if not len(columns["input"]):
+        raise DataError(
+            f"{path} holds no spike; expected a row for each of at least one. Give another table."
         )
     for name in ("trial", "input"):
         column = columns[name]

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ulmus.data.neuronio import NeuronIOFile
+from ulmus.data.source import TrialSource
 from ulmus.data.spike_matching import matched_spikes
 from ulmus.errors import ConfigError, DataError
 from ulmus.teachers.l5pc import L5PC, CurrentStep
@@ -75,6 +76,31 @@ class Comparison(NamedTuple):
         ]
 
 
+class Agreement(NamedTuple):
+    """How well driven trials agree, all of them together."""
+
+    reference_spikes: int
+    spikes: int
+    matched: int
+    """Spikes of the reference with a simulated one within 1 ms."""
+    explained_variance: float
+
+    @property
+    def matched_share(self) -> float:
+        """Share of the reference's spikes that are matched; 1 where there are none."""
+        return self.matched / self.reference_spikes if self.reference_spikes else 1.0
+
+
+def agreement(runs: list[Comparison]) -> Agreement:
+    """Spikes counted over all runs, variance explained of all their voltage."""
+    return Agreement(
+        sum(len(run.neuron_spike_ms) for run in runs),
+        sum(len(run.spike_ms) for run in runs),
+        sum(run.matched for run in runs),
+        _explained(runs),
+    )
+
+
 class Requirement(NamedTuple):
     """What is asked of the simulation, and what it reached."""
 
@@ -98,13 +124,50 @@ def compare_with_neuron(reference: str | Path, dt_ms: float = 0.025) -> Iterator
     check_step(dt_ms)
     folder = Path(reference)
     inputs = reference_inputs(folder)
-    cell = L5PC(load_morphology(folder / MORPHOLOGY))
+    cell = published_cell(folder)
     steps, driven = _arrays(folder / STEPS), _arrays(folder / DRIVEN)
     try:
         yield from _steps(cell, steps, dt_ms)
         yield from _driven(cell, driven, NeuronIOFile(inputs), dt_ms)
     except KeyError as error:
         raise DataError(f"{folder}: {error.args[0]}; expected the arrays of a reference folder.") from error
+
+
+def compare_driven(reference: str | Path, dt_ms: float) -> Iterator[Comparison]:
+    """Repeat the driven trials of a reference folder alone, to see what another step changes; errors as above."""
+    check_step(dt_ms)
+    folder = Path(reference)
+    inputs = NeuronIOFile(reference_inputs(folder))
+    yield from _driven(published_cell(folder), _arrays(folder / DRIVEN), inputs, dt_ms)
+
+
+def published_cell(reference: str | Path) -> L5PC:
+    """The cell whose reconstruction lies in a reference folder."""
+    return L5PC(load_morphology(Path(reference) / MORPHOLOGY))
+
+
+def compare_with_trials(cell: L5PC, trials: TrialSource, dt_ms: float = 0.025) -> Iterator[Comparison]:
+    """Repeat trials of a cell that somebody else simulated, one after another.
+
+    Args:
+        cell: The cell, such as `published_cell`.
+        trials: The trials, with its inputs.
+        dt_ms: Integration step.
+
+    Raises:
+        ConfigError: A step that cannot be used, or trials of another cell.
+    """
+    check_step(dt_ms)
+    if trials.header.inputs != len(cell.input_sign) or trials.header.dt_ms != 1.0:
+        raise ConfigError(
+            f"{trials!r}: {trials.header.inputs} inputs, steps of {trials.header.dt_ms} ms; expected the "
+            f"{len(cell.input_sign)} inputs of the cell {cell.morphology.name} and 1 ms. Name trials of that cell."
+        )
+    for index in range(len(trials)):
+        given = trials.trial(index)
+        ours = cell.run_trial(given.event_step, given.event_input, trials.header.steps, dt_ms=dt_ms)
+        voltage, theirs = (trial.voltage_mv[:, 0].astype(np.float64) for trial in (ours, given))
+        yield Comparison(f"trial {index}", None, voltage, theirs, ours.spike_time_ms, given.spike_time_ms)
 
 
 def reference_inputs(folder: Path) -> Path:
@@ -137,10 +200,7 @@ def requirements(runs: list[Comparison]) -> list[Requirement]:
     rest = max(abs(float(run.voltage_mv[at] - run.neuron_mv[at])) for run in steps for at in _rest(run))
     equal = sum(len(run.spike_ms) == len(run.neuron_spike_ms) for run in steps)
     first = max((run.first_spikes_differ_ms or 0.0 for run in steps), default=0.0)
-    spikes, ours = sum(len(run.neuron_spike_ms) for run in driven), sum(len(run.spike_ms) for run in driven)
-    found = sum(run.matched for run in driven)
-    share = found / spikes if spikes else 1.0
-    explained = _explained(driven)
+    spikes, ours, found, explained = reached = agreement(driven)
     return [
         Requirement("Rest potential", "within 0.01 mV of NEURON", f"{rest:.4f} mV apart", rest <= 0.01),
         Requirement(
@@ -159,8 +219,8 @@ def requirements(runs: list[Comparison]) -> list[Requirement]:
         Requirement(
             "Driven spikes matched within 1 ms",
             "at least 95 %",
-            f"{100 * share:.1f} % ({found} of {spikes})",
-            share >= 0.95,
+            f"{100 * reached.matched_share:.1f} % ({found} of {spikes})",
+            reached.matched_share >= 0.95,
         ),
         Requirement(
             "Sub-threshold variance explained, driven",

@@ -1,0 +1,99 @@
+"""What the trials of a store have in common, and how a worker makes one of them."""
+
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import cloudpickle
+
+from ulmus.data.trial import Header, Trial
+from ulmus.errors import UlmusError
+from ulmus.teachers.spike_trains import SpikeTrains
+from ulmus.teachers.stimulus import DrawnInput, Stimulus
+from ulmus.teachers.teacher import Teacher, group_spans
+
+
+class Result(NamedTuple):
+    """A finished trial: its index, itself, and the CPU seconds it took."""
+
+    trial_index: int
+    trial: Trial
+    cpu_seconds: float
+
+
+class Plan(NamedTuple):
+    """What every trial of a store has in common."""
+
+    teacher: Teacher
+    stimulus: Stimulus
+    steps: int
+    seed: int
+    dt_ms: float
+    sites: tuple[int | str, ...]
+
+    def header(self) -> Header:
+        """What the store says of all its trials."""
+        return Header(
+            steps=self.steps,
+            dt_ms=1.0,
+            input_sign=self.teacher.input_sign,
+            sites=("soma", *self.teacher.site_names(self.sites)),
+            source=f"Ulmus, {self.teacher.simulator}",
+            settings={
+                "cell": self.teacher.settings(),
+                "input_groups": group_spans(self.teacher),
+                "regime": self.stimulus.settings(),
+                "seed": self.seed,
+                "integration_step_ms": self.dt_ms,
+            },
+            geometry=self.teacher.geometry,
+        )
+
+    def draw(self, index: int) -> DrawnInput:
+        """Input of a trial."""
+        return self.stimulus.draw(self.teacher, self.steps, self.seed, index)
+
+    def trial(self, index: int, drawn: DrawnInput) -> Trial:
+        """What the neuron makes of it."""
+        trial = self.teacher.run_trial(
+            drawn.event_step, drawn.event_input, self.steps, dt_ms=self.dt_ms, sites=self.sites
+        )
+        return trial._replace(attributes={"seed": self.seed, "trial": index, **drawn.attributes})
+
+
+def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int, DrawnInput | None]]]:
+    """What a worker needs: the plan, and for each trial its index and input.
+
+    The plan is one text for all trials, so that a process makes the teacher, which may take long, only once.
+    """
+    # Given spike trains may be large: each task takes its own, not those of all trials.
+    given = isinstance(plan.stimulus, SpikeTrains)
+    pickled = cloudpickle.dumps(plan._replace(stimulus=plan.teacher.regime) if given else plan)
+    return pickled, ((index, plan.draw(index) if given else None) for index in waiting)
+
+
+@lru_cache(maxsize=1)
+def _unpickled(plan: bytes) -> Plan:
+    loaded: Plan = cloudpickle.loads(plan)
+    return loaded
+
+
+def run_task(pickled: bytes, index: int, drawn: DrawnInput | None) -> Result:
+    """One trial, in a worker.
+
+    Raises:
+        UlmusError: It failed; the message has its index and seed.
+    """
+    begin = time.process_time()
+    plan = _unpickled(pickled)
+    try:
+        trial = plan.trial(index, drawn or plan.draw(index))
+    except UlmusError as error:
+        raise type(error)(f"trial {index} (seed {plan.seed}): {error}") from error
+    except Exception as error:
+        raise UlmusError(
+            f"trial {index} (seed {plan.seed}) failed with {type(error).__name__}: {error}. The other trials are kept; "
+            f"run this trial alone to find out why."
+        ) from error
+    return Result(index, trial, time.process_time() - begin)
