@@ -202,6 +202,15 @@ def test_help_is_quick_and_imports_no_torch():
     assert result.stdout.strip().endswith("False")
 
 
+def test_the_help_of_a_command_is_its_whole_docstring(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Any key of the recipe can be given as a flag: --model.memory 50" in shown
+    assert "To see every key with its value: add --dry-run" in shown
+    assert "--no-" not in shown
+
+
 def test_importing_ulmus_is_light():
     heavy = ["h5py", "numba", "plotly", "sklearn", "pydantic", "arbor", "joblib"]
     code = (

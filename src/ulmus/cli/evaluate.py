@@ -2,9 +2,7 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from ulmus.cli.console import console, interval_text, print_table, progress, say, score_rows, score_text
 from ulmus.data.sources import open_trials
@@ -31,12 +29,12 @@ COMPARED = {
 def evaluate(
     *models: Path,
     data: list[str] | None = None,
-    each: Annotated[bool, Parameter(negative="")] = False,
+    each: bool = False,
     protocol: str = "stream",
     split: Literal["validation", "test"] = "test",
     threshold_on: list[str] | None = None,
     resamples: int = RESAMPLES,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: bool = False,
 ) -> None:
     """Score fitted neurons on trials, or classifiers on the held-out sequences of their task.
 

@@ -45,7 +45,7 @@ def simulate(
     spike_trains: Path | None = None,
     morphology: Path | None = None,
     synapse: Literal["nmda", "ampa"] = "nmda",
-    passive_dendrites: Annotated[bool, Parameter(negative="")] = False,
+    passive_dendrites: bool = False,
     sk_scale: float = 1.0,
     ih_shift_mv: float = 0.0,
     step_ms: float = 0.05,
