@@ -157,7 +157,7 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
         (["evalute"], 2, 'Did you mean "evaluate"'),
         (["evaluate", "x", "--data", "y", "--protocl", "stream"], 2, "Did you mean --protocol"),
         (["data", "info", "nowhere"], 3, "nowhere"),
-        (["report", "nowhere"], 2, "no run folder"),
+        (["report", "nowhere"], 3, "nowhere does not exist; expected a file"),
         (["import", "nowhere", "--out", "x"], 3, "nowhere"),
         (["simulate", "lif", "--trials", "1", "--out", "x", "--sk-scale", "0.1"], 2, "option of l5pc"),
         (

@@ -35,7 +35,7 @@ COMMANDS = (
         "reproduce:reproduce",
         "Run or resume an experiment of the paper: tables beside the published ones.",
     ),
-    ("report", "report:report", "Write a page that opens offline: traces, ROC, what was learnt."),
+    ("report", "report:report", "Write a page that opens offline: scores, traces, what was learnt."),
     ("doctor", "doctor:doctor", "Show what computes the neuron here, and whether it does so right."),
     ("bench", "bench:app", "Measure side by side, in one process on one thread."),
     ("import", "importing:import_", "Turn an authors' checkpoint folder into a saved surrogate."),
