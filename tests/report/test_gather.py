@@ -1,12 +1,20 @@
 """From any surrogate and trials to a page."""
 
+import json
+
+import pytest
 import torch
 
 import ulmus
 import ulmus.baselines
+from ulmus.cli import main
 from ulmus.data.sources import open_trials
-from ulmus.report import write_report
+from ulmus.report import Score, write_report
 from ulmus.report.gather import gather
+from ulmus.report.gather_classes import gather_classes
+from ulmus.report.page import format_value
+from ulmus.training.fit import fit
+from ulmus.training.recipe import ClassifierRecipe
 
 
 def test_a_model_without_synapses_gets_a_page_with_what_there_is(integrator_store, tmp_path):
@@ -28,3 +36,40 @@ def test_a_neuron_gets_a_page_with_its_time_constants(integrator_store):
     torch.testing.assert_close(
         torch.as_tensor(content.learned.tau_memory_ms), torch.tensor([2.0, 8.0, 32.0]), rtol=1e-4, atol=1e-3
     )
+
+
+def test_the_page_of_a_classifier_holds_what_its_run_folder_holds(tones, tmp_path, capsys):
+    recipe = {"name": "tones", "model": {"kind": "elm-network", "memory": 3, "tau_memory_ms": [20, 500]}}
+    recipe |= {"data": {"kind": "digits", "folder": str(tones), "bin_ms": 50, "validation_share": 0.5}}
+    recipe |= {
+        "training": {"steps": 6, "validate_every": 3, "log_every": 2, "batch": 20, "learning_rate": 0.01}
+    }
+    run = fit(ClassifierRecipe.model_validate(recipe), tmp_path / "run")
+
+    def report(*more):
+        with pytest.raises(SystemExit) as ended:
+            main(["report", str(run.folder), *more])
+        return ended.value.code, capsys.readouterr().err
+
+    assert report() == (0, "")
+    page = run.report_file.read_text()
+    assert f"Run ulmus evaluate {run.folder}" in page
+    assert '"confusion"' not in page
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run.folder)])
+    capsys.readouterr()
+    assert report() == (0, "")
+    test = json.loads(run.evaluation_file("test").read_text())
+    assert f">{format_value(Score('', 100 * test['accuracy']))}<" in run.report_file.read_text()
+    content = gather_classes(ulmus.load(run.folder), run)
+    assert content.confusion.counts.tolist() == test["confusion"]
+    validations = [line["validation"] for line in run.metrics() if "validation" in line]
+    assert content.learning_curve.validation["accuracy (%)"].tolist() == [
+        100 * scores["accuracy"] for scores in validations
+    ]
+    assert content.learning_curve.best_step == ulmus.load(run.folder).card["step"]
+    assert [(tau.label, len(tau.memory_ms)) for tau in content.time_constants] == [
+        ("layer 1", 3),
+        ("layer 2", 3),
+    ]
+    assert report("--data", "somewhere")[0] == 2

@@ -16,6 +16,8 @@ import pytest
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
 from ulmus.report import (
+    ClassifierContent,
+    Confusion,
     Example,
     InputGroup,
     Learned,
@@ -23,6 +25,7 @@ from ulmus.report import (
     ReportContent,
     RocCurve,
     Score,
+    TimeConstants,
     write_report,
 )
 from ulmus.report.page import format_value
@@ -70,7 +73,11 @@ def content(**changes: Any) -> ReportContent:
         examples=tuple(example(seed, sign=sign, label=f"trial {seed}") for seed in range(3)),
         roc=RocCurve(rate, rate**0.05, 0.95, marks=((0.0025, 0.0025**0.05), (0.01, 0.01**0.05))),
         learning_curve=LearningCurve(
-            steps, 1 / steps**0.3, validations, 1 - 1 / validations, 1 + 1 / validations, best_step=17_500
+            steps,
+            1 / steps**0.3,
+            validations,
+            {"AUC": 1 - 1 / validations, "RMSE (mV)": 1 + 1 / validations},
+            best_step=17_500,
         ),
         learned=Learned(
             synaptic_weights=rng.gamma(2, 0.3, (45, 100)),
@@ -334,7 +341,9 @@ def test_a_browser_draws_a_neuron_without_inhibition_branches_or_spikes(browser:
         examples=(silent,),
         scores=(Score("AUC", None, "", "no spike", headline=True),),
         roc=None,
-        learning_curve=LearningCurve(steps, np.zeros(3), steps, np.full(3, np.nan), np.ones(3)),
+        learning_curve=LearningCurve(
+            steps, np.zeros(3), steps, {"AUC": np.full(3, np.nan), "RMSE (mV)": np.ones(3)}
+        ),
         learned=Learned(
             synaptic_weights=np.full((30, 1), 0.5),
             connected=np.ones((30, 1), dtype=bool),
@@ -347,6 +356,27 @@ def test_a_browser_draws_a_neuron_without_inhibition_branches_or_spikes(browser:
     root = opened(browser, write_report(plain, tmp_path / "report.html"))
     assert "script-error" not in root, root
     assert root["figures-drawn"] == root["figures-expected"] == "4"
+
+
+def test_a_browser_draws_the_page_of_a_classifier(browser: str, tmp_path: Path) -> None:
+    steps = np.arange(1, 50)
+    validation = {"loss": 1 / steps, "accuracy (%)": 100 - 90 / steps}
+    classifier = ClassifierContent(
+        title=HOSTILE,
+        subtitle="tells digits apart",
+        scores=(Score("Test accuracy", 87.5, "%", "of 60", headline=True),),
+        learning_curve=LearningCurve(steps, 1 / steps, steps, validation, best_step=30),
+        confusion=Confusion((HOSTILE, *"123456789"), np.eye(10, dtype=int) * 5 + 1),
+        confusion_absent="",
+        time_constants=tuple(
+            TimeConstants(name, np.geomspace(1, 100, 20), np.array([5.0])) for name in ("layer 1", "layer 2")
+        ),
+        recipe_yaml="name: digits",
+    )
+    root = opened(browser, write_report(classifier, tmp_path / "report.html"))
+    assert "script-error" not in root, root
+    assert "hostile" not in root
+    assert root["figures-drawn"] == root["figures-expected"] == "3"
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,46 @@ def test_scores_are_renewed_for_other_test_trials(integrator_store, tmp_path):
     assert renewed > written
 
 
+def test_folders_are_readable_and_every_run_has_its_own(study_file):
+    study = load_study(study_file)
+    grid = study.grids["size"]
+    names = [run.folder for run in members(study, "paper", 1)]
+    assert names[0] == "tones-small-bin_ms=20-s0"
+    alike = [
+        "a/b",
+        "a_b",
+        "a b",
+        "ab",
+        "AB",
+        1,
+        "1",
+        [1, 2],
+        "[1,2]",
+        None,
+        "None",
+        True,
+        "True",
+        1.5,
+        "plain",
+    ]
+    values = {str(number): value for number, value in enumerate(alike)}
+    other = grid.model_copy(update={"key": "data.folder", "values": values, "brief": None})
+    wide = study.model_copy(update={"grids": {"size": grid, "other": other, "again": other}})
+    runs = list(members(wide, "paper", 2))
+    folders = {(run.source, run.model, repr(run.changes), run.seed): run.folder for run in runs}
+    assert (
+        len({folder.casefold() for folder in folders.values()}) == len(folders) == 2 * 2 * (3 + len(values))
+    )
+    assert {run.folder for run in runs if run.grid == "other"} == {
+        run.folder for run in runs if run.grid == "again"
+    }
+    assert "tones-small-folder=plain-s1" in folders.values()
+    assert not any("/" in folder for folder in folders.values())
+    # Which runs are asked for does not matter.
+    some = {run.folder for run in members(wide, "1min", 1, ("other",))}
+    assert some == {run.folder for run in runs if run.grid == "other" and run.seed == 0}
+
+
 def test_mistakes_are_named(study_file):
     with pytest.raises(ConfigError, match="neither a readable file"):
         load_study("nothing")

@@ -124,11 +124,13 @@ def interval_text(intervals: Mapping[str, Any], key: str, between: str = " to ")
 
 def print_table(title: str, rows: Sequence[tuple[str, ...]], columns: tuple[str, ...] = ()) -> None:
     """What, and how much; with several columns of numbers, their names stand above."""
-    table = Table(
-        title=title, title_justify="left", show_header=bool(columns), box=SIMPLE_HEAD if columns else SIMPLE
-    )
+    # Neither title nor cells lose a letter where the terminal is narrow.
+    console.print(title, style="italic", soft_wrap=True, highlight=False)
+    box = SIMPLE_HEAD if columns else SIMPLE
+    table = Table(show_header=bool(columns), box=box, pad_edge=False, collapse_padding=True)
     for number in range(len(rows[0])):
-        table.add_column(columns[number] if columns else "", justify="right" if number else "left")
+        name = columns[number] if columns else ""
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -2,9 +2,7 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from ulmus.cli.console import console, interval_text, print_table, progress, say, score_rows, score_text
 from ulmus.data.sources import open_trials
@@ -23,7 +21,6 @@ COMPARED = {
     "rmse_mv": "RMSE mV",
     "f1_2ms": "F1 2 ms",
     "accuracy": "accuracy",
-    "parameters": "parameters",
 }
 """Scores in the table of several models or data sets, and what stands above them."""
 
@@ -31,12 +28,12 @@ COMPARED = {
 def evaluate(
     *models: Path,
     data: list[str] | None = None,
-    each: Annotated[bool, Parameter(negative="")] = False,
+    each: bool = False,
     protocol: str = "stream",
     split: Literal["validation", "test"] = "test",
     threshold_on: list[str] | None = None,
     resamples: int = RESAMPLES,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: bool = False,
 ) -> None:
     """Score fitted neurons on trials, or classifiers on the held-out sequences of their task.
 
@@ -91,14 +88,21 @@ def _what(result: dict[str, Any]) -> str:
 
 
 def _print_comparison(results: list[dict[str, Any]]) -> None:
-    """A row for every model and data set; under it its intervals, and how far it is from the first model."""
+    """A numbered row for every model and data set; under it its intervals, and how far it is from the first model."""
     shown = [key for key in COMPARED if any(key in result for result in results)]
-    rows = []
-    for result in results:
-        cells = (score_text(result, key) if key in result else "" for key in shown)
-        where = ", ".join(Path(spec).name for spec in result.get("data", []))
-        rows.append((f"{Path(result['model']).name}, {where}".removesuffix(", "), *cells))
-        for label, key in (("  95 %", "intervals"), ("  minus the first", "difference_to_first")):
+    rows, first = [], 1
+    for number, result in enumerate(results, 1):
+        on = ", ".join(result.get("data", []))
+        parameters = f"{result['parameters']:,} parameters"
+        named = f"{number}  {result['model']}: {parameters}{f', on {on}' if on else ''}"
+        console.print(named, soft_wrap=True, highlight=False)
+        cells = (
+            score_text(result, key).removesuffix(" (no spikes)") if key in result else "" for key in shown
+        )
+        rows.append((str(number), *cells))
+        if "difference_to_first" not in result:
+            first = number
+        for label, key in (("  95 %", "intervals"), (f"  minus {first}", "difference_to_first")):
             if key in result:
                 rows.append((label, *(interval_text(result[key], score, "..") for score in shown)))
     print_table(_what(results[0]), rows, ("", *(COMPARED[key] for key in shown)))

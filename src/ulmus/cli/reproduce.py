@@ -32,7 +32,7 @@ def reproduce(
     seeds: int | None = None,
     only: list[str] | None = None,
     test: list[str] | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: bool = False,
 ) -> None:
     """Run or resume an experiment of the paper, and write its tables and figures beside the published numbers.
 

@@ -1,5 +1,6 @@
 """From a fitted neuron, its run folder and trials to the content of a report."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predic
 from ulmus.training.run import Run
 
 _HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")
+_VALIDATED = {"AUC": ("auc", 1.0), "RMSE (mV)": ("rmse_mv", 1.0)}
 _EXAMPLE_QUANTILES = (0.75, 0.95, 0.5)
 """Example trials are those with this rank in number of output spikes: a lively, a bursting and a quiet one."""
 
@@ -67,10 +69,11 @@ def gather(
         scores=(*score_table(scores, surrogate), *extra_scores),
         examples=tuple(_example(surrogate, trials, predictions, index) for index in chosen),
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
-        learning_curve=None if run is None else learning_curve(run),
+        learning_curve=None if run is None else learning_curve(run, _VALIDATED, surrogate.card.get("step")),
         learned=_learned(surrogate, trials, geometry),
         recipe_yaml="" if run is None else run.recipe_file.read_text(),
         provenance=_provenance(trials, run),
+        notes=divergence(run),
     )
 
 
@@ -149,28 +152,39 @@ def training_cost(run: Run) -> Score:
     )
 
 
-def learning_curve(run: Run) -> LearningCurve | None:
-    """Loss and validation scores over the steps of a run; None when it was too short to log any."""
+def learning_curve(
+    run: Run, names: Mapping[str, tuple[str, float]], best_step: int | None
+) -> LearningCurve | None:
+    """Loss and validation scores over the steps of a run; None when it was too short to log any.
+
+    Args:
+        run: The run folder.
+        names: Scores to show: what each is called, its key in a validation, and what its value is multiplied by.
+        best_step: Step of the checkpoint that was kept.
+    """
     lines = run.metrics()
     losses = [line for line in lines if "loss" in line]
     validations = [line for line in lines if "validation" in line]
     if not losses or not validations:
         return None
-    best = min(validations, key=lambda line: line["validation"]["loss"])
 
     def scores(key: str) -> np.ndarray:
-        return np.array(
-            [line["validation"][key] for line in validations], dtype=np.float64
-        )  # None becomes NaN
+        found = [line["validation"][key] for line in validations]
+        return np.array(found, dtype=np.float64)  # None becomes NaN
 
     return LearningCurve(
         step=np.array([line["step"] for line in losses]),
         loss=np.array([line["loss"] for line in losses]),
         validation_step=np.array([line["step"] for line in validations]),
-        validation_auc=scores("auc"),
-        validation_rmse_mv=scores("rmse_mv"),
-        best_step=best["step"],
+        validation={name: scores(key) * factor for name, (key, factor) in names.items()},
+        best_step=best_step,
     )
+
+
+def divergence(run: Run | None) -> tuple[str, ...]:
+    """A remark on a run that did not come to its end."""
+    found = None if run is None else run.diverged()
+    return () if found is None else (f"Training diverged, this is the best checkpoint before: {found}",)
 
 
 def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
@@ -237,14 +251,17 @@ def _learned(surrogate: Surrogate, trials: TrialSource, geometry: Geometry | Non
 def _provenance(trials: TrialSource, run: Run | None) -> dict[str, str]:
     values = {"test data": "; ".join(str(entry.get("path", entry)) for entry in trials.description)}
     values["test data hash"] = trials.content_hash
-    if run is not None:
-        recorded = run.provenance()
-        values |= {f"{name} data hash": digest for name, digest in recorded["data"].items()}
-        last = recorded["sessions"][-1]
-        values |= {
-            "command": " ".join(last["command"]),
-            "machine": last["machine"],
-            "backend": last["backend"],
-        }
-        values |= {f"version of {name}": number for name, number in last["versions"].items()}
-    return values
+    return values if run is None else values | run_provenance(run)
+
+
+def run_provenance(run: Run) -> dict[str, str]:
+    """What a run folder says of its data, its last session and the versions behind it."""
+    recorded = run.provenance()
+    last = recorded["sessions"][-1]
+    return {
+        **{f"{name} data hash": digest for name, digest in recorded["data"].items()},
+        "command": " ".join(last["command"]),
+        "machine": last["machine"],
+        "backend": last["backend"],
+        **{f"version of {name}": number for name, number in last["versions"].items()},
+    }

@@ -1,5 +1,8 @@
 """A study: grids of runs, each a recipe for several models over several values of one key, with several seeds."""
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -93,14 +96,8 @@ class Member(NamedTuple):
     source: str
     """The recipe's name or file."""
     changes: dict[str, Any]
-
-    @property
-    def folder(self) -> str:
-        """Name of its run folder; the same run in two grids has one folder."""
-        changed = "".join(f"-{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(self.changes.items()))
-        return f"{Path(self.source).stem}-{self.model}{changed}-s{self.seed}".replace("/", "_").replace(
-            " ", ""
-        )
+    folder: str
+    """Name of its run folder; the same run in two grids has one folder."""
 
     def recipe(self, overrides: Mapping[str, Any]) -> Recipe:
         """What it trains.
@@ -153,11 +150,41 @@ def members(study: Study, budget: str, seeds: int, only: tuple[str, ...] = ()) -
             raise ConfigError(
                 f"study {study.name} has no grid {name!r}; expected {known}.{closest(name, known)}"
             )
+    folders = _folders(study)
     for seed in range(seeds):
         for name, grid in study.grids.items():
             if only and name not in only:
                 continue
-            for row in grid.rows(budget):
-                source = str(row if row in grid.recipes else grid.recipes[0])
-                for model in grid.models:
-                    yield Member(name, row, model, seed, source, grid.changes(row))
+            for row, model, source, changes in _runs(grid, budget):
+                folder = f"{folders[_identity(model, source, changes)]}-s{seed}"
+                yield Member(name, row, model, seed, source, changes, folder)
+
+
+def _runs(grid: Grid, budget: str) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
+    """Row, model, source of the recipe and changed keys of every run of a seed."""
+    for row in grid.rows(budget):
+        source = str(row if row in grid.recipes else grid.recipes[0])
+        for model in grid.models:
+            yield row, model, source, grid.changes(row)
+
+
+def _identity(model: str, source: str, changes: Mapping[str, Any]) -> str:
+    return json.dumps([source, model, changes], sort_keys=True, default=repr)
+
+
+def _folders(study: Study) -> dict[str, str]:
+    """A readable name for every run of the study, whatever its seed; runs that would share one get a hash behind it."""
+    readable = {}
+    for grid in study.grids.values():
+        for _, model, source, changes in _runs(grid, FULL):
+            changed = "".join(f"-{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(changes.items()))
+            name = f"{Path(source).stem}-{model}{changed}".replace("/", "_").replace(" ", "")
+            readable[_identity(model, source, changes)] = name
+    # Some file systems do not tell capital letters from small ones.
+    shared = Counter(name.casefold() for name in readable.values())
+    return {
+        identity: name
+        if shared[name.casefold()] == 1
+        else f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+        for identity, name in readable.items()
+    }
