@@ -193,16 +193,16 @@ def test_trials_are_grouped_by_rate_and_input(nine_trials):
     by_family = {}
     for group in found.groups:
         by_family.setdefault(group.family, []).append(group)
-    rate = by_family["firing rate of the trial"]
+    rate = by_family["firing rate"]
     assert [group.trials for group in rate] == [3, 3, 3]
     assert [group.measures["recall_3ms_all"].value for group in rate] == [None, 1.0, 1.0]
-    drive = by_family["excitation minus inhibition, mean"]
+    drive = by_family["mean of excitation minus inhibition"]
     assert [group.label for group in drive] == [
         "0.05 to 0.15 events/ms",
         "0.2 to 0.3 events/ms",
         "0.35 to 0.45 events/ms",
     ]
-    assert [group.trials for group in by_family["excitation minus inhibition, fluctuation"]] == [9]
+    assert [group.trials for group in by_family["fluctuation of excitation minus inhibition"]] == [9]
     assert found.recorded_count.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert found.recorded_intervals_ms.tolist() == [40.0, 40.0, 40.0]
     assert found.measures["rmse_all_mv"].value == 0.0

@@ -275,9 +275,9 @@ def _groups(
     drive = np.array([_drive(trials, index, skip) for index in range(len(trials))]).round(9)  # equal is equal
     found = []
     for family, values, unit in (
-        ("firing rate of the trial", rate_hz, "Hz"),
-        ("excitation minus inhibition, mean", drive[:, 0], "events/ms"),
-        ("excitation minus inhibition, fluctuation", drive[:, 1], "events/ms"),
+        ("firing rate", rate_hz, "Hz"),
+        ("mean of excitation minus inhibition", drive[:, 0], "events/ms"),
+        ("fluctuation of excitation minus inhibition", drive[:, 1], "events/ms"),
     ):
         edges = np.quantile(values, [1 / 3, 2 / 3])
         third = np.searchsorted(edges, values, side="left")
