@@ -17,15 +17,17 @@ from ulmus.training.predictions import choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
 
-COMPARED = {
-    "auc": "AUC",
-    "tpr_at_fpr_01": "TPR at .01",
-    "rmse_mv": "RMSE mV",
-    "f1_2ms": "F1 2 ms",
-    "accuracy": "accuracy",
-    "parameters": "parameters",
-}
-"""Scores in the table of several models or data sets, and what stands above them."""
+COMPARED: tuple[dict[str, str], ...] = (
+    {"auc": "AUC", "tpr_at_fpr_01": "TPR at .01", "rmse_mv": "RMSE mV"},
+    {"f1_2ms": "F1 2 ms", "rate_correlation": "spike counts r", "isi_distance": "intervals KS"},
+    {
+        "accuracy": "accuracy",
+        "rate_hz": "rate Hz",
+        "predicted_rate_hz": "predicted Hz",
+        "parameters": "parameters",
+    },
+)
+"""Scores of several models or data sets: tables that fit into 80 columns, and what stands above the numbers."""
 
 
 def evaluate(
@@ -46,7 +48,8 @@ def evaluate(
         models: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
         data: Stores or recordings, with optional pattern and slice: 'trials_*.h5[96:]'. Given several times, they are
             one set of trials.
-        each: Score every --data by itself instead, for example to see how a fit carries over to other input.
+        each: Score every --data by itself instead, for example to see whether a fit fires at the right rate and with the
+            right intervals under other input.
         protocol: For trials: stream (whole trials, raw millivolts) or official (the authors' windows and rescaling).
         split: For a classifier: test, or validation, which chose its best checkpoint.
         threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
@@ -94,17 +97,27 @@ def _what(result: dict[str, Any]) -> str:
 
 
 def _print_comparison(results: list[dict[str, Any]]) -> None:
-    """A row for every model and data set; under it its intervals, and how far it is from the first model."""
-    shown = [key for key in COMPARED if any(key in result for result in results)]
-    rows = []
-    for result in results:
-        cells = (score_text(result, key) if key in result else "" for key in shown)
-        where = ", ".join(Path(spec).name for spec in result.get("data", []))
-        rows.append((f"{Path(result['model']).name}, {where}".removesuffix(", "), *cells))
-        for label, key in (("  95 %", "intervals"), ("  minus the first", "difference_to_first")):
-            if key in result:
-                rows.append((label, *(interval_text(result[key], score, "..") for score in shown)))
-    print_table(_what(results[0]), rows, ("", *(COMPARED[key] for key in shown)))
+    """Rows for every model and data set: its scores, their intervals, and how far it is from the first model."""
+    title = _what(results[0])
+    for part in COMPARED:
+        shown = [key for key in part if any(key in result for result in results)]
+        if shown:
+            rows = [row for result in results for row in _compared(result, shown)]
+            print_table(title, rows, ("", *(part[key] for key in shown)))
+        title = ""
+
+
+def _compared(result: dict[str, Any], shown: list[str]) -> list[tuple[str, ...]]:
+    cells = (score_text(result, key) if key in result else "" for key in shown)
+    rows = [(Path(result["model"]).name, *cells)]
+    data = ", ".join(Path(spec).name for spec in result.get("data", []))
+    ends = result.get("intervals", {})
+    if data or ends:
+        rows.append((f"  {data}", *(interval_text(ends, key, "..") for key in shown)))
+    if "difference_to_first" in result:
+        ends = result["difference_to_first"]
+        rows.append(("  minus the first", *(interval_text(ends, key, "..") for key in shown)))
+    return rows
 
 
 def _score_trials(surrogate: Surrogate, data: list[str], protocol: str, resamples: int) -> Evaluation:
