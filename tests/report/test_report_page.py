@@ -76,7 +76,9 @@ def measures(**changes: Measure) -> dict[str, Measure]:
 
 
 def failing(**changes: Any) -> Failures:
-    groups = [TrialGroup("firing rate", label, 3, measures()) for label in ("0 Hz", "1 to 2 Hz", "3 to 4 Hz")]
+    groups = [
+        TrialGroup("firing rate", label, 3, measures(), 0.1) for label in ("0 Hz", "1 to 2 Hz", "3 to 4 Hz")
+    ]
     rng = np.random.default_rng(0)
     count = rng.integers(0, 20, 40)
     intervals = rng.gamma(1, 60, 300)

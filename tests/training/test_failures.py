@@ -196,6 +196,7 @@ def test_trials_are_grouped_by_rate_and_input(nine_trials):
     rate = by_family["firing rate"]
     assert [group.trials for group in rate] == [3, 3, 3]
     assert [group.measures["recall_3ms_all"].value for group in rate] == [None, 1.0, 1.0]
+    assert [group.isi_distance for group in rate] == [None, None, 0.0]
     drive = by_family["mean of excitation minus inhibition"]
     assert [group.label for group in drive] == [
         "0.05 to 0.15 events/ms",

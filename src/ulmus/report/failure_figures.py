@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from ulmus.report import style
 from ulmus.report.content import Example
 from ulmus.report.traces import signs
-from ulmus.training.failures import BURST_MS, Failures, Measure
+from ulmus.training.failures import BURST_MS, Failures, Measure, TrialGroup
 
 MISTIMED = "#a5dac9"
 MISSED = "#e4e1d9"
@@ -21,8 +21,9 @@ SPIKES = {
 }
 TIMES = {"silent": "silent", "between_spikes": "near spikes", "at_spikes": "at spikes", "plateau": "plateau"}
 _ROW, _GAP, _TOP, _BOTTOM = 25, 46, 56, 52
-_LEFT, _RIGHT = (0.0, 0.47), (0.66, 1.0)
+_LEFT, _RIGHT, _RIGHT_TITLE = (0.0, 0.47), (0.66, 1.0), 0.51
 _DRIVE_BIN_MS = 5.0
+_FEW = 20  # spikes, whose intervals say little
 _PERCENT: dict[str, Any] = {
     "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1],
     "ticktext": ["0", "20 %", "40 %", "60 %", "80 %", "100 %"],
@@ -93,27 +94,23 @@ def failures_figure(found: Failures) -> go.Figure:
             voltage,
         )
     ]
-    families = dict.fromkeys(group.family for group in found.groups)
-    for family in families:
+    for family in dict.fromkeys(group.family for group in found.groups):
         groups = [group for group in found.groups if group.family == family]
-        blocks.append(
-            (
-                f"Recorded spikes, by {family}",
-                [
-                    _spikes(
-                        f"{g.label} ({g.measures['recall_3ms_all'].number:,})",
-                        g.measures,
-                        "recall_3ms",
-                        "found_10ms",
-                        "all",
-                    )
-                    for g in groups
-                ],
-                "RMSE (mV)",
-                [(g.label, g.measures["rmse_all_mv"], g.measures["bias_all_mv"]) for g in groups],
-            )
-        )
+        shares = [_spikes(group.label, group.measures, "recall_3ms", "found_10ms", "all") for group in groups]
+        errors: list[Row] = [
+            (_trains(group), group.measures["rmse_all_mv"], group.measures["bias_all_mv"]) for group in groups
+        ]
+        title = "Spikes recorded → predicted, distance of intervals (KS), and RMSE (mV)"
+        blocks.append((f"Recorded spikes, by {family}", shares, title, errors))
     return _blocks_figure(blocks)
+
+
+def _trains(group: TrialGroup) -> str:
+    """How many spikes there are and were predicted, and how different the intervals are."""
+    counts = [group.measures[f"{score}_3ms_all"].number for score in ("recall", "precision")]
+    few = min(counts) < _FEW or group.isi_distance is None
+    distance = "" if few else f", KS {group.isi_distance:.2f}"
+    return f"{counts[0]:,} → {counts[1]:,}{distance}"
 
 
 def _spikes(label: str, measures: dict[str, Measure], right: str, near: str, kind: str) -> Row:
@@ -136,7 +133,7 @@ def _blocks_figure(blocks: list[tuple[str, list[Row], str, list[Row]]]) -> go.Fi
         _stacked(plot, 2 * number + 1, (bottom, top), left, count, last)
         _errors(plot, 2 * number + 2, (bottom, top), right, count, last, reach)
         plot.add_annotation(style.panel_title(title, _LEFT[0], top + 4 / inner, style.NEURON))
-        plot.add_annotation(style.panel_title(other_title, _RIGHT[0], top + 4 / inner, style.NEURON))
+        plot.add_annotation(style.panel_title(other_title, _RIGHT_TITLE, top + 4 / inner, style.NEURON))
         top = bottom - _GAP / inner
     _key(plot, inner)
     return plot

@@ -11,7 +11,7 @@ from ulmus.data import TrialSource
 from ulmus.data.spike_matching import matched_spikes
 from ulmus.training.intervals import Counts, interval, resampled
 from ulmus.training.predictions import Predictions, Protocol
-from ulmus.training.spike_metrics import near_spikes
+from ulmus.training.spike_metrics import largest_difference, near_spikes
 
 BURST_MS = 10.0
 """Spikes this close belong to a burst: 100 Hz or more, as for thick-tufted cells in de Kock and Sakmann, J Physiol 2008."""
@@ -195,6 +195,8 @@ class TrialGroup(NamedTuple):
     trials: int
     measures: dict[str, Measure]
     """By the keys of `KindScores.at`."""
+    isi_distance: float | None
+    """Of recorded and predicted inter-spike intervals, see `SpikeMetrics.at`; None where one has none."""
 
 
 class Moment(NamedTuple):
@@ -242,17 +244,22 @@ def failures(predictions: Predictions, trials: TrialSource, protocol: Protocol) 
     skip = round(protocol.skip_ms / dt_ms)
     everything = np.full(len(trials), True)
     scores = KindScores(predictions, everything, skip, dt_ms)
-    first_ms = skip * dt_ms
-    recorded = [times[times >= first_ms] for times in predictions.spike_times_ms]
-    predicted = [times[times >= first_ms] for times in predictions.predicted_times_ms]
-    count = np.array([len(times) for times in recorded])
+    recorded, predicted = (
+        [times[times >= skip * dt_ms] for times in trains]
+        for trains in (predictions.spike_times_ms, predictions.predicted_times_ms)
+    )
+    recorded_count, predicted_count = (
+        np.array([len(times) for times in trains]) for trains in (recorded, predicted)
+    )
+    seconds = (predictions.spikes.shape[1] - skip) * dt_ms / 1000
+    intervals_ms = [np.diff(times) for times in recorded], [np.diff(times) for times in predicted]
     return Failures(
         _measures(scores, everything),
-        _groups(scores, count / (predictions.spikes.shape[1] * dt_ms - first_ms) * 1000, trials, skip),
-        count,
-        np.array([len(times) for times in predicted]),
-        np.concatenate([np.diff(times) for times in recorded]),
-        np.concatenate([np.diff(times) for times in predicted]),
+        _groups(scores, recorded_count / seconds, intervals_ms, trials, skip),
+        recorded_count,
+        predicted_count,
+        np.concatenate(intervals_ms[0]),
+        np.concatenate(intervals_ms[1]),
         plateau_level_mv(predictions),
         worst_moments(predictions, skip, dt_ms),
     )
@@ -268,8 +275,13 @@ def _measures(scores: KindScores, members: Bool[np.ndarray, "trials"]) -> dict[s
 
 
 def _groups(
-    scores: KindScores, rate_hz: Float64[np.ndarray, "trials"], trials: TrialSource, skip: int
+    scores: KindScores,
+    rate_hz: Float64[np.ndarray, "trials"],
+    intervals_ms: tuple[list[Float64[np.ndarray, "recorded"]], list[Float64[np.ndarray, "predicted"]]],
+    trials: TrialSource,
+    skip: int,
 ) -> tuple[TrialGroup, ...]:
+    """Thirds of the trials by firing rate, and by mean and fluctuation of their input."""
     if len(trials) < 9:
         return ()
     drive = np.array([_drive(trials, index, skip) for index in range(len(trials))]).round(9)  # equal is equal
@@ -285,7 +297,9 @@ def _groups(
             members = third == number
             low, high = values[members].min(), values[members].max()
             label = f"{low:.2g} to {high:.2g} {unit}" if high > low else f"{low:.2g} {unit}"
-            found.append(TrialGroup(family, label, int(members.sum()), _measures(scores, members)))
+            a, b = (np.concatenate([part[k] for k in np.flatnonzero(members)]) for part in intervals_ms)
+            isi = largest_difference(a, b) if a.size and b.size else None
+            found.append(TrialGroup(family, label, int(members.sum()), _measures(scores, members), isi))
     return tuple(found)
 
 
