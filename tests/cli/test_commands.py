@@ -80,6 +80,13 @@ def test_the_threshold_can_be_chosen_on_other_trials(run, integrator_store):
     assert chosen["spike_threshold"] != trained["spike_threshold"]
 
 
+def test_scores_on_training_trials_are_marked(run, integrator_store):
+    result = ulmus("evaluate", run, "--data", f"{integrator_store}[6:12]", "--json", "--resamples", 0)
+    assert "6 of the trials were trained on" in result.stderr
+    assert json.loads(result.stdout)["seen"] == {"train": 6}
+    assert json.loads((run / "evaluation" / "stream.json").read_text())["seen"] == {"train": 6}
+
+
 def test_report_is_written_into_the_run(run, integrator_store):
     ulmus("evaluate", run, "--data", f"{integrator_store}[12:]")
     ulmus("report", run)

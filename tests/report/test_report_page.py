@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError
+from ulmus.geometry import Geometry
 from ulmus.report import (
     Example,
     InputGroup,
@@ -29,7 +30,7 @@ from ulmus.studies.memory_encoding import MemoryEncoding
 from ulmus.training.failures import SPIKE_KINDS, TIME_KINDS, Failures, Measure, TrialGroup
 
 ALL_PANELS = {
-    *("traces", "roc", "learning", "weights", "branches", "timescales"),
+    *("traces", "roc", "learning", "weights", "morphology", "branches", "timescales"),
     *("memory", "failures", "rates", "moments"),
 }
 HOSTILE = "</title></script><script>document.documentElement.dataset.hostile = 1</script><img src=x onerror=alert(1)>"
@@ -72,7 +73,8 @@ def measures(**changes: Measure) -> dict[str, Measure]:
         for score, value in (("rmse", 1.5), ("bias", -1.0))
         for kind in (*TIME_KINDS, "all")
     }
-    return spikes | voltage | changes
+    chance = {"chance_recall_3ms": Measure(0.05, (0.04, 0.06), 80)}
+    return spikes | chance | voltage | changes
 
 
 def failing(**changes: Any) -> Failures:
@@ -123,6 +125,14 @@ def content(**changes: Any) -> ReportContent:
             tau_synapse_ms=np.full(45, 5.0),
             input_sign=sign,
             input_groups=(InputGroup("basal", 0, 262), InputGroup("apical", 262, 639)),
+            geometry=Geometry(
+                proximal_um=(ends := rng.normal(0, 200, (639, 3))),
+                distal_um=ends + rng.normal(0, 20, (639, 3)),
+                diameter_um=rng.uniform(0.3, 5, 639),
+                input_piece=np.tile(np.arange(639), 2),
+                soma_centre_um=np.zeros(3),
+                soma_diameter_um=20.0,
+            ),
         ),
         recipe_yaml="training:\n  steps: 20000\n",
         provenance={"ulmus": "0.1.0"},
@@ -184,7 +194,7 @@ def test_page_holds_every_figure_and_text(tmp_path: Path) -> None:
         "first note",
         "step 17,500",
         "−55 mV",
-        "finds 40 % of isolated spikes, 40 % of first spikes of bursts and 40 % of later spikes of bursts",
+        "finds 40 % of isolated spikes, 40 % of first spikes of bursts and 40 % of later spikes of bursts; were its",
         "error of the voltage is 1.5 mV in plateaus",
         "above −58 mV for 20 ms",
         "Without the unit of 1 ms the AUC falls by 0.1.",
@@ -285,7 +295,7 @@ def test_what_cannot_be_drawn_is_explained(tmp_path: Path) -> None:
             tmp_path / "report.html",
         )
     )
-    assert set(page.figures()) == {"weights", "branches", "timescales"}
+    assert set(page.figures()) == {"weights", "morphology", "branches", "timescales"}
     assert "fired no spike" in page.text["body"][0]
     assert "not trained in this run" in page.text["body"][0]
     assert "No example trial" in page.text["body"][0]

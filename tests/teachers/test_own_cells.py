@@ -1,6 +1,7 @@
 """Cells of the user's own, in Arbor and in NEURON: the same cell gives the same trial in both."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,30 +81,48 @@ def test_arbor_and_neuron_agree(active):
     inputs = np.array([0, 1, 2, 0, 1, 0, 1, 2])
     one, other = (cell.run_trial(steps, inputs, 200, dt_ms=0.025) for cell in pair(active))
     assert np.array_equal(one.event_step, other.event_step)
-    difference = (one.voltage_mv - other.voltage_mv)[:, 0]
-    if active:
-        assert len(one.spike_time_ms) == len(other.spike_time_ms) >= 2
-        assert one.spike_time_ms == pytest.approx(other.spike_time_ms, abs=0.13)
-        assert difference.std() < 0.6
-    else:
-        assert np.ptp(one.voltage_mv) > 5
-        assert np.abs(difference).max() < 0.03
+    # Both step with backward Euler. What remains is how they stagger channels and how NEURON's rate tables round.
+    assert np.ptp(one.voltage_mv) > 50
+    assert np.abs(one.voltage_mv - other.voltage_mv).max() < (0.05 if active else 0.005)
+    # Peaks are searched every 0.125 ms: the smallest difference of voltage can move one by a whole step of that grid.
+    assert len(one.spike_time_ms) == len(other.spike_time_ms) >= 3
+    assert one.spike_time_ms == pytest.approx(other.spike_time_ms, abs=0.126)
+
+
+def tip_responses(cell):
+    """Depolarisation (mV, every ms) of the dendrite by 2 and by 12 events at once on three neighbouring synapses."""
+    tip = cell.synapses[35].at
+
+    def trace(count):
+        inputs = np.tile(np.arange(34, 37), count)[:count]
+        trial = cell.run_trial(np.full(count, 60), inputs, 120, dt_ms=0.05, sites=[tip])
+        return trial.voltage_mv[60:, 1]
+
+    quiet = trace(0)
+    return trace(2) - quiet, trace(12) - quiet
 
 
 def test_clustered_synapses_of_the_ball_and_stick_make_nmda_spikes():
-    cell = ball_and_stick()
-    tip = cell.synapses[35].at
-    quiet = cell.run_trial(NONE, NONE, 120, dt_ms=0.05, sites=[tip]).voltage_mv[60:, 1]
-
-    def response(count):
-        inputs = np.tile(np.arange(34, 37), count)[:count]
-        trial = cell.run_trial(np.full(count, 60), inputs, 120, dt_ms=0.05, sites=[tip])
-        return trial.voltage_mv[60:, 1] - quiet
-
-    few, many = response(2), response(12)
+    few, many = tip_responses(ball_and_stick())
     # With currents alone six times the synapses do less than six times as much; the magnesium gate turns that round.
     assert many[20:].max() > 7 * few[20:].max()
     assert (many > 30).sum() >= 25  # a plateau that outlasts AMPA
+
+
+def test_without_nmda_the_ball_and_stick_makes_no_nmda_spike():
+    cell = ball_and_stick()
+    synapses = [
+        replace(synapse, mechanism=synapse.mechanism.replace("g_nmda=0.0008", "g_nmda=0"))
+        for synapse in cell.synapses
+    ]
+    assert (
+        sum(one.mechanism != other.mechanism for one, other in zip(synapses, cell.synapses, strict=True))
+        == 40
+    )
+    few, many = tip_responses(replace(cell, synapses=synapses))
+    assert many.max() > 10  # it does answer
+    assert many[20:].max() < 6 * few[20:].max()
+    assert (many > 30).sum() <= 8  # AMPA decays in 3 ms
 
 
 def test_the_ball_and_stick_fires_under_its_regime_on_any_number_of_workers(tmp_path):

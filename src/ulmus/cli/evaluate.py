@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ulmus.cli.console import console, interval_text, print_table, progress, score_rows, score_text
+from ulmus.cli.console import console, interval_text, print_table, progress, say, score_rows, score_text
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import evaluate_classes
-from ulmus.training.evaluation import Evaluation, evaluation
+from ulmus.training.evaluation import Evaluation, evaluation, seen_note
 from ulmus.training.intervals import RESAMPLES, differences
 from ulmus.training.predictions import choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
@@ -71,10 +71,7 @@ def evaluate(
             if isinstance(loaded, Classifier):
                 result = _score_classes(loaded, model, split, specs)
             else:
-                surrogate = load_surrogate(model)
-                if threshold_on:
-                    choose_threshold(surrogate, open_trials(threshold_on))
-                found = _score_trials(surrogate, specs, protocol, resamples)
+                found = _score_trials(model, specs, protocol, threshold_on, resamples)
                 result = {**found.scores, "model": str(model), "data": specs}
                 if first is not None and resamples:
                     result["difference_to_first"] = differences(found.samples, first.samples)
@@ -120,12 +117,18 @@ def _compared(result: dict[str, Any], shown: list[str]) -> list[tuple[str, ...]]
     return rows
 
 
-def _score_trials(surrogate: Surrogate, data: list[str], protocol: str, resamples: int) -> Evaluation:
+def _score_trials(
+    model: Path, data: list[str], protocol: str, threshold_on: list[str] | None, resamples: int
+) -> Evaluation:
     if not data:
         raise ConfigError("no trials were given; expected --data with stores or recordings to score on.")
-    trials = open_trials(data)
+    surrogate, trials = load_surrogate(model), open_trials(data)
+    if threshold_on:
+        choose_threshold(surrogate, open_trials(threshold_on))
     with progress("evaluate") as show:
         found = evaluation(surrogate, trials, protocol, show, resamples)
+    if note := seen_note(found.scores):
+        say(f"{model}: {note}")
     return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 
 

@@ -7,19 +7,25 @@ from ulmus.cli.console import console, say
 from ulmus.cli.evaluate import load_surrogate
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
+from ulmus.geometry import Geometry
+from ulmus.neuron import Surrogate
 from ulmus.report.gather import gather, training_cost
 from ulmus.report.page import write_report
 from ulmus.training.recipe import SurrogateRecipe
 from ulmus.training.run import Run
 
 
-def report(model: Path, *, data: list[str] | None = None, out: Path | None = None) -> None:
+def report(
+    model: Path, *, data: list[str] | None = None, out: Path | None = None, morphology: Path | None = None
+) -> None:
     """Write a page that opens offline: traces, ROC, learning curve, what was learnt.
 
     Args:
         model: Run folder, saved surrogate, or authors' checkpoint folder.
         data: Trials to show; by default those of the run's last evaluation, else its validation trials.
         out: File to write; by default report.html in the run folder.
+        morphology: Reconstruction (.asc, .swc) of the layer-5 pyramidal cell to draw what was learnt on, for data that
+            do not say where their inputs lie, such as NeuronIO.
     """
     run = Run(model) if Run(model).exists() else None
     if out is None and run is None:
@@ -33,8 +39,24 @@ def report(model: Path, *, data: list[str] | None = None, out: Path | None = Non
     trials = open_trials(specs)
     say(f"predicting {len(trials)} trials")
     evaluated_on = f"{len(trials)} {what}: {', '.join(specs)}."
-    content = gather(surrogate, trials, run, evaluated_on, () if run is None else (training_cost(run),))
+    geometry = None if morphology is None else _geometry(morphology, surrogate)
+    costs = () if run is None else (training_cost(run),)
+    content = gather(surrogate, trials, run, evaluated_on, costs, geometry)
     console.print(str(write_report(content, out or Run(model).report_file)), soft_wrap=True)
+
+
+def _geometry(morphology: Path, surrogate: Surrogate) -> Geometry:
+    """Where the inputs of the layer-5 pyramidal cell with this morphology lie."""
+    from ulmus.teachers.l5pc import L5PC
+    from ulmus.teachers.morphology_files import load_morphology
+
+    geometry = L5PC(load_morphology(morphology)).geometry
+    if len(geometry.input_piece) != surrogate.neuron.inputs:
+        raise ConfigError(
+            f"--morphology {morphology} gives {len(geometry.input_piece)} inputs, the surrogate has "
+            f"{surrogate.neuron.inputs}; expected as many. Give the reconstruction of the cell it was fitted to."
+        )
+    return geometry
 
 
 def _evaluated(run: Run) -> tuple[list[str], str]:
@@ -45,4 +67,4 @@ def _evaluated(run: Run) -> tuple[list[str], str]:
     recipe = run.recipe()
     if not isinstance(recipe, SurrogateRecipe):
         raise ConfigError(f"{run.folder} was not fitted to trials; expected a run of a fitted neuron.")
-    return list(recipe.data.validation), "validation trials, which chose the best checkpoint"
+    return list(recipe.data.validation), "validation trials"

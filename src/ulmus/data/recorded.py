@@ -100,7 +100,8 @@ class Recorded(TrialSource):
     @property
     def description(self) -> list[dict[str, Any]]:
         """Path, hash and number of trials."""
-        return [{"path": str(self.path), "content_hash": self.content_hash, "trials": len(self)}]
+        known = self.content_hash
+        return [{"path": str(self.path), "content_hash": known, "origin": known, "trials": len(self)}]
 
     def clip(self, index: int, start: int, stop: int) -> Clip:
         """Steps `start` to `stop` of trial `index` as views; the arguments are not checked."""

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Int8, Int32, UInt16
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.geometry import Geometry
 
 MAX_INPUTS = 2**16  # input indices are stored as uint16
 
@@ -24,6 +25,7 @@ class Header:
         sites: where the voltage was recorded; the first is ``"soma"``.
         source: what made the data.
         settings: how it was made (anything JSON can hold).
+        geometry: where the inputs lie, to draw the neuron; None where that is not known.
 
     Raises:
         ConfigError: a value that no data set can have.
@@ -35,6 +37,7 @@ class Header:
     sites: tuple[str, ...] = ("soma",)
     source: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    geometry: Geometry | None = None
 
     def __post_init__(self) -> None:
         sign = np.asarray(self.input_sign)
@@ -47,6 +50,11 @@ class Header:
             raise ConfigError(
                 f"header with input_sign of shape {sign.shape} and values {np.unique(sign)[:5].tolist()}: expected "
                 f"one dimension of 1 to {MAX_INPUTS} entries +1 (excitatory) or -1 (inhibitory)"
+            )
+        if self.geometry is not None and len(self.geometry.input_piece) != sign.size:
+            raise ConfigError(
+                f"header with {sign.size} inputs and the geometry of {len(self.geometry.input_piece)}: expected as many; "
+                "give the geometry of this neuron"
             )
         if not self.sites or self.sites[0] != "soma" or len(set(self.sites)) != len(self.sites):
             raise ConfigError(
@@ -82,7 +90,7 @@ class Header:
 
     def to_json(self) -> dict[str, Any]:
         """The header as a dictionary for JSON."""
-        return {
+        values = {
             "steps": self.steps,
             "dt_ms": self.dt_ms,
             "input_sign": self.input_sign.tolist(),
@@ -90,6 +98,7 @@ class Header:
             "source": self.source,
             "settings": self.settings,
         }
+        return values if self.geometry is None else {**values, "geometry": self.geometry.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Header":
@@ -101,6 +110,7 @@ class Header:
             sites=tuple(values["sites"]),
             source=values["source"],
             settings=values["settings"],
+            geometry=Geometry.from_json(values["geometry"]) if "geometry" in values else None,
         )
 
     def differences(self, other: "Header", *, layout_only: bool = False) -> list[str]:
@@ -108,7 +118,8 @@ class Header:
         ours, theirs = self.to_json(), other.to_json()
         if layout_only:
             ours, theirs = (
-                {k: v for k, v in d.items() if k not in ("source", "settings")} for d in (ours, theirs)
+                {k: v for k, v in d.items() if k not in ("source", "settings", "geometry")}
+                for d in (ours, theirs)
             )
         return _differences("", ours, theirs)
 

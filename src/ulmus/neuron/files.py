@@ -14,6 +14,7 @@ from torch import nn
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import CheckpointError, closest
+from ulmus.geometry import Geometry
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
 from ulmus.neuron.network import ELMNetwork
@@ -140,13 +141,18 @@ def _describe(model: Any) -> dict[str, Any]:
     """What the header says of a model, so that `_build` makes one of the same shape."""
     described: dict[str, Any] = {"kind": type(model).__name__}
     if isinstance(model, Surrogate):
-        return described | {
-            "model": _describe(model.neuron),
-            "sites": model.sites,
-            "units": asdict(model.units),
-            "spike_threshold": model.spike_threshold,
-            "card": model.card,
-        }
+        drawn = {} if model.geometry is None else {"geometry": model.geometry.to_json()}
+        return (
+            described
+            | drawn
+            | {
+                "model": _describe(model.neuron),
+                "sites": model.sites,
+                "units": asdict(model.units),
+                "spike_threshold": model.spike_threshold,
+                "card": model.card,
+            }
+        )
     if isinstance(model, Classifier):
         return described | {
             "model": _describe(model.model),
@@ -171,7 +177,10 @@ def _build(header: dict[str, Any], path: Path) -> Any:
         model = _build(values.pop("model"), path)
         if kind == Classifier.__name__:
             return Classifier(model, values.pop("classes"), **values)
-        return Surrogate(model, **values | {"units": VoltageUnits(**values["units"])})
+        values["units"] = VoltageUnits(**values["units"])
+        if "geometry" in values:
+            values["geometry"] = Geometry.from_json(values["geometry"])
+        return Surrogate(model, **values)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the header does not describe a neuron ({error}); save it again."

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from ulmus.errors import ConfigError
+from ulmus.geometry import Geometry
 from ulmus.kernels import Events
 from ulmus.neuron.sequence_model import SequenceModel
 
@@ -59,9 +60,11 @@ class Surrogate(nn.Module):
         spike_threshold: Spike probability above which `predict` reports a spike; training chooses it on the
             validation trials so that the surrogate fires as often as the neuron.
         card: What a user should know of this neuron: data, protocol, scores (JSON values).
+        geometry: Where the inputs lie on the detailed neuron; None where that is not known.
 
     Raises:
-        ConfigError: the neuron does not have one output for spikes and one for every site.
+        ConfigError: the neuron does not have one output for spikes and one for every site, or not the inputs of
+            ``geometry``.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Surrogate(nn.Module):
         units: VoltageUnits | None = None,
         spike_threshold: float = 0.5,
         card: dict[str, Any] | None = None,
+        geometry: Geometry | None = None,
     ) -> None:
         super().__init__()
         if isinstance(sites, str):
@@ -83,11 +87,17 @@ class Surrogate(nn.Module):
                 f"the neuron has outputs={neuron.outputs}, but a surrogate with sites={list(sites)} needs "
                 f"{1 + len(sites)}: one for spikes and one voltage for every site. Build it with outputs={1 + len(sites)}."
             )
+        if geometry is not None and len(geometry.input_piece) != neuron.inputs:
+            raise ConfigError(
+                f"the neuron has inputs={neuron.inputs}, but geometry is that of {len(geometry.input_piece)} inputs; expected "
+                "as many. Give the geometry of the detailed neuron it was fitted to."
+            )
         self.neuron = neuron
         self.sites = tuple(sites)
         self.units = units or VoltageUnits()
         self.spike_threshold = float(spike_threshold)
         self.card = dict(card or {})
+        self.geometry = geometry
 
     def forward(
         self, inputs: Float[Tensor, "batch time inputs"] | Events

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ulmus.errors import ConfigError
+from ulmus.geometry import Geometry
 from ulmus.studies.memory_encoding import MemoryEncoding
 from ulmus.training.failures import Failures
 
@@ -169,6 +170,7 @@ class Learned:
         tau_synapse_ms: synaptic time constant of every branch (or a single one).
         input_sign: +1 for an excitatory, -1 for an inhibitory input.
         input_groups: names of stretches of inputs, such as basal and apical.
+        geometry: where the inputs lie on the detailed neuron; None where that is not known.
 
     Raises:
         ConfigError: arrays that do not fit each other.
@@ -181,6 +183,7 @@ class Learned:
     tau_synapse_ms: Float[np.ndarray, "branches"]
     input_sign: Int[np.ndarray, "inputs"]
     input_groups: tuple[InputGroup, ...] = ()
+    geometry: Geometry | None = None
 
     def __post_init__(self) -> None:
         _same_shape(
@@ -195,6 +198,11 @@ class Learned:
                 "[branches, synapses]; give one row for each branch"
             )
         _indices_within("learned weights", "input_index", self.input_index, len(self.input_sign))
+        if self.geometry is not None and len(self.geometry.input_piece) != len(self.input_sign):
+            raise ConfigError(
+                f"learned weights of {len(self.input_sign)} inputs on a morphology with "
+                f"{len(self.geometry.input_piece)}; expected as many; give the morphology of this neuron"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn import metrics
 
 from ulmus.data import TrialSource
+from ulmus.geometry import Geometry
 from ulmus.neuron import ELM, Surrogate
 from ulmus.neuron.surrogate import spike_times
 from ulmus.report.content import (
@@ -19,7 +20,7 @@ from ulmus.report.content import (
     Score,
 )
 from ulmus.studies.memory_encoding import MemoryEncoding, memory_encoding
-from ulmus.training.evaluation import score, scores_of_resamples
+from ulmus.training.evaluation import score, scores_of_resamples, seen, seen_note
 from ulmus.training.failures import Moment, failures
 from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
@@ -41,6 +42,7 @@ def gather(
     run: Run | None,
     evaluated_on: str,
     extra_scores: tuple[Score, ...] = (),
+    geometry: Geometry | None = None,
 ) -> ReportContent:
     """Predict the trials (protocol ``stream``) and put together what a report shows.
 
@@ -50,6 +52,7 @@ def gather(
         evaluated_on: Which trials these are, as a sentence for the reader.
         run: Its run folder, for learning curve, recipe and provenance; None for a neuron without one.
         extra_scores: Rows to add to the score table.
+        geometry: Where the inputs lie; by default as the surrogate or the trials say.
 
     Raises:
         CheckpointError: the run folder is damaged.
@@ -70,12 +73,12 @@ def gather(
             f"{_called(surrogate)} with {surrogate.trainable_parameters():,} trainable parameters beside the "
             "detailed neuron it was fitted to."
         ),
-        evaluated_on=evaluated_on,
+        evaluated_on=f"{evaluated_on} {seen_note({'seen': seen(surrogate, trials)})}".strip(),
         scores=(*score_table(scores, surrogate), *extra_scores),
         examples=tuple(_example(surrogate, trials, predictions, index) for index in chosen),
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
         learning_curve=None if run is None else learning_curve(run),
-        learned=_learned(surrogate, trials),
+        learned=_learned(surrogate, trials, geometry),
         recipe_yaml="" if run is None else run.recipe_file.read_text(),
         provenance=_provenance(trials, run),
         failures=failed,
@@ -256,7 +259,7 @@ def _called(surrogate: Surrogate) -> str:
     return f"A model of kind {type(surrogate.neuron).__name__}"
 
 
-def _learned(surrogate: Surrogate, trials: TrialSource) -> Learned | None:
+def _learned(surrogate: Surrogate, trials: TrialSource, geometry: Geometry | None) -> Learned | None:
     neuron = surrogate.neuron
     if not isinstance(neuron, ELM):
         return None
@@ -269,6 +272,7 @@ def _learned(surrogate: Surrogate, trials: TrialSource) -> Learned | None:
         tau_synapse_ms=neuron.tau_synapse_ms.cpu().numpy(),
         input_sign=trials.header.input_sign,
         input_groups=tuple(InputGroup(group["label"], group["first"], group["stop"]) for group in groups),
+        geometry=geometry or surrogate.geometry or trials.header.geometry,
     )
 
 

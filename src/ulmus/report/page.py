@@ -13,7 +13,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from ulmus.errors import ConfigError
-from ulmus.report import figures, traces
+from ulmus.report import figures, morphology, traces
 from ulmus.report.content import Learned, ReportContent, Score
 from ulmus.report.failure_figures import (
     failure_summary,
@@ -129,6 +129,8 @@ def build_panels(content: ReportContent) -> dict[str, Panel]:
         variants["learning"] = [("learning curve", figures.learning_curve_figure(content.learning_curve))]
     if learned is not None:
         variants["weights"] = [("weights", figures.weight_profile_figure(learned))]
+        if learned.geometry is not None:
+            variants["morphology"] = [("morphology", morphology.morphology_figure(learned, learned.geometry))]
         if learned.synaptic_weights.shape[1] > 1:
             variants["branches"] = [("branches", figures.branch_weights_figure(learned))]
         variants["timescales"] = [("time constants", figures.time_constants_figure(learned))]

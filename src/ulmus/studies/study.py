@@ -33,6 +33,8 @@ class Grid(Settings):
     """Key of the recipe that changes from row to row."""
     values: Annotated[dict[Any, Any], BeforeValidator(_by_name)] = Field(default_factory=dict)
     """Its values, or names of rows with the value of each."""
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Instead of a key and its values: names of rows, each with the keys in which its runs differ from the recipe."""
     brief: tuple[Any, ...] | None = None
     """Fewer rows, for any budget but the paper's."""
     set: dict[str, Any] = Field(default_factory=dict)
@@ -46,17 +48,30 @@ class Grid(Settings):
 
     @model_validator(mode="after")
     def _one_kind_of_row(self) -> "Grid":
-        if (self.key is None) != (not self.values) or (self.key is not None and len(self.recipes) > 1):
-            raise ValueError("expected several recipes, or one recipe with a key and its values")
-        if missing := [row for row in self.brief or () if row not in self.values]:
-            raise ValueError(f"brief has {missing[0]}, which is none of the values {list(self.values)}")
+        kinds = bool(self.values) + bool(self.variants)
+        if (self.key is None) != (not self.values) or kinds > 1 or (kinds and len(self.recipes) > 1):
+            raise ValueError(
+                "expected several recipes, or one recipe with either a key and its values or variants"
+            )
+        known = [*self.values, *self.variants]
+        if missing := [row for row in self.brief or () if row not in known]:
+            raise ValueError(f"brief has {missing[0]}, which is none of the rows {known}")
         return self
 
+    @property
+    def row_name(self) -> str:
+        """What a row is."""
+        return self.key or ("variant" if self.variants else "task")
+
     def rows(self, budget: str) -> tuple[Any, ...]:
-        """Names of the values of the key, or the recipes."""
-        if self.key is None:
-            return self.recipes
-        return tuple(self.values) if budget == FULL or self.brief is None else self.brief
+        """Names of the values of the key or of the variants, or the recipes."""
+        rows = tuple(self.values) or tuple(self.variants) or self.recipes
+        return rows if budget == FULL or self.brief is None else self.brief
+
+    def changes(self, row: Any) -> dict[str, Any]:
+        """Keys in which the runs of a row differ from the recipe."""
+        own = {self.key: self.values[row]} if self.key else self.variants.get(row, {})
+        return self.set | own
 
 
 class Study(Settings):
@@ -143,7 +158,6 @@ def members(study: Study, budget: str, seeds: int, only: tuple[str, ...] = ()) -
             if only and name not in only:
                 continue
             for row in grid.rows(budget):
-                changes = grid.set if grid.key is None else {**grid.set, grid.key: grid.values[row]}
-                source = row if grid.key is None else grid.recipes[0]
+                source = str(row if row in grid.recipes else grid.recipes[0])
                 for model in grid.models:
-                    yield Member(name, row, model, seed, str(source), dict(changes))
+                    yield Member(name, row, model, seed, source, grid.changes(row))

@@ -104,6 +104,10 @@ class IntegrateAndFire:
         """Ulmus itself."""
         return "exact integration"
 
+    @property
+    def geometry(self) -> None:
+        """None: the neuron is a point."""
+
     def settings(self) -> dict[str, Any]:
         """What the neuron is, for the header of a data set."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -5,6 +5,7 @@ Densities are those of Shai et al. (2015) on the model of Hay et al. (2011), as 
 (1300.53 um) are the published ones.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,7 @@ from jaxtyping import Bool, Float64, Int, Int8
 
 from ulmus.data.trial import Trial
 from ulmus.errors import ConfigError, closest
+from ulmus.geometry import Geometry
 from ulmus.teachers.catalogue import compiled_mechanisms
 from ulmus.teachers.morphology import APICAL, AXON, BASAL, REGION_NAMES, SOMA, Morphology
 from ulmus.teachers.morphology_files import load_morphology
@@ -231,6 +233,21 @@ class L5PC:
     def simulator(self) -> str:
         """Arbor."""
         return f"Arbor {arbor.__version__}"
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """The dendritic segments, each with its excitatory and its inhibitory input."""
+        morphology = self.morphology
+        segments, ends = morphology.segments, morphology.segment_ends_um
+        area = morphology.compartments.area_um2[-segments:]
+        return Geometry(
+            proximal_um=ends[:, 0],
+            distal_um=ends[:, 1],
+            diameter_um=area / (np.pi * morphology.segment_length_um),
+            input_piece=np.tile(np.arange(segments), 2),
+            soma_centre_um=morphology.soma_centre_um,
+            soma_diameter_um=math.sqrt(morphology.soma_length_um * morphology.soma_diameter_um),
+        )
 
     def prepare(self) -> None:
         """Compile the synapses, once for this version of Arbor.

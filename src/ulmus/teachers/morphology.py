@@ -137,6 +137,18 @@ class Morphology:
         columns = np.array(rows, dtype=np.float64).T
         return Compartments(columns[0].astype(np.int8), columns[1].astype(np.int32), *columns[2:])
 
+    @cached_property
+    def segment_ends_um(self) -> Float64[np.ndarray, "segments ends 3"]:
+        """Proximal and distal end of each dendritic segment."""
+        cut = self.compartments
+        ends = []
+        for index, start, stop in zip(cut.section, cut.start, cut.stop, strict=True):
+            if index >= 0:
+                section = self.sections[index]
+                arc = np.array([start, stop]) * section.length_um
+                ends.append([np.interp(arc, section.arc_um, axis) for axis in section.point_um.T])
+        return np.swapaxes(np.array(ends), 1, 2)
+
     @property
     def segments(self) -> int:
         """Number of dendritic segments, each with one excitatory and one inhibitory synapse."""

@@ -13,6 +13,7 @@ from jaxtyping import Int
 
 from ulmus.data.trial import Trial
 from ulmus.errors import ConfigError, MissingToolError
+from ulmus.geometry import Geometry
 from ulmus.teachers.arbor_engine import CableModel, run_cable
 from ulmus.teachers.catalogue import compiled_mechanisms
 from ulmus.teachers.own_cell import OwnCell, Synapse
@@ -42,6 +43,16 @@ class ArborCell(OwnCell):
     @property
     def _compiled(self) -> bool:
         return any(synapse.mechanism.startswith("ulmus::") for synapse in self.synapses)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The control volumes, as long as they are straight.
+
+        Raises:
+            ConfigError: Arbor refuses the cell.
+            MissingToolError: See `prepare`.
+        """
+        return _geometry(self)
 
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
         """The location expressions themselves.
@@ -118,6 +129,44 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
             f"places and mechanisms that it has. Correct the cell, its synapses or the sites."
         ) from error
     return model
+
+
+@lru_cache(maxsize=4)
+def _geometry(cell: ArborCell) -> Geometry:
+    model = _describe(cell, ())
+    shape = cell.build()[0]
+    place = arbor.place_pwlin(arbor.morphology(shape) if isinstance(shape, arbor.segment_tree) else shape)
+    volumes = arbor.cv_data(model.cell)
+    cables = [
+        cable for index in range(volumes.num_cv) for cable in volumes.cables(index) if cable.prox < cable.dist
+    ]
+    ends = np.array(
+        [[_point(place, cable.branch, at) for at in (cable.prox, cable.dist)] for cable in cables]
+    )
+
+    def piece(expression: str) -> int:
+        (at,) = model.cell.locations(expression)
+        return next(
+            index
+            for index, cable in enumerate(cables)
+            if cable.branch == at.branch and cable.prox <= at.pos <= cable.dist
+        )
+
+    (soma,) = model.cell.locations(cell.soma)
+    *centre, radius = _point(place, soma.branch, soma.pos)
+    return Geometry(
+        proximal_um=ends[:, 0, :3],
+        distal_um=ends[:, 1, :3],
+        diameter_um=ends[:, :, 3].sum(axis=1),
+        input_piece=np.array([piece(synapse.at) for synapse in cell.synapses]),
+        soma_centre_um=np.array(centre),
+        soma_diameter_um=2 * radius,
+    )
+
+
+def _point(place: "arbor.place_pwlin", branch: int, position: float) -> tuple[float, float, float, float]:
+    point = place.at(arbor.location(branch, position))
+    return point.x, point.y, point.z, point.radius
 
 
 def _mechanisms(cell: ArborCell) -> "arbor.catalogue":

@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from ulmus.data.trial import Trial
 from ulmus.errors import ConfigError, MissingToolError, closest
+from ulmus.geometry import ON_SOMA, Geometry
 from ulmus.teachers.own_cell import OwnCell
 from ulmus.teachers.teacher import check_trial, recorded_trial, spike_times
 
@@ -40,6 +41,17 @@ class NeuronCell(OwnCell):
     def simulator(self) -> str:
         """NEURON."""
         return f"NEURON {_neuron().__version__}"
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """The segments; None unless every section has 3-D points.
+
+        Raises:
+            ConfigError: A synapse off the cell, an unknown mechanism or parameter.
+            MissingToolError: NEURON is not installed.
+        """
+        with _ONE_AT_A_TIME:
+            return _geometry(self)
 
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
         """The places themselves.
@@ -150,6 +162,46 @@ def _built(cell: NeuronCell) -> _Built:
         connections.append(connection)
         points.append(point)
     return _Built(made, sections, connections, points)
+
+
+def _geometry(cell: NeuronCell) -> Geometry | None:
+    sections = _built(cell).sections
+    if any(section.n3d() < 2 for section in sections.values()):
+        return None
+    soma = _segment(sections, cell.soma)
+    first: dict[str, int] = {}
+    ends: list[tuple[np.ndarray, np.ndarray]] = []
+    diameters: list[float] = []
+    for section in sections.values():
+        if section == soma.sec:
+            continue
+        first[section.name()] = len(ends)
+        points = _points(section, np.arange(section.nseg + 1) / section.nseg)
+        ends += list(zip(points[:-1], points[1:], strict=True))
+        diameters += [segment.diam for segment in section]
+
+    def piece(place: Any) -> int:
+        number = min(int(place.x * place.sec.nseg), place.sec.nseg - 1)
+        return first[place.sec.name()] + number if place.sec != soma.sec else ON_SOMA
+
+    both = np.array(ends).reshape(-1, 2, 3)
+    return Geometry(
+        proximal_um=both[:, 0],
+        distal_um=both[:, 1],
+        diameter_um=np.array(diameters),
+        input_piece=np.array([piece(_segment(sections, synapse.at)) for synapse in cell.synapses]),
+        soma_centre_um=_points(soma.sec, np.array([soma.x]))[0],
+        soma_diameter_um=float(np.sqrt(soma.sec.L * soma.diam)),
+    )
+
+
+def _points(section: Any, x: np.ndarray) -> np.ndarray:
+    """Where fractions of a section's length lie in space (um)."""
+    arc = [section.arc3d(k) for k in range(section.n3d())]
+    axes = (section.x3d, section.y3d, section.z3d)
+    return np.stack(
+        [np.interp(x * arc[-1], arc, [axis(k) for k in range(section.n3d())]) for axis in axes], axis=1
+    )
 
 
 def _segment(sections: dict[str, Any], place: str, where: str = "site") -> Any:

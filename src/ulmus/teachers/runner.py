@@ -65,6 +65,7 @@ class _Plan(NamedTuple):
                 "seed": self.seed,
                 "integration_step_ms": self.dt_ms,
             },
+            geometry=self.teacher.geometry,
         )
 
     def draw(self, index: int) -> DrawnInput:

@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int, Int8
 
 from ulmus.data.trial import Trial
 from ulmus.errors import ConfigError, DataError
+from ulmus.geometry import Geometry
 
 if TYPE_CHECKING:
     from ulmus.teachers.stimulus import InputRegime
@@ -50,6 +51,10 @@ class Teacher(Protocol):
     @property
     def simulator(self) -> str:
         """What integrates it, with its version."""
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Where the inputs lie, for drawing; None for a point, or where the cell does not say."""
 
     def settings(self) -> dict[str, Any]:
         """What the neuron is, for the header of a data set (anything JSON can hold)."""

@@ -80,6 +80,7 @@ def label(
             "seed": seed,
             "surrogates": card or {},
         },
+        geometry=cell.geometry,
     )
     writer = StoreWriter(out, header, trials_total=trials)
     waiting = sorted(set(range(trials)) - writer.done())

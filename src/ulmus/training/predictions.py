@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from ulmus.data import TrialSource, whole_trials
 from ulmus.data.trial import label_bins
-from ulmus.errors import ConfigError, DataError, closest
+from ulmus.errors import ConfigError, DataError, DivergedError, closest
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate
 from ulmus.neuron.surrogate import spike_times
@@ -131,6 +131,9 @@ def predict(
         trials: Recorded or simulated trials.
         protocol: See `PROTOCOLS`.
         on_trials: Called with the number of trials done and in all.
+
+    Raises:
+        DivergedError: a prediction is not finite.
     """
     dt_ms = trials.header.dt_ms
     outputs, spikes, recorded, times = [], [], [], []
@@ -149,6 +152,11 @@ def predict(
                 on_trials(len(spikes), len(trials))
     surrogate.train(training)
     output = torch.cat(outputs)
+    if not output.isfinite().all():
+        raise DivergedError(
+            "predictions of the fitted neuron are not finite; expected finite numbers, so its weights are spoiled. Fit it "
+            "again, with a lower training.learning_rate or with training.clip_norm 1."
+        )
     probability = torch.sigmoid(output[..., 0]).numpy()
     threshold = surrogate.spike_threshold
     return Predictions(
