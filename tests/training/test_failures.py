@@ -112,6 +112,14 @@ def test_recall_by_kind_of_a_predicted_train_that_finds_one_spike_of_each_burst(
     assert values["precision_3ms_burst_first"] is None
 
 
+def test_chance_is_what_spikes_find_that_come_100_ms_early_or_late():
+    recorded, predicted = [[200.0, 300, 600]], [[202.0, 303, 500]]
+    values = KindScores(predictions_of(recorded, predicted), np.array([True]), 0, 1.0).at(np.array([1]))
+    assert values["recall_3ms_all"] == pytest.approx(2 / 3)
+    # Moved later, two of the three find one (302 to 300, 600 to 600); moved earlier, one does (203 to 200).
+    assert values["chance_recall_3ms"] == pytest.approx(3 / 6)
+
+
 def test_the_neighbour_of_a_spike_may_be_one_that_does_not_count():
     scores = KindScores(predictions_of([[495.0, 502.0]], [[502.0]]), np.array([True]), 500, 1.0)
     values = scores.at(np.array([1]))

@@ -23,7 +23,7 @@ TIMES = {"silent": "silent", "between_spikes": "near spikes", "at_spikes": "at s
 _ROW, _GAP, _TOP, _BOTTOM = 25, 46, 56, 52
 _LEFT, _RIGHT, _RIGHT_TITLE = (0.0, 0.47), (0.66, 1.0), 0.51
 _DRIVE_BIN_MS = 5.0
-_FEW = 20  # spikes, whose intervals say little
+_FEW = 20  # spikes that say little
 _PERCENT: dict[str, Any] = {
     "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1],
     "ticktext": ["0", "20 %", "40 %", "60 %", "80 %", "100 %"],
@@ -48,7 +48,10 @@ def failure_summary(found: Failures) -> str:
     if found_shares:
         *others, last = found_shares
         listed = f"{', '.join(others)} and {last}" if others else last
-        sentences.append(f"Within 3 ms it finds {listed}.")
+        chance = found.measures["chance_recall_3ms"].value or 0.0
+        sentences.append(
+            f"Within 3 ms it finds {listed}; were its spikes moved by 100 ms, it would find {100 * chance:.0f} % of all."
+        )
     errors = [found.measures[f"rmse_{kind}_mv"].value for kind in ("silent", "plateau")]
     if errors[1] is not None:
         beside = "" if errors[0] is None else f", {errors[0]:.1f} mV where the neuron is silent"
@@ -192,7 +195,8 @@ def _stacked(
         names = ("within 3 ms", "mistimed", "missed or made up")
         for share, name, colour in zip(parts, names, (style.SURROGATE, MISTIMED, MISSED), strict=True):
             plot.add_bar(
-                x=[share], y=[y], orientation="h", marker={"color": colour}, xaxis=f"x{number}", yaxis=f"y{number}",
+                x=[share], y=[y], orientation="h", opacity=0.35 if right.number < _FEW else 1,
+                marker={"color": colour}, xaxis=f"x{number}", yaxis=f"y{number}",
                 hovertemplate=f"{label}<br>{name}: %{{x:.1%}} of {right.number:,}<extra></extra>",
             )  # fmt: skip
         _whisker(plot, number, right, y, style.NEURON, marker=False)

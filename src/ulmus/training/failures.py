@@ -31,6 +31,8 @@ TOLERANCE_MS = 3.0
 """How far a predicted spike may be from the recorded one that it stands for: less than half the shortest interval in a burst."""
 MISSED_MS = 10.0
 """A spike without another one this close in the other train was missed, or made up; otherwise it was mistimed."""
+CHANCE_MS = 100.0
+"""How far predicted spikes are moved to see how many would be found at the same rate without timing."""
 DRIVE_MS = 20.0
 """Bins in which the input of a trial is counted."""
 MOMENT_MS = 300.0
@@ -109,6 +111,7 @@ class KindScores:
         chosen, first_ms = np.flatnonzero(keep), skip * dt_ms
         recorded = [predictions.spike_times_ms[k] for k in chosen]
         predicted = [predictions.predicted_times_ms[k] for k in chosen]
+        self._add_chance(recorded, predicted, first_ms)
         self._add_spikes("recall", "found", recorded, predicted, first_ms)
         self._add_spikes("precision", "backed", predicted, recorded, first_ms)
         voltage = predictions.recorded_mv[keep, skip:, 0]
@@ -146,11 +149,30 @@ class KindScores:
             self._add(f"{matched_name}_{TOLERANCE_MS:g}ms_{kind}", matched[:, take].sum(axis=1), whole)
             self._add(f"{near_name}_{MISSED_MS:g}ms_{kind}", near[:, take].sum(axis=1), whole)
 
+    def _add_chance(
+        self,
+        recorded_ms: list[Float64[np.ndarray, "recorded"]],
+        predicted_ms: list[Float64[np.ndarray, "predicted"]],
+        first_ms: float,
+    ) -> None:
+        """How many recorded spikes are found by predicted ones that were moved, earlier or later."""
+        recorded = [times[times >= first_ms] for times in recorded_ms]
+        found = [
+            sum(
+                len(matched_spikes(a, b[b >= first_ms] + shift, TOLERANCE_MS))
+                for shift in (-CHANCE_MS, CHANCE_MS)
+            )
+            for a, b in zip(recorded, predicted_ms, strict=True)
+        ]
+        key = f"chance_recall_{TOLERANCE_MS:g}ms"
+        self._add(key, np.array(found), np.array([2 * len(times) for times in recorded]))
+
     def at(self, counts: Counts) -> dict[str, float | None]:
         """Scores when trial k is taken ``counts[k]`` times; None where there is nothing of that kind.
 
         - ``recall_3ms_KIND``: share of recorded spikes of a kind of `SPIKE_KINDS` that have a predicted one within
           3 ms, one to one; ``found_10ms_KIND``: that have any predicted one within 10 ms, be it that of another spike.
+        - ``chance_recall_3ms``: what the recall of all spikes would be had the predicted ones come 100 ms earlier or later.
         - ``precision_3ms_KIND``, ``backed_10ms_KIND``: the same of predicted spikes.
         - ``rmse_KIND_mv``, ``bias_KIND_mv``: root mean square and mean of predicted minus recorded voltage over the
           steps of a kind of `TIME_KINDS`.
