@@ -1,6 +1,7 @@
 """The commands as a user types them: output, exit codes, suggestions."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -66,7 +67,10 @@ def test_several_models_and_data_sets_make_one_table(run, integrator_store):
     assert [result["trials"] for result in apart] == [2, 2]
     assert "intervals" not in apart[0]
     table = ulmus("evaluate", run, *data, "--each", "--resamples", 20).stdout
-    assert table.count("95 %") == 3
+    assert "95 % intervals" in table
+    for shown in ("store[12:14]", "store[14:]", "RMSE mV", "intervals KS", "predicted Hz"):
+        assert shown in table
+    assert not re.search(r"\d…", table)  # numbers are whole in 80 columns
 
 
 def test_a_comparison_is_whole_in_eighty_columns(capsys):
@@ -79,8 +83,9 @@ def test_a_comparison_is_whole_in_eighty_columns(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"{n}  {m}: 8,002 parameters, on test[96:]" for n, m in enumerate(models, 1)]
     assert max(map(len, lines[2:])) <= 80
-    row = ["minus", "1", "-0.1234..-0.0123", "-0.1111..-0.0222", "-0.333..-0.222", "-0.125..-0.111"]
-    assert row in [line.split() for line in lines]
+    cells = [line.split() for line in lines]
+    assert ["minus", "1", "-0.1234..-0.0123", "-0.1111..-0.0222", "-0.333..-0.222"] in cells
+    assert ["minus", "1", "-0.125..-0.111"] in cells
 
 
 def test_the_threshold_can_be_chosen_on_other_trials(run, integrator_store):

@@ -112,6 +112,14 @@ def test_recall_by_kind_of_a_predicted_train_that_finds_one_spike_of_each_burst(
     assert values["precision_3ms_burst_first"] is None
 
 
+def test_chance_is_what_spikes_find_that_come_100_ms_early_or_late():
+    recorded, predicted = [[200.0, 300, 600]], [[202.0, 303, 500]]
+    values = KindScores(predictions_of(recorded, predicted), np.array([True]), 0, 1.0).at(np.array([1]))
+    assert values["recall_3ms_all"] == pytest.approx(2 / 3)
+    # Moved later, two of the three find one (302 to 300, 600 to 600); moved earlier, one does (203 to 200).
+    assert values["chance_recall_3ms"] == pytest.approx(3 / 6)
+
+
 def test_the_neighbour_of_a_spike_may_be_one_that_does_not_count():
     scores = KindScores(predictions_of([[495.0, 502.0]], [[502.0]]), np.array([True]), 500, 1.0)
     values = scores.at(np.array([1]))
@@ -193,16 +201,17 @@ def test_trials_are_grouped_by_rate_and_input(nine_trials):
     by_family = {}
     for group in found.groups:
         by_family.setdefault(group.family, []).append(group)
-    rate = by_family["firing rate of the trial"]
+    rate = by_family["firing rate"]
     assert [group.trials for group in rate] == [3, 3, 3]
     assert [group.measures["recall_3ms_all"].value for group in rate] == [None, 1.0, 1.0]
-    drive = by_family["excitation minus inhibition, mean"]
+    assert [group.isi_distance for group in rate] == [None, None, 0.0]
+    drive = by_family["mean of excitation minus inhibition"]
     assert [group.label for group in drive] == [
         "0.05 to 0.15 events/ms",
         "0.2 to 0.3 events/ms",
         "0.35 to 0.45 events/ms",
     ]
-    assert [group.trials for group in by_family["excitation minus inhibition, fluctuation"]] == [9]
+    assert [group.trials for group in by_family["fluctuation of excitation minus inhibition"]] == [9]
     assert found.recorded_count.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert found.recorded_intervals_ms.tolist() == [40.0, 40.0, 40.0]
     assert found.measures["rmse_all_mv"].value == 0.0

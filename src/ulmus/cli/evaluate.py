@@ -15,14 +15,12 @@ from ulmus.training.predictions import choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
 
-COMPARED = {
-    "auc": "AUC",
-    "tpr_at_fpr_01": "TPR at .01",
-    "rmse_mv": "RMSE mV",
-    "f1_2ms": "F1 2 ms",
-    "accuracy": "accuracy",
-}
-"""Scores in the table of several models or data sets, and what stands above them."""
+COMPARED: tuple[dict[str, str], ...] = (
+    {"auc": "AUC", "tpr_at_fpr_01": "TPR at .01", "rmse_mv": "RMSE mV"},
+    {"f1_2ms": "F1 2 ms", "rate_correlation": "spike counts r", "isi_distance": "intervals KS"},
+    {"accuracy": "accuracy", "rate_hz": "rate Hz", "predicted_rate_hz": "predicted Hz"},
+)
+"""Scores of several models or data sets: tables that fit into 80 columns, and what stands above the numbers."""
 
 
 def evaluate(
@@ -43,7 +41,8 @@ def evaluate(
         models: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
         data: Stores or recordings, with optional pattern and slice: 'trials_*.h5[96:]'. Given several times, they are
             one set of trials.
-        each: Score every --data by itself instead, for example to see how a fit carries over to other input.
+        each: Score every --data by itself instead, for example to see whether a fit fires at the right rate and with the
+            right intervals under other input.
         protocol: For trials: stream (whole trials, raw millivolts) or official (the authors' windows and rescaling).
         split: For a classifier: test, or validation, which chose its best checkpoint.
         threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
@@ -88,14 +87,23 @@ def _what(result: dict[str, Any]) -> str:
 
 
 def _print_comparison(results: list[dict[str, Any]]) -> None:
-    """A numbered row for every model and data set; under it its intervals, and how far it is from the first model."""
-    shown = [key for key in COMPARED if any(key in result for result in results)]
-    rows, first = [], 1
+    """Numbered names of models and data sets, and tables of their scores."""
     for number, result in enumerate(results, 1):
         on = ", ".join(result.get("data", []))
         parameters = f"{result['parameters']:,} parameters"
         named = f"{number}  {result['model']}: {parameters}{f', on {on}' if on else ''}"
         console.print(named, soft_wrap=True, highlight=False)
+    title = _what(results[0])
+    for part in COMPARED:
+        if shown := [key for key in part if any(key in result for result in results)]:
+            print_table(title, _compared(results, shown), ("", *(part[key] for key in shown)))
+        title = ""
+
+
+def _compared(results: list[dict[str, Any]], shown: list[str]) -> list[tuple[str, ...]]:
+    """A row for every result; under it its intervals, and how far it is from the first model on the same data."""
+    rows, first = [], 1
+    for number, result in enumerate(results, 1):
         cells = (
             score_text(result, key).removesuffix(" (no spikes)") if key in result else "" for key in shown
         )
@@ -105,7 +113,7 @@ def _print_comparison(results: list[dict[str, Any]]) -> None:
         for label, key in (("  95 %", "intervals"), (f"  minus {first}", "difference_to_first")):
             if key in result:
                 rows.append((label, *(interval_text(result[key], score, "..") for score in shown)))
-    print_table(_what(results[0]), rows, ("", *(COMPARED[key] for key in shown)))
+    return rows
 
 
 def _score_trials(

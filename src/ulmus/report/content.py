@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Int
 
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
+from ulmus.studies.memory_encoding import MemoryEncoding
+from ulmus.training.failures import Failures
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,9 @@ class ReportContent:
         evaluated_on: one sentence on the trials behind scores and examples, such as whether they were held out.
         roc_absent: sentence in place of the ROC.
         learning_curve_absent: sentence in place of the learning curve.
+        failures: where the surrogate fails; None leaves this part out.
+        moments: its worst moments: short stretches of trials.
+        memory_encoding: what memory units encode; None leaves this part out.
     """
 
     title: str
@@ -234,6 +239,9 @@ class ReportContent:
     learning_curve_absent: str = (
         "These weights were not trained in this run, so there is no learning curve to show."
     )
+    failures: Failures | None = None
+    moments: tuple[Example, ...] = ()
+    memory_encoding: MemoryEncoding | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """From a fitted neuron, its run folder and trials to the content of a report."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from ulmus.report.content import (
     RocCurve,
     Score,
 )
+from ulmus.studies.memory_encoding import MemoryEncoding, memory_encoding
 from ulmus.training.evaluation import score, scores_of_resamples, seen, seen_note
+from ulmus.training.failures import Moment, failures
 from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
 
@@ -27,6 +30,12 @@ _HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")
 _VALIDATED = {"AUC": ("auc", 1.0), "RMSE (mV)": ("rmse_mv", 1.0)}
 _EXAMPLE_QUANTILES = (0.75, 0.95, 0.5)
 """Example trials are those with this rank in number of output spikes: a lively, a bursting and a quiet one."""
+
+_MOMENTS = {
+    "missed spikes": "Most missed spikes",
+    "false spikes": "Most false spikes",
+    "voltage": "Largest error of the voltage",
+}
 
 
 def gather(
@@ -58,6 +67,7 @@ def gather(
     scores = scores_of_resamples(predictions, protocol, dt_ms)(np.ones(len(trials), dtype=np.int64))
     scores |= score(predictions, protocol, dt_ms)
     chosen = examples_worth_showing(predictions.spike_count)
+    failed = failures(predictions, trials, protocol)
     name = str(surrogate.card.get("recipe") or surrogate.card.get("source", "fitted neuron"))
     return ReportContent(
         title=name,
@@ -74,6 +84,9 @@ def gather(
         recipe_yaml="" if run is None else run.recipe_file.read_text(),
         provenance=_provenance(trials, run),
         notes=divergence(run),
+        failures=failed,
+        moments=tuple(_moment(surrogate, trials, predictions, moment) for moment in failed.moments),
+        memory_encoding=_memory_encoding(surrogate, trials),
     )
 
 
@@ -213,6 +226,35 @@ def _example(surrogate: Surrogate, trials: TrialSource, predictions: Predictions
         clip_mv=surrogate.units.clip_mv,
         spike_threshold=surrogate.spike_threshold,
     )
+
+
+def _moment(surrogate: Surrogate, trials: TrialSource, predictions: Predictions, moment: Moment) -> Example:
+    """A stretch of a trial as an example of its own."""
+    whole = _example(surrogate, trials, predictions, moment.trial)
+    start, stop = moment.start_ms, moment.stop_ms
+
+    def inside(times: np.ndarray) -> np.ndarray:
+        return (times >= start) & (times < stop)
+
+    steps, events = inside(whole.time_ms), inside(whole.event_time_ms)
+    return replace(
+        whole,
+        label=f"{_MOMENTS[moment.reason]}: trial {moment.trial}",
+        time_ms=whole.time_ms[steps],
+        voltage_mv=whole.voltage_mv[steps],
+        predicted_voltage_mv=whole.predicted_voltage_mv[steps],
+        spike_probability=whole.spike_probability[steps],
+        spike_times_ms=whole.spike_times_ms[inside(whole.spike_times_ms)],
+        predicted_spike_times_ms=whole.predicted_spike_times_ms[inside(whole.predicted_spike_times_ms)],
+        event_time_ms=whole.event_time_ms[events],
+        event_input=whole.event_input[events],
+    )
+
+
+def _memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding | None:
+    if not isinstance(surrogate.neuron, ELM) or len(trials) < 2:
+        return None
+    return memory_encoding(surrogate, trials)
 
 
 def _roc(predictions: Predictions, scores: dict[str, Any], skip: int) -> RocCurve | None:

@@ -16,6 +16,14 @@ from plotly.offline import get_plotlyjs
 from ulmus.errors import ConfigError
 from ulmus.report import figures, morphology, traces
 from ulmus.report.content import ClassifierContent, Learned, ReportContent, Score, TimeConstants
+from ulmus.report.failure_figures import (
+    failure_summary,
+    failures_figure,
+    interval_summary,
+    moments_figure,
+    rates_figure,
+)
+from ulmus.report.memory_figure import memory_figure, memory_summary
 
 UNDEFINED = "undefined"
 
@@ -109,6 +117,9 @@ def _what_is_there(content: ReportContent) -> dict[str, Any]:
         "ceilings": [traces.raster_ceiling(example) for example in content.examples],
         "clip_mv": next((example.clip_mv for example in content.examples), None),
         "threshold": next((example.spike_threshold for example in content.examples), None),
+        "failure_summary": "" if content.failures is None else failure_summary(content.failures),
+        "memory_summary": "" if content.memory_encoding is None else memory_summary(content.memory_encoding),
+        "interval_summary": "" if content.failures is None else interval_summary(content.failures),
     }
 
 
@@ -134,6 +145,13 @@ def build_panels(content: ReportContent) -> dict[str, Panel]:
             variants["branches"] = [("branches", figures.branch_weights_figure(learned))]
         tau = TimeConstants("time constants", learned.tau_memory_ms, learned.tau_synapse_ms)
         variants["timescales"] = [(tau.label, figures.time_constants_figure(tau))]
+    if content.memory_encoding is not None:
+        variants["memory"] = [("memory units", memory_figure(content.memory_encoding))]
+    if content.failures is not None:
+        variants["failures"] = [("failures", failures_figure(content.failures))]
+        variants["rates"] = [("rates and intervals", rates_figure(content.failures))]
+    if content.moments:
+        variants["moments"] = [("worst moments", moments_figure(content.moments))]
     return {name: Panel(name, tuple(found)) for name, found in variants.items() if found}
 
 

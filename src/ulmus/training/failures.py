@@ -11,7 +11,7 @@ from ulmus.data import TrialSource
 from ulmus.data.spike_matching import matched_spikes
 from ulmus.training.intervals import Counts, interval, resampled
 from ulmus.training.predictions import Predictions, Protocol
-from ulmus.training.spike_metrics import near_spikes
+from ulmus.training.spike_metrics import largest_difference, near_spikes
 
 BURST_MS = 10.0
 """Spikes this close belong to a burst: 100 Hz or more, as for thick-tufted cells in de Kock and Sakmann, J Physiol 2008."""
@@ -31,6 +31,8 @@ TOLERANCE_MS = 3.0
 """How far a predicted spike may be from the recorded one that it stands for: less than half the shortest interval in a burst."""
 MISSED_MS = 10.0
 """A spike without another one this close in the other train was missed, or made up; otherwise it was mistimed."""
+CHANCE_MS = 100.0
+"""How far predicted spikes are moved to see how many would be found at the same rate without timing."""
 DRIVE_MS = 20.0
 """Bins in which the input of a trial is counted."""
 MOMENT_MS = 300.0
@@ -109,6 +111,7 @@ class KindScores:
         chosen, first_ms = np.flatnonzero(keep), skip * dt_ms
         recorded = [predictions.spike_times_ms[k] for k in chosen]
         predicted = [predictions.predicted_times_ms[k] for k in chosen]
+        self._add_chance(recorded, predicted, first_ms)
         self._add_spikes("recall", "found", recorded, predicted, first_ms)
         self._add_spikes("precision", "backed", predicted, recorded, first_ms)
         voltage = predictions.recorded_mv[keep, skip:, 0]
@@ -146,11 +149,30 @@ class KindScores:
             self._add(f"{matched_name}_{TOLERANCE_MS:g}ms_{kind}", matched[:, take].sum(axis=1), whole)
             self._add(f"{near_name}_{MISSED_MS:g}ms_{kind}", near[:, take].sum(axis=1), whole)
 
+    def _add_chance(
+        self,
+        recorded_ms: list[Float64[np.ndarray, "recorded"]],
+        predicted_ms: list[Float64[np.ndarray, "predicted"]],
+        first_ms: float,
+    ) -> None:
+        """How many recorded spikes are found by predicted ones that were moved, earlier or later."""
+        recorded = [times[times >= first_ms] for times in recorded_ms]
+        found = [
+            sum(
+                len(matched_spikes(a, b[b >= first_ms] + shift, TOLERANCE_MS))
+                for shift in (-CHANCE_MS, CHANCE_MS)
+            )
+            for a, b in zip(recorded, predicted_ms, strict=True)
+        ]
+        key = f"chance_recall_{TOLERANCE_MS:g}ms"
+        self._add(key, np.array(found), np.array([2 * len(times) for times in recorded]))
+
     def at(self, counts: Counts) -> dict[str, float | None]:
         """Scores when trial k is taken ``counts[k]`` times; None where there is nothing of that kind.
 
         - ``recall_3ms_KIND``: share of recorded spikes of a kind of `SPIKE_KINDS` that have a predicted one within
           3 ms, one to one; ``found_10ms_KIND``: that have any predicted one within 10 ms, be it that of another spike.
+        - ``chance_recall_3ms``: what the recall of all spikes would be had the predicted ones come 100 ms earlier or later.
         - ``precision_3ms_KIND``, ``backed_10ms_KIND``: the same of predicted spikes.
         - ``rmse_KIND_mv``, ``bias_KIND_mv``: root mean square and mean of predicted minus recorded voltage over the
           steps of a kind of `TIME_KINDS`.
@@ -195,6 +217,8 @@ class TrialGroup(NamedTuple):
     trials: int
     measures: dict[str, Measure]
     """By the keys of `KindScores.at`."""
+    isi_distance: float | None
+    """Of recorded and predicted inter-spike intervals, see `SpikeMetrics.at`; None where one has none."""
 
 
 class Moment(NamedTuple):
@@ -242,17 +266,22 @@ def failures(predictions: Predictions, trials: TrialSource, protocol: Protocol) 
     skip = round(protocol.skip_ms / dt_ms)
     everything = np.full(len(trials), True)
     scores = KindScores(predictions, everything, skip, dt_ms)
-    first_ms = skip * dt_ms
-    recorded = [times[times >= first_ms] for times in predictions.spike_times_ms]
-    predicted = [times[times >= first_ms] for times in predictions.predicted_times_ms]
-    count = np.array([len(times) for times in recorded])
+    recorded, predicted = (
+        [times[times >= skip * dt_ms] for times in trains]
+        for trains in (predictions.spike_times_ms, predictions.predicted_times_ms)
+    )
+    recorded_count, predicted_count = (
+        np.array([len(times) for times in trains]) for trains in (recorded, predicted)
+    )
+    seconds = (predictions.spikes.shape[1] - skip) * dt_ms / 1000
+    intervals_ms = [np.diff(times) for times in recorded], [np.diff(times) for times in predicted]
     return Failures(
         _measures(scores, everything),
-        _groups(scores, count / (predictions.spikes.shape[1] * dt_ms - first_ms) * 1000, trials, skip),
-        count,
-        np.array([len(times) for times in predicted]),
-        np.concatenate([np.diff(times) for times in recorded]),
-        np.concatenate([np.diff(times) for times in predicted]),
+        _groups(scores, recorded_count / seconds, intervals_ms, trials, skip),
+        recorded_count,
+        predicted_count,
+        np.concatenate(intervals_ms[0]),
+        np.concatenate(intervals_ms[1]),
         plateau_level_mv(predictions),
         worst_moments(predictions, skip, dt_ms),
     )
@@ -268,16 +297,21 @@ def _measures(scores: KindScores, members: Bool[np.ndarray, "trials"]) -> dict[s
 
 
 def _groups(
-    scores: KindScores, rate_hz: Float64[np.ndarray, "trials"], trials: TrialSource, skip: int
+    scores: KindScores,
+    rate_hz: Float64[np.ndarray, "trials"],
+    intervals_ms: tuple[list[Float64[np.ndarray, "recorded"]], list[Float64[np.ndarray, "predicted"]]],
+    trials: TrialSource,
+    skip: int,
 ) -> tuple[TrialGroup, ...]:
+    """Thirds of the trials by firing rate, and by mean and fluctuation of their input."""
     if len(trials) < 9:
         return ()
     drive = np.array([_drive(trials, index, skip) for index in range(len(trials))]).round(9)  # equal is equal
     found = []
     for family, values, unit in (
-        ("firing rate of the trial", rate_hz, "Hz"),
-        ("excitation minus inhibition, mean", drive[:, 0], "events/ms"),
-        ("excitation minus inhibition, fluctuation", drive[:, 1], "events/ms"),
+        ("firing rate", rate_hz, "Hz"),
+        ("mean of excitation minus inhibition", drive[:, 0], "events/ms"),
+        ("fluctuation of excitation minus inhibition", drive[:, 1], "events/ms"),
     ):
         edges = np.quantile(values, [1 / 3, 2 / 3])
         third = np.searchsorted(edges, values, side="left")
@@ -285,7 +319,9 @@ def _groups(
             members = third == number
             low, high = values[members].min(), values[members].max()
             label = f"{low:.2g} to {high:.2g} {unit}" if high > low else f"{low:.2g} {unit}"
-            found.append(TrialGroup(family, label, int(members.sum()), _measures(scores, members)))
+            a, b = (np.concatenate([part[k] for k in np.flatnonzero(members)]) for part in intervals_ms)
+            isi = largest_difference(a, b) if a.size and b.size else None
+            found.append(TrialGroup(family, label, int(members.sum()), _measures(scores, members), isi))
     return tuple(found)
 
 
