@@ -1,5 +1,6 @@
 """From a fitted neuron, its run folder and trials to the content of a report."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ulmus.report.content import (
     RocCurve,
     Score,
 )
-from ulmus.training.evaluation import score, scores_of_resamples
+from ulmus.training.evaluation import score, scores_of_resamples, site_scores
 from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
 
@@ -64,7 +65,11 @@ def gather(
             "detailed neuron it was fitted to."
         ),
         evaluated_on=evaluated_on,
-        scores=(*score_table(scores, surrogate), *extra_scores),
+        scores=(
+            *score_table(scores, surrogate),
+            *_site_rows(site_scores(predictions, protocol, dt_ms, surrogate.sites)),
+            *extra_scores,
+        ),
         examples=tuple(_example(surrogate, trials, predictions, index) for index in chosen),
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
         learning_curve=None if run is None else learning_curve(run),
@@ -134,6 +139,14 @@ def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[Score, ..
             ("Output spikes", scores["spikes"], "", "Spikes of the detailed neuron in them."),
         )
     )
+
+
+def _site_rows(sites: dict[str, dict[str, float]]) -> Iterator[Score]:
+    for site, found in sites.items():
+        yield Score(f"RMSE, {site}", found["rmse_mv"], "mV", "Error of the voltage at this further site.")
+        yield Score(
+            f"Explained variance, {site}", found["explained_variance_percent"], "%", "Of the same voltage."
+        )
 
 
 def training_cost(run: Run) -> Score:

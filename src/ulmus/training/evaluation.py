@@ -1,6 +1,6 @@
 """How good a surrogate is: scores of its predictions, and how sure they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +42,28 @@ def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[st
         "spikes": int(spikes.sum()),
         "protocol": protocol.name,
     }
+
+
+def site_scores(
+    predictions: Predictions, protocol: Protocol, dt_ms: float, sites: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """``rmse_mv`` and ``explained_variance_percent`` of the voltage of every site but the first, as it was predicted.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    found = {}
+    for column, site in enumerate(sites[1:], 1):
+        recorded, voltage = (
+            values[keep, skip:, column].ravel()
+            for values in (predictions.recorded_mv, predictions.voltage_mv)
+        )
+        found[site] = {
+            "rmse_mv": float(metrics.root_mean_squared_error(recorded, voltage)),
+            "explained_variance_percent": 100 * float(metrics.explained_variance_score(recorded, voltage)),
+        }
+    return found
 
 
 def _counted(
@@ -166,6 +188,8 @@ def evaluation(
         "spike_threshold": surrogate.spike_threshold,
         "parameters": surrogate.trainable_parameters(),
     }
+    if len(surrogate.sites) > 1:
+        scores["sites"] = site_scores(predictions, chosen, dt_ms, surrogate.sites)
     if resamples:
         scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
     return Evaluation(scores, samples)
@@ -183,6 +207,7 @@ def evaluate(
     Returns:
         ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
         spike metrics of `SpikeMetrics.at`, ``trials`` and ``spikes`` that counted, ``protocol``, ``parameters``,
-        ``spike_threshold``, and ``intervals``: low and high end for every score.
+        ``spike_threshold``, ``sites``: error and explained variance at each further site where there are some, and
+        ``intervals``: low and high end for every score.
     """
     return evaluation(surrogate, trials, protocol, on_trials, resamples).scores
