@@ -55,7 +55,13 @@ def test_a_dendritic_site_is_fitted_saved_evaluated_and_reported(tmp_path, capsy
     recorded = trial.voltage_mv[500:, 0].clip(max=-55)
     error = voltage[0, 500:, 0].numpy() - recorded
     assert scores["rmse_mv"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-3)
+    beside = voltage[0, 500:, 1].numpy() - trial.voltage_mv[500:, 1].clip(max=-55)
+    assert list(scores["sites"]) == [TIP]
+    assert scores["sites"][TIP]["rmse_mv"] == pytest.approx(np.sqrt((beside**2).mean()), rel=1e-3)
+    command("evaluate", run, "--data", f"{store}[3:]", "--resamples", 10)
+    assert f"RMSE, mV, {TIP}" in capsys.readouterr().out
     command("report", run)
     page = (run / "report.html").read_text()
     assert 'id="plot-morphology"' in page
     assert 'id="plot-traces"' in page
+    assert f"Explained variance, {TIP}" in page

@@ -109,6 +109,17 @@ def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def site_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Error and explained variance at every site beside the soma, in columns as many as `score_rows` has."""
+    keys = ("rmse_mv", "explained_variance_percent")
+    rest = ("",) if "intervals" in scores else ()
+    return [
+        (f"{SCORES[key][0]}, {site}", score_text(found, key), *rest)
+        for site, found in scores.get("sites", {}).items()
+        for key in keys
+    ]
+
+
 def score_text(scores: Mapping[str, Any], key: str) -> str:
     """A score as a user reads it."""
     if scores[key] is None:

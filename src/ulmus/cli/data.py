@@ -57,12 +57,10 @@ def inspect(file: Path) -> None:
     Args:
         file: A file of HDF5, NPZ, NWB or CSV, or a folder of CSV files.
     """
-    from rich.markup import escape
-
     from ulmus.data.containers import open_container
 
     rows = [
-        (escape(key), " ".join([" x ".join(map(str, entry.shape)), entry.dtype, entry.unit or ""]).strip())
+        (key, " ".join([" x ".join(map(str, entry.shape)), entry.dtype, entry.unit or ""]).strip())
         for key, entry in open_container(file).entries.items()
     ]
     print_table(str(file), rows)

@@ -4,7 +4,16 @@ import json as json_format
 from pathlib import Path
 from typing import Any, Literal
 
-from ulmus.cli.console import console, interval_text, print_table, progress, say, score_rows, score_text
+from ulmus.cli.console import (
+    console,
+    interval_text,
+    print_table,
+    progress,
+    say,
+    score_rows,
+    score_text,
+    site_rows,
+)
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import Classifier, Surrogate, load
@@ -75,7 +84,7 @@ def evaluate(
     if json:
         console.print_json(json_format.dumps(results[0] if len(results) == 1 else results))
     elif len(results) == 1:
-        print_table(f"{models[0]}, {_what(results[0])}", score_rows(results[0]))
+        print_table(f"{models[0]}, {_what(results[0])}", score_rows(results[0]) + site_rows(results[0]))
     else:
         _print_comparison(results)
 

@@ -1,6 +1,6 @@
 """From a fitted neuron, its run folder and trials to the content of a report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from ulmus.report.content import (
     Score,
 )
 from ulmus.studies.memory_encoding import MemoryEncoding, memory_encoding
-from ulmus.training.evaluation import score, scores_of_resamples, seen, seen_note
+from ulmus.training.evaluation import score, scores_of_resamples, seen, seen_note, site_scores
 from ulmus.training.failures import Moment, failures
 from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
@@ -76,7 +76,11 @@ def gather(
             "detailed neuron it was fitted to."
         ),
         evaluated_on=f"{evaluated_on} {seen_note({'seen': seen(surrogate, trials)})}".strip(),
-        scores=(*score_table(scores, surrogate), *extra_scores),
+        scores=(
+            *score_table(scores, surrogate),
+            *_site_rows(site_scores(predictions, protocol, dt_ms, surrogate.sites)),
+            *extra_scores,
+        ),
         examples=tuple(_example(surrogate, trials, predictions, index) for index in chosen),
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
         learning_curve=None if run is None else learning_curve(run, _VALIDATED, surrogate.card.get("step")),
@@ -150,6 +154,14 @@ def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[Score, ..
             ("Output spikes", scores["spikes"], "", "Spikes of the detailed neuron in them."),
         )
     )
+
+
+def _site_rows(sites: dict[str, dict[str, float]]) -> Iterator[Score]:
+    for site, found in sites.items():
+        yield Score(f"RMSE, {site}", found["rmse_mv"], "mV", "Error of the voltage at this further site.")
+        yield Score(
+            f"Explained variance, {site}", found["explained_variance_percent"], "%", "Of the same voltage."
+        )
 
 
 def training_cost(run: Run) -> Score:

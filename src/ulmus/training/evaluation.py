@@ -1,6 +1,6 @@
 """How good a surrogate is: scores of its predictions, and how sure they are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,28 @@ def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[st
         "spikes": int(spikes.sum()),
         "protocol": protocol.name,
     }
+
+
+def site_scores(
+    predictions: Predictions, protocol: Protocol, dt_ms: float, sites: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """``rmse_mv`` and ``explained_variance_percent`` of the voltage of every site but the first, as it was predicted.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    found = {}
+    for column, site in enumerate(sites[1:], 1):
+        recorded, voltage = (
+            values[keep, skip:, column].ravel()
+            for values in (predictions.recorded_mv, predictions.voltage_mv)
+        )
+        found[site] = {
+            "rmse_mv": float(metrics.root_mean_squared_error(recorded, voltage)),
+            "explained_variance_percent": 100 * float(metrics.explained_variance_score(recorded, voltage)),
+        }
+    return found
 
 
 def _counted(
@@ -172,6 +194,8 @@ def evaluation(
     }
     if known := seen(surrogate, trials):
         scores["seen"] = known
+    if len(surrogate.sites) > 1:
+        scores["sites"] = site_scores(predictions, chosen, dt_ms, surrogate.sites)
     if resamples:
         scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
     return Evaluation(scores, samples)
@@ -212,7 +236,8 @@ def evaluate(
     Returns:
         ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
         spike metrics of `SpikeMetrics.at`, scores by kind of `KindScores.at`, ``trials`` and ``spikes`` that counted,
-        ``protocol``, ``parameters``, ``spike_threshold``, ``intervals``: low and high end for every score, and ``seen``
-        where some trials were used in training: how many of them, and for what.
+        ``protocol``, ``parameters``, ``spike_threshold``, ``sites``: error and explained variance at each further site
+        where there are some, ``intervals``: low and high end for every score, and ``seen`` where some trials were used in
+        training: how many of them, and for what.
     """
     return evaluation(surrogate, trials, protocol, on_trials, resamples).scores
