@@ -11,19 +11,27 @@ from ulmus.geometry import Geometry
 from ulmus.neuron import Surrogate
 from ulmus.report.gather import gather, training_cost
 from ulmus.report.page import write_report
+from ulmus.training.predictions import choose_threshold
 from ulmus.training.recipe import SurrogateRecipe
 from ulmus.training.run import Run
 
 
 def report(
-    model: Path, *, data: list[str] | None = None, out: Path | None = None, morphology: Path | None = None
+    model: Path,
+    *,
+    data: list[str] | None = None,
+    out: Path | None = None,
+    threshold_on: list[str] | None = None,
+    morphology: Path | None = None,
 ) -> None:
-    """Write a page that opens offline: traces, ROC, learning curve, what was learnt.
+    """Write a page that opens offline: traces, ROC, learning curve, what was learnt, where it fails.
 
     Args:
         model: Run folder, saved surrogate, or authors' checkpoint folder.
         data: Trials to show; by default those of the run's last evaluation, else its validation trials.
         out: File to write; by default report.html in the run folder.
+        threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
+            default the one that training chose on its validation trials. An authors' checkpoint has none.
         morphology: Reconstruction (.asc, .swc) of the layer-5 pyramidal cell to draw what was learnt on, for data that
             do not say where their inputs lie, such as NeuronIO.
     """
@@ -35,6 +43,8 @@ def report(
     if data is None and run is None:
         raise ConfigError(f"{model} is no run folder, so there are no trials to show; give some with --data.")
     surrogate = load_surrogate(model)
+    if threshold_on:
+        choose_threshold(surrogate, open_trials(threshold_on))
     specs, what = (data, "trials given for this report") if data else _evaluated(run or Run(model))
     trials = open_trials(specs)
     say(f"predicting {len(trials)} trials")
