@@ -1,12 +1,14 @@
 """The commands as a user types them: output, exit codes, suggestions."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from ulmus.cli import main
+from ulmus.cli.evaluate import _print_comparison
 
 
 def ulmus(*arguments: object, check: int = 0) -> subprocess.CompletedProcess[str]:
@@ -65,7 +67,25 @@ def test_several_models_and_data_sets_make_one_table(run, integrator_store):
     assert [result["trials"] for result in apart] == [2, 2]
     assert "intervals" not in apart[0]
     table = ulmus("evaluate", run, *data, "--each", "--resamples", 20).stdout
-    assert table.count("95 %") == 3
+    assert "95 % intervals" in table
+    for shown in ("store[12:14]", "store[14:]", "RMSE mV", "intervals KS", "predicted Hz"):
+        assert shown in table
+    assert not re.search(r"\d…", table)  # numbers are whole in 80 columns
+
+
+def test_a_comparison_is_whole_in_eighty_columns(capsys):
+    ends = {"auc": [-0.1234, -0.0123], "tpr_at_fpr_01": [-0.1111, -0.0222], "rmse_mv": [-0.333, -0.222]}
+    ends |= {"f1_2ms": [-0.125, -0.111]}
+    scores = {key: low for key, (low, _) in ends.items()} | {"parameters": 8002, "protocol": "stream"}
+    models = ["runs/2026-11-24T18-45-23-l5pc-branch-20-tuned-s0", "runs/other"]
+    first, second = ({**scores, "model": model, "data": ["test[96:]"], "intervals": ends} for model in models)
+    _print_comparison([first, {**second, "difference_to_first": ends}])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"{n}  {m}: 8,002 parameters, on test[96:]" for n, m in enumerate(models, 1)]
+    assert max(map(len, lines[2:])) <= 80
+    cells = [line.split() for line in lines]
+    assert ["minus", "1", "-0.1234..-0.0123", "-0.1111..-0.0222", "-0.333..-0.222"] in cells
+    assert ["minus", "1", "-0.125..-0.111"] in cells
 
 
 def test_the_threshold_can_be_chosen_on_other_trials(run, integrator_store):
@@ -74,6 +94,13 @@ def test_the_threshold_can_be_chosen_on_other_trials(run, integrator_store):
     trained = json.loads(ulmus(*arguments).stdout)
     assert chosen["auc"] == trained["auc"]
     assert chosen["spike_threshold"] != trained["spike_threshold"]
+
+
+def test_scores_on_training_trials_are_marked(run, integrator_store):
+    result = ulmus("evaluate", run, "--data", f"{integrator_store}[6:12]", "--json", "--resamples", 0)
+    assert "6 of the trials were trained on" in result.stderr
+    assert json.loads(result.stdout)["seen"] == {"train": 6}
+    assert json.loads((run / "evaluation" / "stream.json").read_text())["seen"] == {"train": 6}
 
 
 def test_report_is_written_into_the_run(run, integrator_store):
@@ -135,7 +162,7 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
         (["evalute"], 2, 'Did you mean "evaluate"'),
         (["evaluate", "x", "--data", "y", "--protocl", "stream"], 2, "Did you mean --protocol"),
         (["data", "info", "nowhere"], 3, "nowhere"),
-        (["report", "nowhere"], 2, "no run folder"),
+        (["report", "nowhere"], 3, "nowhere does not exist; expected a file"),
         (["import", "nowhere", "--out", "x"], 3, "nowhere"),
         (["simulate", "lif", "--trials", "1", "--out", "x", "--sk-scale", "0.1"], 2, "option of l5pc"),
         (["simulate", "l5pc", "--trials", "1", "--out", "x", "--weight-mv", "1"], 2, "option of lif"),
@@ -215,6 +242,15 @@ def test_help_is_quick_and_imports_no_torch():
     for command in ("demo", "simulate", "data", "train", "evaluate", "report", "import"):
         assert command in result.stdout
     assert result.stdout.strip().endswith("False")
+
+
+def test_the_help_of_a_command_is_its_whole_docstring(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Any key of the recipe can be given as a flag: --model.memory 50" in shown
+    assert "To see every key with its value: add --dry-run" in shown
+    assert "--no-" not in shown
 
 
 def test_importing_ulmus_is_light():

@@ -47,5 +47,5 @@ def test_a_seed_fixes_the_changes():
 
 @pytest.mark.parametrize("settings", [{"drop": 1.0}, {"neighbour": -0.1}])
 def test_probabilities_are_checked(settings):
-    with pytest.raises(ConfigError, match="from 0 to below 1"):
+    with pytest.raises(ConfigError, match=r"is no share; expected 0 \(off\) or more, below 1"):
         Augmentation(**settings)

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulmus.errors import ConfigError
-from ulmus.report import Example, Learned, LearningCurve, RocCurve
+from ulmus.report import Confusion, Example, Learned, LearningCurve, RocCurve, TimeConstants
 from ulmus.report.figures import (
     block_means,
     branch_weights_figure,
+    confusion_figure,
     learning_curve_figure,
     roc_figure,
     rows_of_sign,
@@ -149,15 +150,37 @@ def test_running_mean_at_the_ends_takes_what_is_there() -> None:
 
 def test_undefined_validation_is_said_in_the_figure() -> None:
     steps = np.arange(4)
-    figure = learning_curve_figure(LearningCurve(steps, np.ones(4), steps, np.full(4, np.nan), np.ones(4)))
+    figure = learning_curve_figure(
+        LearningCurve(steps, np.ones(4), steps, {"AUC": np.full(4, np.nan), "RMSE (mV)": np.ones(4)})
+    )
     assert any("no spike" in annotation.text for annotation in figure.layout.annotations)
 
 
 def test_time_constants_are_sorted_and_the_synaptic_one_marked() -> None:
-    figure = time_constants_figure(small_learned())
+    figure = time_constants_figure(TimeConstants("", np.array([30.0, 1.0, 150.0]), np.array([5.0])))
     np.testing.assert_array_equal(figure.data[1].x, [1, 30, 150])
     assert [shape.x0 for shape in figure.layout.shapes] == [5]
     assert "5 ms" in figure.layout.annotations[0].text
+
+
+def test_confusion_is_drawn_as_shares_of_every_class_with_its_counts() -> None:
+    counts = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 4]])
+    (drawn,) = confusion_figure(Confusion(("0", "10", "9"), counts)).data
+    np.testing.assert_allclose(drawn.z, [[0.75, 0.25, 0], [0, 0, 0], [0.25, 0.25, 0.5]])
+    assert list(drawn.text[0]) == ["0.75", "0.25", ""]
+    assert tuple(drawn.customdata[2][1]) == (2, "9", "10")
+    many = Confusion(tuple(map(str, range(40))), np.eye(40, dtype=int))
+    assert confusion_figure(many).data[0].text is None
+
+
+def test_the_panels_of_a_learning_curve_share_the_height() -> None:
+    steps = np.arange(4)
+    for count in (1, 2, 3):
+        validation = {f"score {number}": np.ones(4) for number in range(count)}
+        figure = learning_curve_figure(LearningCurve(steps, np.ones(4), steps, validation))
+        domains = [axis.domain for axis in figure.select_yaxes()]
+        assert (len(domains), min(domains)[0], max(domains)[1]) == (count + 1, 0, pytest.approx(1))
+        assert all(upper[0] > lower[1] for upper, lower in zip(domains, domains[1:], strict=False))
 
 
 @pytest.mark.parametrize(
@@ -177,8 +200,10 @@ def test_examples_that_do_not_fit_are_refused(changes: dict[str, np.ndarray], me
 def test_other_values_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="true_positive_rate"):
         RocCurve(np.zeros(3), np.zeros(2), 0.5)
-    with pytest.raises(ConfigError, match="validation_auc"):
-        LearningCurve(np.arange(2), np.zeros(2), np.arange(2), np.zeros(3), np.zeros(2))
+    with pytest.raises(ConfigError, match="AUC"):
+        LearningCurve(np.arange(2), np.zeros(2), np.arange(2), {"AUC": np.zeros(3)})
+    with pytest.raises(ConfigError, match=r"shape \(2, 3\).*each of 2 classes"):
+        Confusion(("a", "b"), np.zeros((2, 3), dtype=int))
     with pytest.raises(ConfigError, match="connected"):
         replace(small_learned(), connected=np.ones((2, 2), dtype=bool))
     with pytest.raises(ConfigError, match="inputs 0 to 9"):

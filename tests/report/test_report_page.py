@@ -16,6 +16,8 @@ import pytest
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
 from ulmus.report import (
+    ClassifierContent,
+    Confusion,
     Example,
     InputGroup,
     Learned,
@@ -23,11 +25,17 @@ from ulmus.report import (
     ReportContent,
     RocCurve,
     Score,
+    TimeConstants,
     write_report,
 )
 from ulmus.report.page import format_value
+from ulmus.studies.memory_encoding import MemoryEncoding
+from ulmus.training.failures import SPIKE_KINDS, TIME_KINDS, Failures, Measure, TrialGroup
 
-ALL_PANELS = {"traces", "roc", "learning", "weights", "morphology", "branches", "timescales"}
+ALL_PANELS = {
+    *("traces", "roc", "learning", "weights", "morphology", "branches", "timescales"),
+    *("memory", "failures", "rates", "moments"),
+}
 HOSTILE = "</title></script><script>document.documentElement.dataset.hostile = 1</script><img src=x onerror=alert(1)>"
 
 
@@ -52,6 +60,46 @@ def example(seed: int, *, sign: np.ndarray, label: str, spikes: int = 5, steps: 
     )
 
 
+def measures(**changes: Measure) -> dict[str, Measure]:
+    spikes = {
+        f"{score}_{kind}": Measure(value, (value - 0.1, value + 0.1), 40)
+        for score, value in (
+            ("recall_3ms", 0.4),
+            ("precision_3ms", 0.4),
+            ("found_10ms", 0.6),
+            ("backed_10ms", 0.7),
+        )
+        for kind in (*SPIKE_KINDS, "all")
+    }
+    voltage = {
+        f"{score}_{kind}_mv": Measure(value, (value - 0.1, value + 0.1), 1000)
+        for score, value in (("rmse", 1.5), ("bias", -1.0))
+        for kind in (*TIME_KINDS, "all")
+    }
+    chance = {"chance_recall_3ms": Measure(0.05, (0.04, 0.06), 80)}
+    return spikes | chance | voltage | changes
+
+
+def failing(**changes: Any) -> Failures:
+    groups = [
+        TrialGroup("firing rate", label, 3, measures(), 0.1) for label in ("0 Hz", "1 to 2 Hz", "3 to 4 Hz")
+    ]
+    rng = np.random.default_rng(0)
+    count = rng.integers(0, 20, 40)
+    intervals = rng.gamma(1, 60, 300)
+    whole = Failures(measures(), tuple(groups), count, count + 1, intervals + 5, intervals, -58.0, ())
+    return whole._replace(**changes)
+
+
+def encoding(units: int = 20) -> MemoryEncoding:
+    explained = np.linspace(-0.1, 1, 3 * units).reshape(units, 3)
+    change = np.linspace(-0.1, 0.01, units)
+    signals = ("basal excitation", "voltage", "all of these")
+    return MemoryEncoding(
+        np.geomspace(1, 150, units), np.arange(units), signals, explained, change, -10 * change, 32
+    )
+
+
 def content(**changes: Any) -> ReportContent:
     rng = np.random.default_rng(0)
     sign = np.repeat([1, -1], 639)
@@ -70,7 +118,11 @@ def content(**changes: Any) -> ReportContent:
         examples=tuple(example(seed, sign=sign, label=f"trial {seed}") for seed in range(3)),
         roc=RocCurve(rate, rate**0.05, 0.95, marks=((0.0025, 0.0025**0.05), (0.01, 0.01**0.05))),
         learning_curve=LearningCurve(
-            steps, 1 / steps**0.3, validations, 1 - 1 / validations, 1 + 1 / validations, best_step=17_500
+            steps,
+            1 / steps**0.3,
+            validations,
+            {"AUC": 1 - 1 / validations, "RMSE (mV)": 1 + 1 / validations},
+            best_step=17_500,
         ),
         learned=Learned(
             synaptic_weights=rng.gamma(2, 0.3, (45, 100)),
@@ -92,6 +144,9 @@ def content(**changes: Any) -> ReportContent:
         recipe_yaml="training:\n  steps: 20000\n",
         provenance={"ulmus": "0.1.0"},
         notes=("first note",),
+        failures=failing(),
+        moments=tuple(example(seed, sign=sign, label=f"moment {seed}", steps=300) for seed in range(3)),
+        memory_encoding=encoding(),
     )
     return replace(whole, **changes)
 
@@ -146,6 +201,11 @@ def test_page_holds_every_figure_and_text(tmp_path: Path) -> None:
         "first note",
         "step 17,500",
         "−55 mV",
+        "finds 40 % of isolated spikes, 40 % of first spikes of bursts and 40 % of later spikes of bursts; were its",
+        "error of the voltage is 1.5 mV in plateaus",
+        "above −58 mV for 20 ms",
+        "Without the unit of 1 ms the AUC falls by 0.1.",
+        "of the surrogate's intervals are shorter than the neuron's shortest",
     ):
         assert words in everything, words
 
@@ -166,6 +226,28 @@ def test_figures_hold_the_values_they_were_given(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         decoded(curves["spikes of the neuron"]["x"]), given.examples[1].spike_times_ms
     )
+
+
+def test_figures_of_failures_and_memory_hold_the_values_they_were_given(tmp_path: Path) -> None:
+    given = content()
+    figures = Page(write_report(given, tmp_path / "report.html")).figures()
+    bars = [trace for trace in figures["failures"][0]["data"] if trace["type"] == "bar"]
+    shares = np.array([decoded(trace["x"])[0] for trace in bars]).reshape(-1, 3)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)  # found, mistimed and missed are all spikes
+    np.testing.assert_allclose(shares[0], [0.4, 0.2, 0.4])
+    assert len(shares) == 5 + 3
+    heatmap, auc, voltage = figures["memory"][0]["data"]
+    np.testing.assert_allclose(
+        decoded(heatmap["z"]).reshape(20, 3), 100 * given.memory_encoding.explained.clip(0, 1)
+    )
+    colours = np.array(auc["marker"]["color"])
+    assert (colours == colours[-1]).sum() == 2  # where the score gets better
+    np.testing.assert_allclose(decoded(voltage["x"])[0], 1.0)
+    curve = figures["rates"][0]["data"][-1]
+    np.testing.assert_allclose(
+        decoded(curve["x"])[::2], np.sort(given.failures.predicted_intervals_ms), rtol=1e-6
+    )
+    assert decoded(curve["y"])[-1] == 1
 
 
 def test_page_loads_nothing_from_outside(tmp_path: Path) -> None:
@@ -212,8 +294,15 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn_is_explained(tmp_path: Path) -> None:
-    page = Page(write_report(content(roc=None, learning_curve=None, examples=()), tmp_path / "report.html"))
-    assert set(page.figures()) == ALL_PANELS - {"roc", "learning", "traces"}
+    page = Page(
+        write_report(
+            content(
+                roc=None, learning_curve=None, examples=(), failures=None, moments=(), memory_encoding=None
+            ),
+            tmp_path / "report.html",
+        )
+    )
+    assert set(page.figures()) == {"weights", "morphology", "branches", "timescales"}
     assert "fired no spike" in page.text["body"][0]
     assert "not trained in this run" in page.text["body"][0]
     assert "No example trial" in page.text["body"][0]
@@ -330,11 +419,25 @@ def test_a_browser_draws_a_neuron_without_inhibition_branches_or_spikes(browser:
         example(0, sign=sign, label="silent", spikes=0), predicted_spike_times_ms=np.zeros(0), clip_mv=None
     )
     steps = np.arange(3)
+    none = Measure(None, None, 0)
+    nothing = {key: none for key in measures() if not key.endswith(("all_mv", "silent_mv"))}
     plain = content(
+        failures=failing(
+            measures=measures(**nothing),
+            groups=(),
+            recorded_count=np.zeros(3, dtype=int),
+            predicted_count=np.zeros(3, dtype=int),
+            recorded_intervals_ms=np.zeros(0),
+            predicted_intervals_ms=np.zeros(0),
+        ),
+        moments=(silent,),
+        memory_encoding=encoding(100)._replace(auc_change=np.full(100, np.nan)),
         examples=(silent,),
         scores=(Score("AUC", None, "", "no spike", headline=True),),
         roc=None,
-        learning_curve=LearningCurve(steps, np.zeros(3), steps, np.full(3, np.nan), np.ones(3)),
+        learning_curve=LearningCurve(
+            steps, np.zeros(3), steps, {"AUC": np.full(3, np.nan), "RMSE (mV)": np.ones(3)}
+        ),
         learned=Learned(
             synaptic_weights=np.full((30, 1), 0.5),
             connected=np.ones((30, 1), dtype=bool),
@@ -346,7 +449,28 @@ def test_a_browser_draws_a_neuron_without_inhibition_branches_or_spikes(browser:
     )
     root = opened(browser, write_report(plain, tmp_path / "report.html"))
     assert "script-error" not in root, root
-    assert root["figures-drawn"] == root["figures-expected"] == "4"
+    assert root["figures-drawn"] == root["figures-expected"] == "8"
+
+
+def test_a_browser_draws_the_page_of_a_classifier(browser: str, tmp_path: Path) -> None:
+    steps = np.arange(1, 50)
+    validation = {"loss": 1 / steps, "accuracy (%)": 100 - 90 / steps}
+    classifier = ClassifierContent(
+        title=HOSTILE,
+        subtitle="tells digits apart",
+        scores=(Score("Test accuracy", 87.5, "%", "of 60", headline=True),),
+        learning_curve=LearningCurve(steps, 1 / steps, steps, validation, best_step=30),
+        confusion=Confusion((HOSTILE, *"123456789"), np.eye(10, dtype=int) * 5 + 1),
+        confusion_absent="",
+        time_constants=tuple(
+            TimeConstants(name, np.geomspace(1, 100, 20), np.array([5.0])) for name in ("layer 1", "layer 2")
+        ),
+        recipe_yaml="name: digits",
+    )
+    root = opened(browser, write_report(classifier, tmp_path / "report.html"))
+    assert "script-error" not in root, root
+    assert "hostile" not in root
+    assert root["figures-drawn"] == root["figures-expected"] == "3"
 
 
 @pytest.mark.parametrize(

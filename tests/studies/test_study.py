@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ulmus.cli import main
+from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.studies.running import Result
 from ulmus.studies.study import Study, load_study, members, shipped_studies
@@ -78,11 +79,32 @@ def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_p
     with pytest.raises(SystemExit) as refused:
         main([*command, "--training.learning_rate", "0.5"])
     assert refused.value.code == 2
-    assert "other settings" in capsys.readouterr().err.replace("\n", " ")
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert "asked for now: training.learning_rate was 0.01 and is 0.5. Give" in told
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     with pytest.raises(SystemExit):
         main(command)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
+
+
+def test_variants_change_several_keys_of_the_recipe(study_file):
+    study = yaml.safe_load(study_file.read_text())
+    grid = study["grids"]["size"]
+    for unused in ("key", "values", "brief", "published"):
+        del grid[unused]
+    grid |= {"models": ["small"], "set": {"data.drop": 0.1}}
+    grid["variants"] = {"as it is": {}, "calm": {"training.learning_rate": 1e-3, "data.drop": 0.3}}
+    study_file.write_text(yaml.safe_dump(study))
+    usual, calm = members(load_study(study_file), "paper", 1)
+    assert (usual.row, calm.row) == ("as it is", "calm")
+    recipes = [run.recipe({"data.folder": "folder"}) for run in (usual, calm)]
+    assert [(recipe.training.learning_rate, recipe.data.drop) for recipe in recipes] == [
+        (1e-2, 0.1),
+        (1e-3, 0.3),
+    ]
+    grid |= {"key": "data.bin_ms", "values": [1, 2]}
+    with pytest.raises(ValueError, match="either a key and its values or variants"):
+        Study.model_validate(study)
 
 
 def test_cells_hold_mean_deviation_and_the_published_number(study_file):
@@ -94,7 +116,103 @@ def test_cells_hold_mean_deviation_and_the_published_number(study_file):
     cells = table(study.grids["size"], results, "test", "5min")
     assert cells[50]["small"].text() == "0.6250 ± 0.1768 (2) [0.25]"
     assert cells[50]["large"].text() == "not run"
+    lost = Result("size", 50, "small", 2, "run", 10, 1.0, {}, "step 3: the loss is not finite")
+    cell = table(study.grids["size"], [*results, lost], "test", "5min")[50]["small"]
+    assert cell.text() == "0.6250 ± 0.1768 (2), 1 diverged [0.25]"
+    assert cell.cpu_seconds == 60
     assert "| 50 | 0.6250 ± 0.1768 (2) [0.25] | not run |" in markdown(cells, "bin")
+
+
+def test_a_member_that_diverges_does_not_stop_the_others(study_file, tones, tmp_path, capsys):
+    recipe = RECIPE | {
+        "models": {
+            "wild": {"training": {"learning_rate": 1e38, "clip_norm": None}},
+            "small": {"model": {"memory": 2}},
+        }
+    }
+    (tmp_path / "tones.yaml").write_text(yaml.safe_dump(recipe))
+    study = yaml.safe_load(study_file.read_text())
+    study["grids"]["size"] |= {"models": ["wild", "small"], "published": {}}
+    study_file.write_text(yaml.safe_dump(study))
+    command = ["reproduce", str(study_file), "--out", str(tmp_path / "out"), "--seeds", "1"]
+    for budget in ("20s", "20s"):  # the second goes on, and has nothing to do
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--budget", budget, "--data.folder", str(tones)])
+        assert ended.value.code == 0
+        assert "it diverged: " in capsys.readouterr().err
+        runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+        assert [(run["model"], bool(run["diverged"]), "test" in run["scores"]) for run in runs] == [
+            ("wild", True, False),
+            ("small", False, True),
+        ]
+        assert "| 50 | 1 diverged | 0." in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_scores_are_renewed_for_other_test_trials(integrator_store, tmp_path):
+    recipe = {"name": "small", "model": {"memory": 2}, "data": {"window_ms": 200, "burn_in_ms": 50}}
+    recipe |= {"training": {"steps": 2, "validate_every": 2}, "models": {"elm": {}}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
+    grid = {"title": "Fit", "recipes": [str(tmp_path / "small.yaml")], "models": ["elm"], "score": "rmse_mv"}
+    study = {"name": "small", "title": "Small", "seeds": 1, "grids": {"fit": grid}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    data = ["--data.train", f"{integrator_store}[:8]", "--data.validation", f"{integrator_store}[8:10]"]
+
+    def reproduce(test):
+        command = ["reproduce", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), *data]
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--test", test])
+        assert ended.value.code == 0
+        (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+        (file,) = (tmp_path / "out" / "runs").glob("*/evaluation/stream.json")
+        return run["scores"]["stream"], file.stat().st_mtime_ns
+
+    (first, written), (again, kept) = (reproduce(f"{integrator_store}[10:14]") for _ in range(2))
+    assert (first, written) == (again, kept)
+    other, renewed = reproduce(f"{integrator_store}[14:]")
+    assert (first["trials"], other["trials"]) == (4, 2)
+    assert first["rmse_mv"] != other["rmse_mv"]
+    assert other["data_hash"] == open_trials(f"{integrator_store}[14:]").content_hash
+    assert renewed > written
+
+
+def test_folders_are_readable_and_every_run_has_its_own(study_file):
+    study = load_study(study_file)
+    grid = study.grids["size"]
+    names = [run.folder for run in members(study, "paper", 1)]
+    assert names[0] == "tones-small-bin_ms=20-s0"
+    alike = [
+        "a/b",
+        "a_b",
+        "a b",
+        "ab",
+        "AB",
+        1,
+        "1",
+        [1, 2],
+        "[1,2]",
+        None,
+        "None",
+        True,
+        "True",
+        1.5,
+        "plain",
+    ]
+    values = {str(number): value for number, value in enumerate(alike)}
+    other = grid.model_copy(update={"key": "data.folder", "values": values, "brief": None})
+    wide = study.model_copy(update={"grids": {"size": grid, "other": other, "again": other}})
+    runs = list(members(wide, "paper", 2))
+    folders = {(run.source, run.model, repr(run.changes), run.seed): run.folder for run in runs}
+    assert (
+        len({folder.casefold() for folder in folders.values()}) == len(folders) == 2 * 2 * (3 + len(values))
+    )
+    assert {run.folder for run in runs if run.grid == "other"} == {
+        run.folder for run in runs if run.grid == "again"
+    }
+    assert "tones-small-folder=plain-s1" in folders.values()
+    assert not any("/" in folder for folder in folders.values())
+    # Which runs are asked for does not matter.
+    some = {run.folder for run in members(wide, "1min", 1, ("other",))}
+    assert some == {run.folder for run in runs if run.grid == "other" and run.seed == 0}
 
 
 def test_mistakes_are_named(study_file):

@@ -69,6 +69,7 @@ def test_an_interrupted_sweep_goes_on_in_the_same_run_folder(search, data, tmp_p
     assert seen == [3, 4]
     again = next(one for one in found if one.run == "run-0002")
     assert again.values == {"training.learning_rate": 1e-3, "model.activation": "silu"}
+    assert len({one.values["training.learning_rate"] for one in found}) == 4  # nothing was drawn twice
 
 
 def test_two_processes_share_a_sweep(search, data, tmp_path):

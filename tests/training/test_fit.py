@@ -14,11 +14,13 @@ import ulmus
 from ulmus.data.sources import open_trials
 from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
-from ulmus.training.evaluation import evaluate
+from ulmus.training.evaluation import evaluate, seen_note
 from ulmus.training.fit import fit
 from ulmus.training.loop import learning_rate
-from ulmus.training.recipe import SurrogateRecipe
+from ulmus.training.models import PointNeuronModel
+from ulmus.training.recipe import SurrogateRecipe, SurrogateSettings
 from ulmus.training.run import Run
+from ulmus.training.surrogates import SurrogateProblem
 
 
 def make_recipe(store, **training) -> SurrogateRecipe:
@@ -39,6 +41,10 @@ def make_recipe(store, **training) -> SurrogateRecipe:
             "training": defaults | training,
         }
     )  # fmt: skip
+
+
+def with_data(recipe: SurrogateRecipe, **data) -> SurrogateRecipe:
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -156,6 +162,21 @@ def test_a_loss_that_is_not_finite_stops_with_step_parameter_and_checkpoint(inte
     run.save_state(state)
     with pytest.raises(DivergedError, match=r"step 12: .*neuron\.mlp\.0\.weight.*state\.pt.*learning_rate"):
         fit(recipe, run.folder, resume=True)
+    assert "step 12" in run.diverged()
+
+
+@pytest.mark.parametrize("validate_every", [1, 20])
+def test_weights_that_explode_are_named_before_or_after_a_validation(
+    validate_every, integrator_store, tmp_path
+):
+    recipe = make_recipe(integrator_store, steps=20, validate_every=validate_every, learning_rate=1e30)
+    where = "validation after step 1: predictions" if validate_every == 1 else "step 2: loss"
+    with pytest.raises(DivergedError, match=f"^{where}.* not finite.*learning_rate"):
+        fit(recipe, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert where in run.diverged()
+    assert not run.finished()
+    assert not run.best_file.exists()
 
 
 def test_a_folder_holds_one_run(integrator_store, tmp_path):
@@ -165,7 +186,7 @@ def test_a_folder_holds_one_run(integrator_store, tmp_path):
     fit(recipe, tmp_path / "run")
     with pytest.raises(ConfigError, match="--resume"):
         fit(recipe, tmp_path / "run")
-    with pytest.raises(ConfigError, match="recipe differs"):
+    with pytest.raises(ConfigError, match=r"recipe differs .*: seed was 0 and is 5\. "):
         fit(recipe.model_copy(update={"seed": 5}), tmp_path / "run", resume=True)
 
 
@@ -233,9 +254,57 @@ def test_two_processes_train_like_one(integrator_store, tmp_path):
             assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
 
 
+def test_the_readout_begins_with_the_log_odds_of_a_spike(integrator_store):
+    recipe = make_recipe(integrator_store)
+    usual = SurrogateProblem(recipe).model
+    recipe = recipe.model_copy(update={"surrogate": SurrogateSettings(spike_log_odds=-6.0)})
+    rare = SurrogateProblem(recipe).model
+    silence = torch.zeros(1, 1, rare.neuron.inputs)
+    difference = usual(silence) - rare(silence)
+    bias = usual.neuron.readout.bias[0].item()
+    torch.testing.assert_close(difference, torch.tensor([[[bias + 6.0, 0.0]]]))
+
+
+def test_log_odds_need_a_readout_to_begin_with_them(integrator_store):
+    recipe = make_recipe(integrator_store)
+    update = {"surrogate": SurrogateSettings(spike_log_odds=-6.0), "model": PointNeuronModel()}
+    with pytest.raises(ConfigError, match="PointNeuron has no linear readout"):
+        SurrogateProblem(recipe.model_copy(update=update))
+
+
+def test_scores_say_when_trials_were_not_unseen(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store, steps=2, validate_every=2)
+    first = fit(recipe, tmp_path / "first")
+    surrogate = ulmus.load(first.folder)
+
+    def seen(trials):
+        scores = evaluate(surrogate, open_trials(f"{integrator_store}{trials}"), resamples=0)
+        return scores.get("seen"), seen_note(scores)
+
+    assert seen("[10:14]") == (
+        {"train": 2, "validation": 2},
+        "2 of the trials were trained on and 2 of the trials chose the checkpoint and the spike threshold: on unseen "
+        "trials expect worse.",
+    )
+    assert seen("[14:]")[0] == {"validation": 2}
+    narrow = with_data(recipe, train=(f"{integrator_store}[2:4]",), validation=(f"{integrator_store}[4:6]",))
+    surrogate = ulmus.load(fit(narrow, tmp_path / "narrow").folder)
+    assert seen("[6:]") == (None, "")
+    again = narrow.model_copy(update={"start_from": str(first.folder)})
+    surrogate = ulmus.load(fit(again, tmp_path / "again").folder)
+    assert seen("[6:]")[0] == {"train": 6, "validation": 4}
+
+
+def test_validation_trials_cannot_be_trained_on(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store)
+    with pytest.raises(ConfigError, match=r"trial 11 of .* is in data.train and in data.validation"):
+        fit(with_data(recipe, validation=(f"{integrator_store}[11:]",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_validation_trials_too_short_to_be_scored_are_refused(tmp_path):
     store = ulmus.simulate(IntegrateAndFire(), trials=2, seconds=0.4, out=tmp_path / "store", workers=1)
-    data = {"train": str(store.path), "validation": str(store.path)}
+    data = {"train": f"{store.path}[:1]", "validation": f"{store.path}[1:]"}
     recipe = SurrogateRecipe.model_validate({"name": "short", "model": {"memory": 3}, "data": data})
     with pytest.raises(DataError, match="last 400 ms, of which the first 500"):
         fit(recipe, tmp_path / "run")

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 import ulmus.baselines
 from ulmus.errors import ConfigError
-from ulmus.training.recipe import SurrogateRecipe, all_keys, load_recipe, parse_recipe, shipped_recipes
+from ulmus.training.recipe import (
+    SurrogateRecipe,
+    all_keys,
+    changed_keys,
+    load_recipe,
+    parse_recipe,
+    shipped_recipes,
+)
 
 DATA = {"data.train": "store[:8]", "data.validation": "store[8:]"}
 
@@ -150,6 +157,41 @@ def test_the_models_to_compare_with_have_the_parameters_of_the_paper(name, input
     """Table 1 and appendix: 100.5 and 107.1 thousand, about 600 thousand, 956 thousand."""
     model = load_recipe(name, {"data.folder": "folder"}).model
     assert model.build(inputs, outputs, 1.0).trainable_parameters() == parameters
+
+
+def test_another_kind_of_model_leaves_behind_what_it_does_not_have():
+    lstm = load_recipe("l5pc-branch-20", {**DATA, "model.kind": "lstm", "model.memory": 30})
+    assert (
+        lstm.model
+        == parse_recipe({**lstm.model_dump(), "model": {"kind": "lstm", "memory": 30}}, "test").model
+    )
+    assert lstm.name == "l5pc-branch-20-lstm"
+    assert lstm.training.steps == 350_000
+    neuron = load_recipe("l5pc-branch-20", DATA).model
+    network = load_recipe("l5pc-branch-20", {**DATA, "model.kind": "elm-network"}).model
+    assert (network.kind, network.layers) == ("elm-network", 2)
+    assert neuron.model_dump(exclude={"kind"}).items() <= network.model_dump().items()
+    same = load_recipe("l5pc-branch-20", {**DATA, "model.kind": "elm", "name": "mine"})
+    assert (same.name, same.model) == ("mine", neuron)
+    with pytest.raises(ConfigError, match="'model.kind' is 'lstn'.*Did you mean 'lstm'"):
+        load_recipe("l5pc-branch-20", {**DATA, "model.kind": "lstn"})
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.branches' of 'model' of this kind"):
+        load_recipe("l5pc-branch-20", {**DATA, "model.kind": "lstm", "model.branches": 3})
+
+
+def test_changed_keys_are_named_with_both_values():
+    before = load_recipe("l5pc-branch-20", {**DATA, "model.memory": 20})
+    now = load_recipe(
+        "l5pc-branch-20", {**DATA, "model.memory": 50, "data.train": ["a", "b"], "training.steps": 7}
+    )
+    assert changed_keys(before, before) == []
+    assert changed_keys(before, now, {"training.steps"}) == [
+        "model.memory was 20 and is 50",
+        "data.train was ['store[:8]'] and is ['a', 'b']",
+    ]
+    other = parse_recipe({**before.model_dump(), "model": {"kind": "lstm", "memory": 20}}, "test")
+    assert "model.branches was 45 and is absent" in changed_keys(before, other)
+    assert "model.chrono_ms was absent and is None" in changed_keys(before, other)
 
 
 @pytest.mark.parametrize("models", ["[a, b]", "{a: }", "{}"])

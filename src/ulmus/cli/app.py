@@ -7,7 +7,7 @@ import sys
 # once, when PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from ulmus.cli.console import error_console
 from ulmus.errors import (
@@ -20,13 +20,8 @@ from ulmus.errors import (
     UlmusError,
 )
 
-app = App(
-    name="ulmus",
-    help="Fit Expressive Leaky Memory neurons to detailed neurons, and use them.",
-    version_flags=["--version"],
-)
-# Named as text and described here, so that help appears without importing what the commands need.
-for command, place, description in (
+# Named as text and described here, so that the list of commands appears without importing what they need.
+COMMANDS = (
     ("demo", "demo:demo", "From a detailed neuron to a fitted one, with a page to look at."),
     ("simulate", "simulate:simulate", "Simulate a detailed neuron with random synaptic input into a store."),
     ("validate", "validate:validate", "Compare a detailed neuron with reference simulations, as a page."),
@@ -40,12 +35,26 @@ for command, place, description in (
         "reproduce:reproduce",
         "Run or resume an experiment of the paper: tables beside the published ones.",
     ),
-    ("report", "report:report", "Write a page that opens offline: traces, ROC, what was learnt."),
+    ("report", "report:report", "Write a page that opens offline: scores, traces, what was learnt."),
     ("doctor", "doctor:doctor", "Show what computes the neuron here, and whether it does so right."),
     ("bench", "bench:app", "Measure side by side, in one process on one thread."),
     ("import", "importing:import_", "Turn an authors' checkpoint folder into a saved surrogate."),
-):
-    app.command(f"ulmus.cli.{place}", name=command, help=description)
+)
+
+
+def build(arguments: list[str]) -> App:
+    """The commands; the one that the arguments begin with describes itself, by its docstring."""
+    app = App(
+        name="ulmus",
+        help="Fit Expressive Leaky Memory neurons to detailed neurons, and use them.",
+        version_flags=["--version"],
+        default_parameter=Parameter(negative=""),  # else --no-resume and --empty-data would be flags too
+    )
+    for command, place, description in COMMANDS:
+        chosen = arguments[:1] == [command]
+        app.command(f"ulmus.cli.{place}", name=command, help=None if chosen else description)
+    return app
+
 
 EXIT_CODES: list[tuple[type[UlmusError], int]] = [
     (ConfigError, 2),
@@ -60,8 +69,9 @@ EXIT_CODES: list[tuple[type[UlmusError], int]] = [
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line with these arguments, by default those of the process; exits."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(sys.argv[1:] if arguments is None else arguments)
+        build(arguments)(arguments)
     except UlmusError as error:
         _complain(str(error))
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))

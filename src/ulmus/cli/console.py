@@ -73,7 +73,11 @@ SCORES = {
     "f1_1ms": ("F1 of spike times, 1 ms", "{:.3f}"),
     "f1_2ms": ("F1 of spike times, 2 ms", "{:.3f}"),
     "f1_5ms": ("F1 of spike times, 5 ms", "{:.3f}"),
+    "recall_3ms_isolated": ("recall of isolated spikes, 3 ms", "{:.3f}"),
+    "recall_3ms_burst_first": ("recall of first spikes of bursts", "{:.3f}"),
+    "recall_3ms_burst_later": ("recall of later spikes of bursts", "{:.3f}"),
     "subthreshold_rmse_mv": ("RMSE between spikes, mV", "{:.3f}"),
+    "rmse_plateau_mv": ("RMSE in plateaus, mV", "{:.3f}"),
     "rate_hz": ("firing rate, Hz", "{:.3f}"),
     "predicted_rate_hz": ("predicted firing rate, Hz", "{:.3f}"),
     "rate_correlation": ("correlation of spike counts", "{:.3f}"),
@@ -118,7 +122,9 @@ def site_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def score_text(scores: Mapping[str, Any], key: str) -> str:
     """A score as a user reads it."""
-    return "undefined (no spikes)" if scores[key] is None else SCORES[key][1].format(scores[key])
+    if scores[key] is None:
+        return f"undefined (no {'plateau' if key == 'rmse_plateau_mv' else 'spikes'})"
+    return SCORES[key][1].format(scores[key])
 
 
 def interval_text(intervals: Mapping[str, Any], key: str, between: str = " to ") -> str:
@@ -129,11 +135,13 @@ def interval_text(intervals: Mapping[str, Any], key: str, between: str = " to ")
 
 def print_table(title: str, rows: Sequence[tuple[str, ...]], columns: tuple[str, ...] = ()) -> None:
     """What, and how much; with several columns of numbers, their names stand above."""
-    table = Table(
-        title=title, title_justify="left", show_header=bool(columns), box=SIMPLE_HEAD if columns else SIMPLE
-    )
+    # Neither title nor cells lose a letter where the terminal is narrow.
+    console.print(title, style="italic", soft_wrap=True, highlight=False)
+    box = SIMPLE_HEAD if columns else SIMPLE
+    table = Table(show_header=bool(columns), box=box, pad_edge=False, collapse_padding=True)
     for number in range(len(rows[0])):
-        table.add_column(columns[number] if columns else "", justify="right" if number else "left")
+        name = columns[number] if columns else ""
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)

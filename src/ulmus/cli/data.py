@@ -67,7 +67,7 @@ def inspect(file: Path) -> None:
 
 
 @app.command
-def info(folder: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+def info(folder: Path, *, json: bool = False) -> None:
     """Describe a store, a folder of spoken digits, or what a folder holds of Long Range Arena.
 
     Args:
@@ -88,7 +88,7 @@ def fetch(
     *,
     out: Path,
     source: Annotated[Path | None, Parameter(name="--from")] = None,
-    only: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
 ) -> None:
     """Download a published data set and unpack it, checked; an interrupted download goes on.
 

@@ -14,7 +14,7 @@ def make_digits(
     *,
     out: Path,
     source: Annotated[Path | None, Parameter(name="--from")] = None,
-    test_speakers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    test_speakers: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     test_share: float = 0.2,
     trials: int = 10,
     seed: int = 0,

@@ -4,9 +4,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.table import Table
 
 from ulmus.cli.console import console, say
@@ -14,7 +12,7 @@ from ulmus.cli.console import console, say
 PACKAGES = ["ulmus", "torch", "numba", "numpy", "arbor", "lightning-fabric", "h5py"]
 
 
-def doctor(*, verify: Annotated[bool, Parameter(negative="")] = False) -> None:
+def doctor(*, verify: bool = False) -> None:
     """Show what computes the neuron here and why; with --verify, whether it computes it right.
 
     Args:

@@ -2,41 +2,45 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from cyclopts import Parameter
-
-from ulmus.cli.console import console, interval_text, print_table, progress, score_rows, score_text, site_rows
+from ulmus.cli.console import (
+    console,
+    interval_text,
+    print_table,
+    progress,
+    say,
+    score_rows,
+    score_text,
+    site_rows,
+)
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import evaluate_classes
-from ulmus.training.evaluation import Evaluation, evaluation
+from ulmus.training.evaluation import Evaluation, evaluation, seen_note
 from ulmus.training.intervals import RESAMPLES, differences
 from ulmus.training.predictions import choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
 
-COMPARED = {
-    "auc": "AUC",
-    "tpr_at_fpr_01": "TPR at .01",
-    "rmse_mv": "RMSE mV",
-    "f1_2ms": "F1 2 ms",
-    "accuracy": "accuracy",
-    "parameters": "parameters",
-}
-"""Scores in the table of several models or data sets, and what stands above them."""
+COMPARED: tuple[dict[str, str], ...] = (
+    {"auc": "AUC", "tpr_at_fpr_01": "TPR at .01", "rmse_mv": "RMSE mV"},
+    {"f1_2ms": "F1 2 ms", "rate_correlation": "spike counts r", "isi_distance": "intervals KS"},
+    {"accuracy": "accuracy", "rate_hz": "rate Hz", "predicted_rate_hz": "predicted Hz"},
+)
+"""Scores of several models or data sets: tables that fit into 80 columns, and what stands above the numbers."""
 
 
 def evaluate(
     *models: Path,
     data: list[str] | None = None,
-    each: Annotated[bool, Parameter(negative="")] = False,
+    each: bool = False,
     protocol: str = "stream",
     split: Literal["validation", "test"] = "test",
     threshold_on: list[str] | None = None,
     resamples: int = RESAMPLES,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: bool = False,
 ) -> None:
     """Score fitted neurons on trials, or classifiers on the held-out sequences of their task.
 
@@ -46,7 +50,8 @@ def evaluate(
         models: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
         data: Stores or recordings, with optional pattern and slice: 'trials_*.h5[96:]'. Given several times, they are
             one set of trials.
-        each: Score every --data by itself instead, for example to see how a fit carries over to other input.
+        each: Score every --data by itself instead, for example to see whether a fit fires at the right rate and with the
+            right intervals under other input.
         protocol: For trials: stream (whole trials, raw millivolts) or official (the authors' windows and rescaling).
         split: For a classifier: test, or validation, which chose its best checkpoint.
         threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
@@ -68,10 +73,7 @@ def evaluate(
             if isinstance(loaded, Classifier):
                 result = _score_classes(loaded, model, split, specs)
             else:
-                surrogate = load_surrogate(model)
-                if threshold_on:
-                    choose_threshold(surrogate, open_trials(threshold_on))
-                found = _score_trials(surrogate, specs, protocol, resamples)
+                found = _score_trials(model, specs, protocol, threshold_on, resamples)
                 result = {**found.scores, "model": str(model), "data": specs}
                 if first is not None and resamples:
                     result["difference_to_first"] = differences(found.samples, first.samples)
@@ -94,25 +96,47 @@ def _what(result: dict[str, Any]) -> str:
 
 
 def _print_comparison(results: list[dict[str, Any]]) -> None:
-    """A row for every model and data set; under it its intervals, and how far it is from the first model."""
-    shown = [key for key in COMPARED if any(key in result for result in results)]
-    rows = []
-    for result in results:
-        cells = (score_text(result, key) if key in result else "" for key in shown)
-        where = ", ".join(Path(spec).name for spec in result.get("data", []))
-        rows.append((f"{Path(result['model']).name}, {where}".removesuffix(", "), *cells))
-        for label, key in (("  95 %", "intervals"), ("  minus the first", "difference_to_first")):
+    """Numbered names of models and data sets, and tables of their scores."""
+    for number, result in enumerate(results, 1):
+        on = ", ".join(result.get("data", []))
+        parameters = f"{result['parameters']:,} parameters"
+        named = f"{number}  {result['model']}: {parameters}{f', on {on}' if on else ''}"
+        console.print(named, soft_wrap=True, highlight=False)
+    title = _what(results[0])
+    for part in COMPARED:
+        if shown := [key for key in part if any(key in result for result in results)]:
+            print_table(title, _compared(results, shown), ("", *(part[key] for key in shown)))
+        title = ""
+
+
+def _compared(results: list[dict[str, Any]], shown: list[str]) -> list[tuple[str, ...]]:
+    """A row for every result; under it its intervals, and how far it is from the first model on the same data."""
+    rows, first = [], 1
+    for number, result in enumerate(results, 1):
+        cells = (
+            score_text(result, key).removesuffix(" (no spikes)") if key in result else "" for key in shown
+        )
+        rows.append((str(number), *cells))
+        if "difference_to_first" not in result:
+            first = number
+        for label, key in (("  95 %", "intervals"), (f"  minus {first}", "difference_to_first")):
             if key in result:
                 rows.append((label, *(interval_text(result[key], score, "..") for score in shown)))
-    print_table(_what(results[0]), rows, ("", *(COMPARED[key] for key in shown)))
+    return rows
 
 
-def _score_trials(surrogate: Surrogate, data: list[str], protocol: str, resamples: int) -> Evaluation:
+def _score_trials(
+    model: Path, data: list[str], protocol: str, threshold_on: list[str] | None, resamples: int
+) -> Evaluation:
     if not data:
         raise ConfigError("no trials were given; expected --data with stores or recordings to score on.")
-    trials = open_trials(data)
+    surrogate, trials = load_surrogate(model), open_trials(data)
+    if threshold_on:
+        choose_threshold(surrogate, open_trials(threshold_on))
     with progress("evaluate") as show:
         found = evaluation(surrogate, trials, protocol, show, resamples)
+    if note := seen_note(found.scores):
+        say(f"{model}: {note}")
     return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 
 

@@ -1,9 +1,9 @@
 """``ulmus data make``: listops, pathfinder."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from ulmus.cli.console import console, progress
 
@@ -67,7 +67,7 @@ def pathfinder(
     images: int = 200_000,
     seed: int = 0,
     workers: int | None = None,
-    as_published: Annotated[bool, Parameter(negative="")] = False,
+    as_published: bool = False,
 ) -> None:
     """Write pathfinder32/curv_contour_length_14 and the like; an interrupted run goes on.
 

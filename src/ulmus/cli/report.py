@@ -8,8 +8,10 @@ from ulmus.cli.evaluate import load_surrogate
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
-from ulmus.neuron import Surrogate
+from ulmus.neuron import Classifier, Surrogate, load
+from ulmus.report.content import ClassifierContent, ReportContent
 from ulmus.report.gather import gather, training_cost
+from ulmus.report.gather_classes import gather_classes
 from ulmus.report.page import write_report
 from ulmus.training.recipe import SurrogateRecipe
 from ulmus.training.run import Run
@@ -18,31 +20,47 @@ from ulmus.training.run import Run
 def report(
     model: Path, *, data: list[str] | None = None, out: Path | None = None, morphology: Path | None = None
 ) -> None:
-    """Write a page that opens offline: traces, ROC, learning curve, what was learnt.
+    """Write a page that opens offline: scores, learning curve, what was learnt; of a fitted neuron also traces and ROC.
 
     Args:
-        model: Run folder, saved surrogate, or authors' checkpoint folder.
-        data: Trials to show; by default those of the run's last evaluation, else its validation trials.
+        model: Run folder, saved surrogate, shipped neuron, or authors' checkpoint folder.
+        data: Trials to show a fitted neuron on; by default those of the run's last evaluation, else its validation trials.
+            Classifiers are shown by the scores that ulmus evaluate has left in the run folder.
         out: File to write; by default report.html in the run folder.
         morphology: Reconstruction (.asc, .swc) of the layer-5 pyramidal cell to draw what was learnt on, for data that
             do not say where their inputs lie, such as NeuronIO.
     """
+    loaded = load(model)
     run = Run(model) if Run(model).exists() else None
     if out is None and run is None:
         raise ConfigError(
             f"{model} is no run folder, so the report has no place of its own; give one with --out FILE.html."
         )
+    if isinstance(loaded, Classifier):
+        if data or morphology or run is None:
+            raise ConfigError(
+                f"{model} is a classifier, whose report is made from its run folder alone; give that, without --data "
+                "and --morphology."
+            )
+        content: ReportContent | ClassifierContent = gather_classes(loaded, run)
+    else:
+        surrogate = load_surrogate(model)
+        geometry = None if morphology is None else _geometry(morphology, surrogate)
+        content = _fitted_neuron(surrogate, model, run, data, geometry)
+    console.print(str(write_report(content, out or Run(model).report_file)), soft_wrap=True)
+
+
+def _fitted_neuron(
+    surrogate: Surrogate, model: Path, run: Run | None, data: list[str] | None, geometry: Geometry | None
+) -> ReportContent:
     if data is None and run is None:
         raise ConfigError(f"{model} is no run folder, so there are no trials to show; give some with --data.")
-    surrogate = load_surrogate(model)
     specs, what = (data, "trials given for this report") if data else _evaluated(run or Run(model))
     trials = open_trials(specs)
     say(f"predicting {len(trials)} trials")
     evaluated_on = f"{len(trials)} {what}: {', '.join(specs)}."
-    geometry = None if morphology is None else _geometry(morphology, surrogate)
     costs = () if run is None else (training_cost(run),)
-    content = gather(surrogate, trials, run, evaluated_on, costs, geometry)
-    console.print(str(write_report(content, out or Run(model).report_file)), soft_wrap=True)
+    return gather(surrogate, trials, run, evaluated_on, costs, geometry)
 
 
 def _geometry(morphology: Path, surrogate: Surrogate) -> Geometry:
@@ -67,4 +85,4 @@ def _evaluated(run: Run) -> tuple[list[str], str]:
     recipe = run.recipe()
     if not isinstance(recipe, SurrogateRecipe):
         raise ConfigError(f"{run.folder} was not fitted to trials; expected a run of a fitted neuron.")
-    return list(recipe.data.validation), "validation trials, which chose the best checkpoint"
+    return list(recipe.data.validation), "validation trials"

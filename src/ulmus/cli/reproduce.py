@@ -10,15 +10,16 @@ from cyclopts import Parameter
 
 from ulmus.cli.console import console, print_table, progress, say
 from ulmus.cli.train import parse_overrides, stopping_on_signals
+from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.report.study_page import write_study_page
-from ulmus.studies.running import gather, run_member
-from ulmus.studies.study import Member, Study, load_study, members
+from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
+from ulmus.studies.study import Study, load_study, members
 from ulmus.studies.tables import markdown, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
-from ulmus.training.run import write_text
+from ulmus.training.run import Run, write_text
 
 _FLAGS = ("out", "budget", "seeds", "only", "test", "dry-run")
 
@@ -31,11 +32,12 @@ def reproduce(
     seeds: int | None = None,
     only: list[str] | None = None,
     test: list[str] | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: bool = False,
 ) -> None:
     """Run or resume an experiment of the paper, and write its tables and figures beside the published numbers.
 
-    Any key of the recipes can be given for all runs: --data.folder DIR. Finished runs are not run again.
+    Any key of the recipes can be given for all runs: --data.folder DIR. Finished runs are not run
+    again, nor those that diverged: delete a run's folder to train it anew.
 
     Args:
         study: Study file, or the name of a shipped one (shd).
@@ -44,7 +46,8 @@ def reproduce(
         budget: A time such as 4h for the whole study, shared by its runs; or paper, for all steps of the recipes.
         seeds: Seeds of every run; those of the study by default.
         only: Some of its grids. May be given several times.
-        test: Trials to score fitted neurons on; classifiers are scored on their test split.
+        test: Trials to score fitted neurons on; classifiers are scored on their test split. With other trials than
+            before, the scores are renewed.
         dry_run: List the runs and stop.
     """
     chosen = load_study(study)
@@ -59,6 +62,7 @@ def reproduce(
             run.recipe(changes)
             console.print(run.folder)
         return
+    unseen = TestTrials(tuple(test), open_trials(test)) if test else None
     share = None if seconds is None else seconds / len(unique)
     with stopping_on_signals() as stopped:
         for number, run in enumerate(unique, 1):
@@ -68,17 +72,22 @@ def reproduce(
                 def report(now: Progress, show: Any = show) -> None:
                     show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
 
-                if not run_member(run, out, changes, share, test or [], report, lambda: bool(stopped)):
-                    say("interrupted; the same command goes on")
-                    sys.exit(130)
-            _write(chosen, runs, out, budget)
+                outcome = run_member(run, out, changes, share, unseen, report, lambda: bool(stopped))
+            if outcome is Outcome.STOPPED:
+                say("interrupted; the same command goes on")
+                sys.exit(130)
+            if outcome is Outcome.DIVERGED:
+                say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
+            _write(chosen, gather(runs, out, unseen), out, budget)
     console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
 
 
-def _write(study: Study, runs: list[Member], out: Path, budget: str) -> None:
+def _write(study: Study, results: list[Result], out: Path, budget: str) -> None:
     """Tables, figures and raw results of all runs that are finished so far."""
-    results = gather(runs, out)
-    protocols = [name for name in (*PROTOCOLS, "test") if any(name in result.scores for result in results)]
+    scored = {name for result in results for name in result.scores}
+    if not scored and any(result.diverged for result in results):
+        scored = {"test"}  # a table that says so
+    protocols = [name for name in (*PROTOCOLS, "test") if name in scored]
     tables = {
         (name, protocol): table(grid, [r for r in results if r.grid == name], protocol, budget)
         for name, grid in study.grids.items()
@@ -91,11 +100,11 @@ def _write(study: Study, runs: list[Member], out: Path, budget: str) -> None:
     for (name, protocol), cells in tables.items():
         grid = study.grids[name]
         text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n" + markdown(
-            cells, grid.key or "task"
+            cells, grid.row_name
         )
     write_text(out / "tables.md", text)
     write_study_page(study, tables, budget, out / "study.html")
     for (name, protocol), cells in tables.items():
         rows = [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
-        columns = (study.grids[name].key or "task", *study.grids[name].models)
+        columns = (study.grids[name].row_name, *study.grids[name].models)
         print_table(f"{study.grids[name].title} ({study.grids[name].score}, {protocol})", rows, columns)

@@ -32,10 +32,13 @@ def train(
     run: Path | None = None,
     model: str | None = None,
     budget: str = "paper",
-    resume: Annotated[bool, Parameter(negative="")] = False,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    resume: bool = False,
+    dry_run: bool = False,
 ) -> None:
-    """Train a recipe. Any key of it can be given as a flag: --model.memory 50 --training.steps 1000.
+    """Train a recipe in a run folder; resume an interrupted run.
+
+    Any key of the recipe can be given as a flag: --model.memory 50 --training.steps 1000 --data.train 'STORE[:96]'. To see
+    every key with its value: add --dry-run.
 
     Args:
         recipe: Recipe file, or the name of a shipped one (l5pc-branch-20, shd-lstm).
@@ -44,7 +47,7 @@ def train(
         model: Which model of a recipe for several: elm, lstm.
         budget: A time such as 30min: as many steps as fit, timed before training. By default all that the recipe asks for.
         resume: Go on with the run in the folder, after an interruption.
-        dry_run: Print the resolved recipe and stop.
+        dry_run: Print the resolved recipe, every key with its value, and stop.
     """
     if recipe is None:
         changes = [*overrides, *(["--model"] if model else []), *(["--budget"] if budget != "paper" else [])]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int8, Int32
 
-from ulmus.errors import ConfigError
+from ulmus.arguments import check_shares
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,7 @@ class Augmentation:
     drop: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in (("neighbour", self.neighbour), ("drop", self.drop)):
-            if not 0 <= value < 1:
-                raise ConfigError(
-                    f"augmentation {name}={value}: expected a probability from 0 to below 1; correct it"
-                )
+        check_shares(neighbour=self.neighbour, drop=self.drop)
 
     def __call__(
         self,

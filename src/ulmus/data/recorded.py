@@ -12,6 +12,7 @@ from ulmus.data.trial import Header, validate
 from ulmus.errors import DataError
 
 SEGMENTS = 639  # of the layer-5 pyramidal cell; one excitatory and one inhibitory input each
+TREES = [{"label": "basal", "first": 0, "stop": 262}, {"label": "apical", "first": 262, "stop": SEGMENTS}]
 _KEYS = {  # dimensions of the arrays that must be there, and the kinds of numbers they may hold
     "event_count": (2, "iu"),
     "event_input": (1, "iu"),
@@ -25,8 +26,9 @@ class Recorded(TrialSource):
     """Trials of the layer-5 pyramidal cell in one HDF5 file, read into memory.
 
     Keys: ``event_count`` (trials, steps), ``event_input`` (all events, ordered by trial and step; 0-638 excitatory,
-    639-1277 inhibitory), ``voltage_mv`` (trials, steps), ``spike_count`` (trials), ``spike_time_ms`` (all spikes);
-    other arrays with one entry per trial become attributes of the trial. File attribute ``duration_ms``.
+    639-1277 inhibitory; of each the first 262 on the basal tree, the others on the apical one), ``voltage_mv``
+    (trials, steps), ``spike_count`` (trials), ``spike_time_ms`` (all spikes); other arrays with one entry per trial
+    become attributes of the trial. File attribute ``duration_ms``.
 
     Args:
         path: the file.
@@ -51,7 +53,7 @@ class Recorded(TrialSource):
             sign,
             ("soma",),
             "recorded layout",
-            {**self._settings, "file": self.path.name},
+            {"input_groups": TREES, **self._settings, "file": self.path.name},
         )
         self._trials = trials
         self._check()
@@ -98,7 +100,8 @@ class Recorded(TrialSource):
     @property
     def description(self) -> list[dict[str, Any]]:
         """Path, hash and number of trials."""
-        return [{"path": str(self.path), "content_hash": self.content_hash, "trials": len(self)}]
+        known = self.content_hash
+        return [{"path": str(self.path), "content_hash": known, "origin": known, "trials": len(self)}]
 
     def clip(self, index: int, start: int, stop: int) -> Clip:
         """Steps `start` to `stop` of trial `index` as views; the arguments are not checked."""

@@ -89,7 +89,10 @@ class TrialSource(ABC):
     @property
     @abstractmethod
     def description(self) -> list[dict[str, Any]]:
-        """Every file or store behind these trials with its hash, for provenance."""
+        """Every file or store behind these trials with its hash, for provenance.
+
+        Trials of one ``origin`` are the same trials where they have the same number, wherever they lie.
+        """
 
     def trial(self, index: int) -> Trial:
         """A whole trial.

@@ -246,8 +246,16 @@ class Store(TrialSource):
 
     @property
     def description(self) -> list[dict[str, Any]]:
-        """Path, hash and number of trials."""
-        return [{"path": str(self.path), "content_hash": self._hash, "trials": len(self)}]
+        """Path, hashes and number of trials; the origin stays when trials are added behind those that are there."""
+        origin = json.dumps([self.header.to_json(), self._shards[0][1]], sort_keys=True)
+        return [
+            {
+                "path": str(self.path),
+                "content_hash": self._hash,
+                "origin": hashlib.sha256(origin.encode()).hexdigest(),
+                "trials": len(self),
+            }
+        ]
 
     def _shard(self, position: int) -> Shard:
         path, sha256 = self._shards[position]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import ulmus.kernels.numba_notice  # noqa: F401  # from here on, compiling is not silent
 from ulmus.kernels.arrangement import (
     as_gradients,
     as_kept,

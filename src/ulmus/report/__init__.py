@@ -1,6 +1,8 @@
 """The report of a fit: one HTML file with every figure, which opens offline."""
 
 from ulmus.report.content import (
+    ClassifierContent,
+    Confusion,
     Example,
     InputGroup,
     Learned,
@@ -8,10 +10,13 @@ from ulmus.report.content import (
     ReportContent,
     RocCurve,
     Score,
+    TimeConstants,
 )
 from ulmus.report.page import write_report
 
 __all__ = [
+    "ClassifierContent",
+    "Confusion",
     "Example",
     "InputGroup",
     "Learned",
@@ -19,5 +24,6 @@ __all__ = [
     "ReportContent",
     "RocCurve",
     "Score",
+    "TimeConstants",
     "write_report",
 ]

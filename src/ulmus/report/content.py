@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Int
 
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
+from ulmus.studies.memory_encoding import MemoryEncoding
+from ulmus.training.failures import Failures
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,7 @@ class LearningCurve:
         step: training step of every recorded loss.
         loss: training loss.
         validation_step: training step of every validation.
-        validation_auc: AUC of the spike prediction; NaN where it is undefined.
-        validation_rmse_mv: error of the voltage in mV.
+        validation: scores by name, with their unit; NaN where a score is undefined.
         best_step: step of the checkpoint that was kept; None where none was.
 
     Raises:
@@ -142,18 +143,12 @@ class LearningCurve:
     step: Int[np.ndarray, "steps"]
     loss: Float[np.ndarray, "steps"]
     validation_step: Int[np.ndarray, "validations"]
-    validation_auc: Float[np.ndarray, "validations"]
-    validation_rmse_mv: Float[np.ndarray, "validations"]
+    validation: Mapping[str, Float[np.ndarray, "validations"]]
     best_step: int | None = None
 
     def __post_init__(self) -> None:
         _same_shape("learning curve", step=self.step, loss=self.loss)
-        _same_shape(
-            "learning curve",
-            validation_step=self.validation_step,
-            validation_auc=self.validation_auc,
-            validation_rmse_mv=self.validation_rmse_mv,
-        )
+        _same_shape("learning curve", validation_step=self.validation_step, **self.validation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +216,9 @@ class ReportContent:
         evaluated_on: one sentence on the trials behind scores and examples, such as whether they were held out.
         roc_absent: sentence in place of the ROC.
         learning_curve_absent: sentence in place of the learning curve.
+        failures: where the surrogate fails; None leaves this part out.
+        moments: its worst moments: short stretches of trials.
+        memory_encoding: what memory units encode; None leaves this part out.
     """
 
     title: str
@@ -241,6 +239,77 @@ class ReportContent:
     learning_curve_absent: str = (
         "These weights were not trained in this run, so there is no learning curve to show."
     )
+    failures: Failures | None = None
+    moments: tuple[Example, ...] = ()
+    memory_encoding: MemoryEncoding | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Which classes were taken for which.
+
+    Attributes:
+        classes: names of the classes.
+        counts: sequences of every true class (rows) by the class they were taken for (columns).
+
+    Raises:
+        ConfigError: not a row and a column for every class.
+    """
+
+    classes: tuple[str, ...]
+    counts: Int[np.ndarray, "classes classes"]
+
+    def __post_init__(self) -> None:
+        size = len(self.classes)
+        if np.shape(self.counts) != (size, size):
+            raise ConfigError(
+                f"confusion has shape {np.shape(self.counts)}; expected a row and a column for each of {size} classes; "
+                "score the classifier again"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class TimeConstants:
+    """Time constants of a layer of neurons.
+
+    Attributes:
+        label: name of the layer.
+        memory_ms: of every memory unit.
+        synapse_ms: of the synapses of every branch (or a single one).
+    """
+
+    label: str
+    memory_ms: Float[np.ndarray, "memory"]
+    synapse_ms: Float[np.ndarray, "branches"]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierContent:
+    """Everything the report of a classifier shows.
+
+    Attributes:
+        title: name of the run.
+        subtitle: one sentence on what tells what apart.
+        scores: rows of the score table.
+        learning_curve: None when the run was too short to log any.
+        confusion: of the test sequences; None while they have not been scored.
+        confusion_absent: sentence in place of it.
+        time_constants: a layer each; none for a model that has no such thing.
+        recipe_yaml: the resolved recipe.
+        provenance: versions, hashes, seeds, by name.
+        notes: remarks a reader should see, one paragraph each.
+    """
+
+    title: str
+    subtitle: str
+    scores: tuple[Score, ...]
+    learning_curve: LearningCurve | None
+    confusion: Confusion | None
+    confusion_absent: str
+    time_constants: tuple[TimeConstants, ...]
+    recipe_yaml: str
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def _same_shape(where: str, **arrays: np.ndarray) -> None:

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 from ulmus.report import style
-from ulmus.report.content import Learned, LearningCurve, RocCurve
+from ulmus.report.content import Confusion, Learned, LearningCurve, RocCurve, TimeConstants
 from ulmus.report.groups import group_axis, inputs_of_sign
 
 MAX_POINTS = 600
@@ -81,19 +81,20 @@ def learning_curve_figure(curve: LearningCurve) -> go.Figure:
     last = int(max(np.max(curve.step, initial=1), np.max(curve.validation_step, initial=1)))
     plot.update_layout(
         xaxis=style.axis(
-            "training step", anchor="y3", range=[0, last * 1.01], hoverformat=",.0f", **style.CROSSHAIR
+            "training step",
+            anchor=f"y{1 + len(curve.validation)}",
+            range=[0, last * 1.01],
+            hoverformat=",.0f",
+            **style.CROSSHAIR,
         )
     )
     when, dots = curve.validation_step, "lines+markers"
-    panels = (
-        ("Training loss", step, loss, "lines", style.MUTED, ".4f"),
-        ("Validation AUC", when, curve.validation_auc, dots, style.SURROGATE, ".4f"),
-        ("Validation RMSE (mV)", when, curve.validation_rmse_mv, dots, style.SURROGATE, ".3f"),
-    )
-    domains = ((0.72, 1.0), (0.36, 0.63), (0.0, 0.27))
-    for number, ((title, x, y, mode, colour, digits), domain) in enumerate(
-        zip(panels, domains, strict=True), start=1
-    ):
+    panels = [("Training loss", step, loss, "lines", style.MUTED)]
+    panels += [(f"Validation {name}", when, y, dots, style.SURROGATE) for name, y in curve.validation.items()]
+    height = 1 / (len(panels) - 0.25)  # of which three quarters are drawn on
+    for number, (title, x, y, mode, colour) in enumerate(panels, start=1):
+        bottom = (len(panels) - number) * height
+        domain = (bottom, bottom + 0.75 * height)
         plot.add_scatter(
             x=np.asarray(x),
             y=np.asarray(y, dtype=np.float64),
@@ -102,7 +103,7 @@ def learning_curve_figure(curve: LearningCurve) -> go.Figure:
             marker={"size": 4.5},
             name=title,
             yaxis=f"y{number}",
-            hovertemplate=f"%{{y:{digits}}}",
+            hovertemplate="%{y:.4f}",
         )
         place = style.axis(domain=list(domain), nticks=6)
         if title == "Training loss" and np.size(y) and np.min(y) > 0:
@@ -257,11 +258,11 @@ def rows_of_sign(
     return weights, np.take_along_axis(learned.input_index, order, axis=1)
 
 
-def time_constants_figure(learned: Learned) -> go.Figure:
+def time_constants_figure(tau: TimeConstants) -> go.Figure:
     """Memory time constants in ascending order on a logarithmic axis, with the synaptic ones marked."""
     # Bounds may let a time constant reach zero, which a logarithmic axis cannot show.
-    tau_ms = np.sort(np.maximum(np.asarray(learned.tau_memory_ms, dtype=float), SHORTEST_TAU_MS))
-    synapse_ms = np.unique(np.round(np.asarray(learned.tau_synapse_ms, dtype=float), 6))
+    tau_ms = np.sort(np.maximum(np.asarray(tau.memory_ms, dtype=float), SHORTEST_TAU_MS))
+    synapse_ms = np.unique(np.round(np.asarray(tau.synapse_ms, dtype=float), 6))
     plot = style.figure(min(520, max(260, 120 + 9 * len(tau_ms))), hovermode="closest")
     rank = np.arange(1, len(tau_ms) + 1)
     everything = np.concatenate([tau_ms, synapse_ms])
@@ -299,5 +300,39 @@ def time_constants_figure(learned: Learned) -> go.Figure:
             nticks=6,
             tickformat="d",
         ),
+    )
+    return plot
+
+
+def confusion_figure(confusion: Confusion) -> go.Figure:
+    """Share of the sequences of every class (rows) that were taken for each class (columns); few classes with numbers."""
+    counts = np.asarray(confusion.counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    classes = len(confusion.classes)
+    plot = style.figure(min(680, max(_CURVE_HEIGHT, 120 + 26 * classes)), hovermode="closest")
+    legible = classes <= 20
+    names = confusion.classes
+    told = [
+        [(int(n), names[row], names[column]) for column, n in enumerate(line)]
+        for row, line in enumerate(counts)
+    ]
+    plot.add_heatmap(
+        z=share.astype(np.float32),
+        customdata=told,
+        text=[[f"{value:.2f}" if value else "" for value in row] for row in share] if legible else None,
+        texttemplate="%{text}" if legible else None,
+        zmin=0,
+        zmax=1,
+        colorscale=[[0.0, style.PAPER], [1.0, style.SURROGATE]],
+        showscale=False,
+        xgap=1,
+        ygap=1,
+        hovertemplate="%{customdata[0]}, %{z:.1%} of class %{customdata[1]} taken for %{customdata[2]}<extra></extra>",
+    )
+    # Places rather than names on the axes, since names such as 10 and 9 would be taken for numbers.
+    ticks = {"tickvals": list(range(classes)), "ticktext": list(names)} if legible else {}
+    plot.update_layout(
+        xaxis=style.axis("taken for", grid=False, **ticks),
+        yaxis=style.axis("class", grid=False, autorange="reversed", **ticks),
     )
     return plot

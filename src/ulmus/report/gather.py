@@ -1,6 +1,7 @@
 """From a fitted neuron, its run folder and trials to the content of a report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,22 @@ from ulmus.report.content import (
     RocCurve,
     Score,
 )
-from ulmus.training.evaluation import score, scores_of_resamples, site_scores
+from ulmus.studies.memory_encoding import MemoryEncoding, memory_encoding
+from ulmus.training.evaluation import score, scores_of_resamples, seen, seen_note, site_scores
+from ulmus.training.failures import Moment, failures
 from ulmus.training.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.training.run import Run
 
 _HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")
+_VALIDATED = {"AUC": ("auc", 1.0), "RMSE (mV)": ("rmse_mv", 1.0)}
 _EXAMPLE_QUANTILES = (0.75, 0.95, 0.5)
 """Example trials are those with this rank in number of output spikes: a lively, a bursting and a quiet one."""
+
+_MOMENTS = {
+    "missed spikes": "Most missed spikes",
+    "false spikes": "Most false spikes",
+    "voltage": "Largest error of the voltage",
+}
 
 
 def gather(
@@ -57,6 +67,7 @@ def gather(
     scores = scores_of_resamples(predictions, protocol, dt_ms)(np.ones(len(trials), dtype=np.int64))
     scores |= score(predictions, protocol, dt_ms)
     chosen = examples_worth_showing(predictions.spike_count)
+    failed = failures(predictions, trials, protocol)
     name = str(surrogate.card.get("recipe") or surrogate.card.get("source", "fitted neuron"))
     return ReportContent(
         title=name,
@@ -64,7 +75,7 @@ def gather(
             f"{_called(surrogate)} with {surrogate.trainable_parameters():,} trainable parameters beside the "
             "detailed neuron it was fitted to."
         ),
-        evaluated_on=evaluated_on,
+        evaluated_on=f"{evaluated_on} {seen_note({'seen': seen(surrogate, trials)})}".strip(),
         scores=(
             *score_table(scores, surrogate),
             *_site_rows(site_scores(predictions, protocol, dt_ms, surrogate.sites)),
@@ -72,10 +83,14 @@ def gather(
         ),
         examples=tuple(_example(surrogate, trials, predictions, index) for index in chosen),
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
-        learning_curve=None if run is None else learning_curve(run),
+        learning_curve=None if run is None else learning_curve(run, _VALIDATED, surrogate.card.get("step")),
         learned=_learned(surrogate, trials, geometry),
         recipe_yaml="" if run is None else run.recipe_file.read_text(),
         provenance=_provenance(trials, run),
+        notes=divergence(run),
+        failures=failed,
+        moments=tuple(_moment(surrogate, trials, predictions, moment) for moment in failed.moments),
+        memory_encoding=_memory_encoding(surrogate, trials),
     )
 
 
@@ -162,28 +177,39 @@ def training_cost(run: Run) -> Score:
     )
 
 
-def learning_curve(run: Run) -> LearningCurve | None:
-    """Loss and validation scores over the steps of a run; None when it was too short to log any."""
+def learning_curve(
+    run: Run, names: Mapping[str, tuple[str, float]], best_step: int | None
+) -> LearningCurve | None:
+    """Loss and validation scores over the steps of a run; None when it was too short to log any.
+
+    Args:
+        run: The run folder.
+        names: Scores to show: what each is called, its key in a validation, and what its value is multiplied by.
+        best_step: Step of the checkpoint that was kept.
+    """
     lines = run.metrics()
     losses = [line for line in lines if "loss" in line]
     validations = [line for line in lines if "validation" in line]
     if not losses or not validations:
         return None
-    best = min(validations, key=lambda line: line["validation"]["loss"])
 
     def scores(key: str) -> np.ndarray:
-        return np.array(
-            [line["validation"][key] for line in validations], dtype=np.float64
-        )  # None becomes NaN
+        found = [line["validation"][key] for line in validations]
+        return np.array(found, dtype=np.float64)  # None becomes NaN
 
     return LearningCurve(
         step=np.array([line["step"] for line in losses]),
         loss=np.array([line["loss"] for line in losses]),
         validation_step=np.array([line["step"] for line in validations]),
-        validation_auc=scores("auc"),
-        validation_rmse_mv=scores("rmse_mv"),
-        best_step=best["step"],
+        validation={name: scores(key) * factor for name, (key, factor) in names.items()},
+        best_step=best_step,
     )
+
+
+def divergence(run: Run | None) -> tuple[str, ...]:
+    """A remark on a run that did not come to its end."""
+    found = None if run is None else run.diverged()
+    return () if found is None else (f"Training diverged, this is the best checkpoint before: {found}",)
 
 
 def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
@@ -212,6 +238,35 @@ def _example(surrogate: Surrogate, trials: TrialSource, predictions: Predictions
         clip_mv=surrogate.units.clip_mv,
         spike_threshold=surrogate.spike_threshold,
     )
+
+
+def _moment(surrogate: Surrogate, trials: TrialSource, predictions: Predictions, moment: Moment) -> Example:
+    """A stretch of a trial as an example of its own."""
+    whole = _example(surrogate, trials, predictions, moment.trial)
+    start, stop = moment.start_ms, moment.stop_ms
+
+    def inside(times: np.ndarray) -> np.ndarray:
+        return (times >= start) & (times < stop)
+
+    steps, events = inside(whole.time_ms), inside(whole.event_time_ms)
+    return replace(
+        whole,
+        label=f"{_MOMENTS[moment.reason]}: trial {moment.trial}",
+        time_ms=whole.time_ms[steps],
+        voltage_mv=whole.voltage_mv[steps],
+        predicted_voltage_mv=whole.predicted_voltage_mv[steps],
+        spike_probability=whole.spike_probability[steps],
+        spike_times_ms=whole.spike_times_ms[inside(whole.spike_times_ms)],
+        predicted_spike_times_ms=whole.predicted_spike_times_ms[inside(whole.predicted_spike_times_ms)],
+        event_time_ms=whole.event_time_ms[events],
+        event_input=whole.event_input[events],
+    )
+
+
+def _memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding | None:
+    if not isinstance(surrogate.neuron, ELM) or len(trials) < 2:
+        return None
+    return memory_encoding(surrogate, trials)
 
 
 def _roc(predictions: Predictions, scores: dict[str, Any], skip: int) -> RocCurve | None:
@@ -250,14 +305,17 @@ def _learned(surrogate: Surrogate, trials: TrialSource, geometry: Geometry | Non
 def _provenance(trials: TrialSource, run: Run | None) -> dict[str, str]:
     values = {"test data": "; ".join(str(entry.get("path", entry)) for entry in trials.description)}
     values["test data hash"] = trials.content_hash
-    if run is not None:
-        recorded = run.provenance()
-        values |= {f"{name} data hash": digest for name, digest in recorded["data"].items()}
-        last = recorded["sessions"][-1]
-        values |= {
-            "command": " ".join(last["command"]),
-            "machine": last["machine"],
-            "backend": last["backend"],
-        }
-        values |= {f"version of {name}": number for name, number in last["versions"].items()}
-    return values
+    return values if run is None else values | run_provenance(run)
+
+
+def run_provenance(run: Run) -> dict[str, str]:
+    """What a run folder says of its data, its last session and the versions behind it."""
+    recorded = run.provenance()
+    last = recorded["sessions"][-1]
+    return {
+        **{f"{name} data hash": digest for name, digest in recorded["data"].items()},
+        "command": " ".join(last["command"]),
+        "machine": last["machine"],
+        "backend": last["backend"],
+        **{f"version of {name}": number for name, number in last["versions"].items()},
+    }

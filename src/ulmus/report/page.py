@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -14,7 +15,15 @@ from plotly.offline import get_plotlyjs
 
 from ulmus.errors import ConfigError
 from ulmus.report import figures, morphology, traces
-from ulmus.report.content import Learned, ReportContent, Score
+from ulmus.report.content import ClassifierContent, Learned, ReportContent, Score, TimeConstants
+from ulmus.report.failure_figures import (
+    failure_summary,
+    failures_figure,
+    interval_summary,
+    moments_figure,
+    rates_figure,
+)
+from ulmus.report.memory_figure import memory_figure, memory_summary
 
 UNDEFINED = "undefined"
 
@@ -32,7 +41,7 @@ class Panel:
         return [label for label, _ in self.variants]
 
 
-def write_report(content: ReportContent, path: Path) -> Path:
+def write_report(content: ReportContent | ClassifierContent, path: Path) -> Path:
     """Write a report; an existing file is replaced only once the new one is whole.
 
     Returns:
@@ -80,26 +89,38 @@ def page_environment() -> jinja2.Environment:
     )
 
 
-def render(content: ReportContent) -> str:
+def render(content: ReportContent | ClassifierContent) -> str:
     """The report as HTML text."""
-    panels = build_panels(content)
     environment = page_environment()
     environment.filters["number"] = format_value
     environment.tests["undefined_score"] = lambda score: format_value(score) == UNDEFINED
-    template = environment.get_template("report.html")
-    return template.render(
+    if isinstance(content, ClassifierContent):
+        template, panels, more = "classifier.html", classifier_panels(content), {}
+    else:
+        template, panels, more = "report.html", build_panels(content), _what_is_there(content)
+    return environment.get_template(template).render(
         content=content,
         panels=panels,
         figures_json=figures_json(panels),
         plotly_js=Markup(get_plotlyjs()),
-        learned=content.learned,
-        has_inhibition=any(np.any(np.asarray(sign) < 0) for sign in _signs(content)),
-        shared_inputs=content.learned is not None and _most_synapses_per_input(content.learned) > 1,
-        bin_ms=[traces.bin_width_ms(example) for example in content.examples],
-        ceilings=[traces.raster_ceiling(example) for example in content.examples],
-        clip_mv=next((example.clip_mv for example in content.examples), None),
-        threshold=next((example.spike_threshold for example in content.examples), None),
+        **more,
     )
+
+
+def _what_is_there(content: ReportContent) -> dict[str, Any]:
+    """What captions say of the figures."""
+    return {
+        "learned": content.learned,
+        "has_inhibition": any(np.any(np.asarray(sign) < 0) for sign in _signs(content)),
+        "shared_inputs": content.learned is not None and _most_synapses_per_input(content.learned) > 1,
+        "bin_ms": [traces.bin_width_ms(example) for example in content.examples],
+        "ceilings": [traces.raster_ceiling(example) for example in content.examples],
+        "clip_mv": next((example.clip_mv for example in content.examples), None),
+        "threshold": next((example.spike_threshold for example in content.examples), None),
+        "failure_summary": "" if content.failures is None else failure_summary(content.failures),
+        "memory_summary": "" if content.memory_encoding is None else memory_summary(content.memory_encoding),
+        "interval_summary": "" if content.failures is None else interval_summary(content.failures),
+    }
 
 
 def build_panels(content: ReportContent) -> dict[str, Panel]:
@@ -122,7 +143,26 @@ def build_panels(content: ReportContent) -> dict[str, Panel]:
             variants["morphology"] = [("morphology", morphology.morphology_figure(learned, learned.geometry))]
         if learned.synaptic_weights.shape[1] > 1:
             variants["branches"] = [("branches", figures.branch_weights_figure(learned))]
-        variants["timescales"] = [("time constants", figures.time_constants_figure(learned))]
+        tau = TimeConstants("time constants", learned.tau_memory_ms, learned.tau_synapse_ms)
+        variants["timescales"] = [(tau.label, figures.time_constants_figure(tau))]
+    if content.memory_encoding is not None:
+        variants["memory"] = [("memory units", memory_figure(content.memory_encoding))]
+    if content.failures is not None:
+        variants["failures"] = [("failures", failures_figure(content.failures))]
+        variants["rates"] = [("rates and intervals", rates_figure(content.failures))]
+    if content.moments:
+        variants["moments"] = [("worst moments", moments_figure(content.moments))]
+    return {name: Panel(name, tuple(found)) for name, found in variants.items() if found}
+
+
+def classifier_panels(content: ClassifierContent) -> dict[str, Panel]:
+    """The same for a classifier."""
+    curve, confusion = content.learning_curve, content.confusion
+    variants = {
+        "learning": [] if curve is None else [("learning curve", figures.learning_curve_figure(curve))],
+        "confusion": [] if confusion is None else [("confusion", figures.confusion_figure(confusion))],
+        "timescales": [(tau.label, figures.time_constants_figure(tau)) for tau in content.time_constants],
+    }
     return {name: Panel(name, tuple(found)) for name, found in variants.items() if found}
 
 

@@ -33,12 +33,12 @@ def write_study_page(study: Study, tables: Mapping[tuple[str, str], Cells], budg
     panels, parts = {}, []
     for number, ((name, protocol), cells) in enumerate(tables.items()):
         grid, panel = study.grids[name], f"grid{number}"
-        if grid.key is not None:
+        if grid.row_name != "task":
             panels[panel] = Panel(panel, ((grid.title, grid_figure(grid, cells)),))
         parts.append(
             {
                 "title": grid.title, "score": grid.score, "protocol": protocol, "source": grid.source, "panel": panel,
-                "row_name": grid.key or "task", "models": grid.models,
+                "row_name": grid.row_name, "models": grid.models,
                 "rows": [(row, list(line.values())) for row, line in cells.items()],
             }
         )  # fmt: skip
@@ -85,8 +85,8 @@ def grid_figure(grid: Grid, cells: Cells) -> go.Figure:
                 name=f"{model}, published",
                 marker={"size": 8, "color": style.PAPER, "line": {"color": colour, "width": 1.5}},
             )
-    across = style.axis(grid.key or "task")
+    across = style.axis(grid.row_name)
     if logarithmic:
-        across = style.logarithmic_axis(grid.key or "", 0.9 * min(rows), 1.1 * max(rows))
+        across = style.logarithmic_axis(grid.row_name, 0.9 * min(rows), 1.1 * max(rows))
     plot.update_layout(xaxis=across, yaxis=style.axis(grid.score), legend={"orientation": "h", "y": 1.12})
     return plot

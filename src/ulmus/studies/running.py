@@ -1,12 +1,13 @@
 """Run or resume the members of a study, score each once, and gather what their run folders say."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ulmus.data.sources import open_trials
-from ulmus.errors import ConfigError
+from ulmus.data import TrialSource
+from ulmus.errors import ConfigError, DivergedError
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
@@ -15,10 +16,26 @@ from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
-from ulmus.training.recipe import ClassifierRecipe, Recipe
+from ulmus.training.recipe import ClassifierRecipe, Recipe, changed_keys
 from ulmus.training.run import Run, write_text
 
 RUNS = "runs"
+
+
+class TestTrials(NamedTuple):
+    """Trials to score surrogates on."""
+
+    specs: tuple[str, ...]
+    """As the user named them."""
+    trials: TrialSource
+
+
+class Outcome(Enum):
+    """What became of a member."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
 
 
 class Result(NamedTuple):
@@ -33,6 +50,8 @@ class Result(NamedTuple):
     cpu_seconds: float
     scores: dict[str, Any]
     """By protocol; of a classifier by split."""
+    diverged: str | None = None
+    """Where it diverged, if it did; then there are no scores."""
 
 
 def run_member(
@@ -40,18 +59,18 @@ def run_member(
     folder: Path,
     overrides: Mapping[str, Any],
     seconds: float | None,
-    test: Sequence[str],
+    test: TestTrials | None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Train a member as far as it is not trained yet, then score it; False when it was stopped before its last step.
+) -> Outcome:
+    """Train a member as far as it is not trained yet, then score it; one that diverged is left as it is.
 
     Args:
         member: Which.
         folder: Of the study.
         overrides: Keys that hold for all members, such as where the data lie.
         seconds: Budget of the member; None for all steps of its recipe.
-        test: Trials to score surrogates on; classifiers have their test split.
+        test: Trials to score surrogates on; classifiers have their test split. Scores made on others are renewed.
         on_progress: See `ulmus.training.fit.fit`.
         stop: See there.
 
@@ -63,17 +82,23 @@ def run_member(
     wanted = member.recipe(overrides)
     if begun:
         _check_same(run, wanted, in_full=seconds is None)
+    if begun and run.diverged():
+        return Outcome.DIVERGED
     if not (begun and run.finished()):
         recipe = run.recipe() if begun else wanted
         if not begun and seconds is not None:
             recipe = within_budget(recipe, seconds)
-        fit(recipe, run.folder, resume=begun, on_progress=on_progress, stop=stop)
+        try:
+            fit(recipe, run.folder, resume=begun, on_progress=on_progress, stop=stop)
+        except DivergedError:
+            return Outcome.DIVERGED
         if not run.finished():
-            return False
-    for name, score in _scorings(run, test).items():
-        if not run.evaluation_file(name).exists():
-            write_text(run.evaluation_file(name), json.dumps(score(), indent=2))
-    return True
+            return Outcome.STOPPED
+    for name, (data_hash, score) in _scorings(run, test).items():
+        if _scores(run).get(name, {}).get("data_hash") != data_hash:
+            scores = score() | {"data_hash": data_hash}
+            write_text(run.evaluation_file(name), json.dumps(scores, indent=2))
+    return Outcome.FINISHED
 
 
 def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
@@ -82,30 +107,35 @@ def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
     Raises:
         ConfigError: it is another one.
     """
-    found = run.recipe()
-    shortened = set() if in_full and wanted.training.steps is not None else {"steps", "epochs"}
-    shortened |= {"validate_every", "warmup_steps"}
-    one, other = (
-        recipe.model_dump(exclude={"training": shortened}, mode="json") for recipe in (found, wanted)
-    )
-    if one != other:
+    may_differ = {"validate_every", "warmup_steps"}  # a budget sets them, as it does the steps
+    if not in_full or wanted.training.steps is None:
+        may_differ |= {"steps", "epochs"}
+    if changed := changed_keys(run.recipe(), wanted, {f"training.{key}" for key in may_differ}):
         raise ConfigError(
-            f"{run.folder} holds a run of other settings than are asked for now; give the same keys and budget as before, or "
-            "another --out."
+            f"{run.folder} holds a run of other settings than are asked for now: {'; '.join(changed)}. Give the same keys and "
+            "budget as before, or another --out."
         )
 
 
-def _scorings(run: Run, test: Sequence[str]) -> dict[str, Callable[[], dict[str, Any]]]:
-    """How to get every score of a run, by protocol or split."""
+def _scorings(run: Run, test: TestTrials | None) -> dict[str, tuple[str, Callable[[], dict[str, Any]]]]:
+    """For every score of a run, by protocol or split: the hash of its data, and how to get it."""
     recipe, model = run.recipe(), load(run.folder)
     if isinstance(recipe, ClassifierRecipe):
         batches = recipe.data.open(recipe.training.batch, recipe.seed).test
-        return {"test": lambda: {**evaluate_classes(model, batches), "data_hash": batches.content_hash}}
+        return {"test": (batches.content_hash, lambda: evaluate_classes(model, batches))}
+    if test is None:
+        return {}
 
     def scoring(protocol: str) -> Callable[[], dict[str, Any]]:
-        return lambda: evaluate(_surrogate(model), open_trials(test), protocol) | {"data": list(test)}
+        return lambda: evaluate(_surrogate(model), test.trials, protocol) | {"data": list(test.specs)}
 
-    return {protocol: scoring(protocol) for protocol in PROTOCOLS} if test else {}
+    return {protocol: (test.trials.content_hash, scoring(protocol)) for protocol in PROTOCOLS}
+
+
+def _scores(run: Run) -> dict[str, dict[str, Any]]:
+    """What is recorded in a run folder, by protocol or split."""
+    files = sorted((run.folder / "evaluation").glob("*.json"))
+    return {file.stem: json.loads(file.read_text()) for file in files}
 
 
 def _surrogate(model: Any) -> Surrogate:
@@ -114,15 +144,16 @@ def _surrogate(model: Any) -> Surrogate:
     return model
 
 
-def gather(members: Iterable[Member], folder: Path) -> list[Result]:
-    """Results of all members that are finished."""
+def gather(members: Iterable[Member], folder: Path, test: TestTrials | None) -> list[Result]:
+    """Results of all members that are finished or diverged; of surrogates without scores on other trials than these."""
     results = []
+    wanted = None if test is None else test.trials.content_hash
     for member in members:
         run = Run(folder / RUNS / member.folder)
-        if not (run.exists() and run.finished()):
+        diverged = run.diverged() if run.exists() else None
+        if not (run.exists() and (run.finished() or diverged)):
             continue
         sessions = run.provenance()["sessions"]
-        files = sorted((run.folder / "evaluation").glob("*.json"))
         results.append(
             Result(
                 member.grid,
@@ -132,7 +163,12 @@ def gather(members: Iterable[Member], folder: Path) -> list[Result]:
                 run.folder.name,
                 run.recipe().steps,
                 sum(session.get("cpu_seconds", 0.0) for session in sessions),
-                {file.stem: json.loads(file.read_text()) for file in files},
+                {
+                    name: scores
+                    for name, scores in _scores(run).items()
+                    if name not in PROTOCOLS or wanted in (None, scores.get("data_hash"))
+                },
+                diverged,
             )
         )
     return results

@@ -1,5 +1,8 @@
 """A study: grids of runs, each a recipe for several models over several values of one key, with several seeds."""
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -33,6 +36,8 @@ class Grid(Settings):
     """Key of the recipe that changes from row to row."""
     values: Annotated[dict[Any, Any], BeforeValidator(_by_name)] = Field(default_factory=dict)
     """Its values, or names of rows with the value of each."""
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Instead of a key and its values: names of rows, each with the keys in which its runs differ from the recipe."""
     brief: tuple[Any, ...] | None = None
     """Fewer rows, for any budget but the paper's."""
     set: dict[str, Any] = Field(default_factory=dict)
@@ -46,17 +51,30 @@ class Grid(Settings):
 
     @model_validator(mode="after")
     def _one_kind_of_row(self) -> "Grid":
-        if (self.key is None) != (not self.values) or (self.key is not None and len(self.recipes) > 1):
-            raise ValueError("expected several recipes, or one recipe with a key and its values")
-        if missing := [row for row in self.brief or () if row not in self.values]:
-            raise ValueError(f"brief has {missing[0]}, which is none of the values {list(self.values)}")
+        kinds = bool(self.values) + bool(self.variants)
+        if (self.key is None) != (not self.values) or kinds > 1 or (kinds and len(self.recipes) > 1):
+            raise ValueError(
+                "expected several recipes, or one recipe with either a key and its values or variants"
+            )
+        known = [*self.values, *self.variants]
+        if missing := [row for row in self.brief or () if row not in known]:
+            raise ValueError(f"brief has {missing[0]}, which is none of the rows {known}")
         return self
 
+    @property
+    def row_name(self) -> str:
+        """What a row is."""
+        return self.key or ("variant" if self.variants else "task")
+
     def rows(self, budget: str) -> tuple[Any, ...]:
-        """Names of the values of the key, or the recipes."""
-        if self.key is None:
-            return self.recipes
-        return tuple(self.values) if budget == FULL or self.brief is None else self.brief
+        """Names of the values of the key or of the variants, or the recipes."""
+        rows = tuple(self.values) or tuple(self.variants) or self.recipes
+        return rows if budget == FULL or self.brief is None else self.brief
+
+    def changes(self, row: Any) -> dict[str, Any]:
+        """Keys in which the runs of a row differ from the recipe."""
+        own = {self.key: self.values[row]} if self.key else self.variants.get(row, {})
+        return self.set | own
 
 
 class Study(Settings):
@@ -78,14 +96,8 @@ class Member(NamedTuple):
     source: str
     """The recipe's name or file."""
     changes: dict[str, Any]
-
-    @property
-    def folder(self) -> str:
-        """Name of its run folder; the same run in two grids has one folder."""
-        changed = "".join(f"-{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(self.changes.items()))
-        return f"{Path(self.source).stem}-{self.model}{changed}-s{self.seed}".replace("/", "_").replace(
-            " ", ""
-        )
+    folder: str
+    """Name of its run folder; the same run in two grids has one folder."""
 
     def recipe(self, overrides: Mapping[str, Any]) -> Recipe:
         """What it trains.
@@ -138,12 +150,41 @@ def members(study: Study, budget: str, seeds: int, only: tuple[str, ...] = ()) -
             raise ConfigError(
                 f"study {study.name} has no grid {name!r}; expected {known}.{closest(name, known)}"
             )
+    folders = _folders(study)
     for seed in range(seeds):
         for name, grid in study.grids.items():
             if only and name not in only:
                 continue
-            for row in grid.rows(budget):
-                changes = grid.set if grid.key is None else {**grid.set, grid.key: grid.values[row]}
-                source = row if grid.key is None else grid.recipes[0]
-                for model in grid.models:
-                    yield Member(name, row, model, seed, str(source), dict(changes))
+            for row, model, source, changes in _runs(grid, budget):
+                folder = f"{folders[_identity(model, source, changes)]}-s{seed}"
+                yield Member(name, row, model, seed, source, changes, folder)
+
+
+def _runs(grid: Grid, budget: str) -> Iterator[tuple[Any, str, str, dict[str, Any]]]:
+    """Row, model, source of the recipe and changed keys of every run of a seed."""
+    for row in grid.rows(budget):
+        source = str(row if row in grid.recipes else grid.recipes[0])
+        for model in grid.models:
+            yield row, model, source, grid.changes(row)
+
+
+def _identity(model: str, source: str, changes: Mapping[str, Any]) -> str:
+    return json.dumps([source, model, changes], sort_keys=True, default=repr)
+
+
+def _folders(study: Study) -> dict[str, str]:
+    """A readable name for every run of the study, whatever its seed; runs that would share one get a hash behind it."""
+    readable = {}
+    for grid in study.grids.values():
+        for _, model, source, changes in _runs(grid, FULL):
+            changed = "".join(f"-{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(changes.items()))
+            name = f"{Path(source).stem}-{model}{changed}".replace("/", "_").replace(" ", "")
+            readable[_identity(model, source, changes)] = name
+    # Some file systems do not tell capital letters from small ones.
+    shared = Counter(name.casefold() for name in readable.values())
+    return {
+        identity: name
+        if shared[name.casefold()] == 1
+        else f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+        for identity, name in readable.items()
+    }

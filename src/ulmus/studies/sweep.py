@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from ulmus.data.sources import expand, open_trials
+from ulmus.data.overlap import check_apart
+from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DivergedError, MissingToolError, UlmusError, closest
 from ulmus.neuron import load
 from ulmus.training.fit import fit
@@ -161,10 +163,12 @@ def _open(search: Search, folder: Path, worker: int) -> "Trials":
         study_name=search.name,
         storage=f"sqlite:///{(folder / 'sweep.db').resolve()}",
         direction=search.direction,
-        sampler=optuna.samplers.TPESampler(seed=search.seed + worker, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
         load_if_exists=True,
     )
+    # A sampler does not know what it drew before an interruption: with the same seed it would draw it again.
+    seed = np.random.SeedSequence((search.seed, worker, len(trials.trials))).generate_state(1)
+    trials.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), constant_liar=True)
     return trials
 
 
@@ -265,18 +269,8 @@ def _check_data(recipe: Recipe, held_out: tuple[str, ...]) -> None:
         return  # sequences come in splits of their own, of which a run opens no test split
     uses = {"data.train": recipe.data.train, "data.validation": recipe.data.validation}
     if held_out:
-        expand(held_out)
         uses["held_out"] = held_out
-    owner: dict[tuple[str, int], str] = {}
-    for use, specs in uses.items():
-        for source in open_trials(specs).description:
-            for index in range(source["first"], source["stop"]):
-                other = owner.setdefault((source["content_hash"], index), use)
-                if other != use:
-                    raise ConfigError(
-                        f"trial {index} of {source['path']} is in {other} and in {use}; expected no trial in both, else "
-                        "scores say nothing of unseen trials. Change the slices."
-                    )
+    check_apart({use: open_trials(specs) for use, specs in uses.items()})
 
 
 def _check_same(folder: Path, search: Search, settings: Mapping[str, Any]) -> None:

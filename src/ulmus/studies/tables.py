@@ -18,6 +18,8 @@ class Cell(NamedTuple):
     steps: int | None
     cpu_seconds: float | None
     """Mean over the seeds."""
+    diverged: int = 0
+    """Seeds that have no score because their training diverged."""
 
     @property
     def mean(self) -> float | None:
@@ -30,10 +32,11 @@ class Cell(NamedTuple):
         return statistics.stdev(self.scores) if len(self.scores) > 1 else None
 
     def text(self) -> str:
-        """As ``mean ± deviation (seeds)``, and the published number in brackets."""
+        """As ``mean ± deviation (seeds)``, how many seeds diverged, and the published number in brackets."""
         found = "" if self.mean is None else f"{self.mean:.4f}"
         found += "" if self.deviation is None else f" ± {self.deviation:.4f}"
-        found += f" ({len(self.scores)})" if self.scores else "not run"
+        found += f" ({len(self.scores)})" if self.scores else "" if self.diverged else "not run"
+        found += (", " if self.scores else "") + f"{self.diverged} diverged" if self.diverged else ""
         return found + ("" if self.published is None else f" [{self.published:g}]")
 
 
@@ -53,7 +56,8 @@ def table(grid: Grid, results: Sequence[Result], protocol: str, budget: str) -> 
 
 
 def _cell(grid: Grid, results: Sequence[Result], protocol: str, row: Any, model: str) -> Cell:
-    mine = [result for result in results if (result.row, result.model) == (row, model)]
+    of_cell = [result for result in results if (result.row, result.model) == (row, model)]
+    mine = [result for result in of_cell if result.diverged is None]
     scored = [result.scores[protocol] for result in mine if protocol in result.scores]
     values = tuple(float(scores[grid.score]) for scores in scored if scores[grid.score] is not None)
     return Cell(
@@ -62,6 +66,7 @@ def _cell(grid: Grid, results: Sequence[Result], protocol: str, row: Any, model:
         scored[0]["parameters"] if scored else None,
         mine[0].steps if mine else None,
         statistics.fmean(result.cpu_seconds for result in mine) if mine else None,
+        len(of_cell) - len(mine),
     )
 
 

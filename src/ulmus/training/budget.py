@@ -2,12 +2,15 @@
 
 import re
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, DivergedError
 from ulmus.training.fit import problem_of
 from ulmus.training.loop import Loop, launch
+from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe, with_steps
 from ulmus.training.run import Run
 
@@ -34,8 +37,9 @@ def parse_budget(text: str) -> float | None:
 def within_budget(recipe: Recipe, seconds: float) -> Recipe:
     """The recipe with as many steps as this machine does in this time, but no more than it asks for.
 
-    A few steps and a validation are timed. The steps found are written into the run's recipe, so that the run itself can
-    be repeated anywhere; only finding them depends on the machine. Validations are spaced to take at most a sixth of it.
+    A few steps and a validation are timed; a recipe that diverges in them is not shortened. The steps found are written
+    into the run's recipe, so that the run itself can be repeated anywhere; only finding them depends on the machine.
+    Validations are spaced to take at most a sixth of it.
 
     Raises:
         ConfigError: not even ten steps fit, or several processes are asked for, whose speed one of them cannot know.
@@ -51,20 +55,13 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
     recipe = with_steps(recipe, problem.batches_per_epoch, problem.validate_every)
     loop = Loop(problem, recipe, Run("."), launch(recipe.training))
     batches = problem.batches(0, recipe.steps, (0, 1))
-    for _, batch in zip(range(_WARM_UP), batches, strict=False):
-        loop.step(batch)
-    started, done = time.perf_counter(), 0
-    for batch in batches:
-        loop.step(batch)
-        done += 1
-        if time.perf_counter() - started > _SHARE_FOR_PROBING * seconds:
-            break
-    per_step = (time.perf_counter() - started) / max(done, 1)
-    started = time.perf_counter()
-    problem.model.eval()
-    with torch.no_grad():
-        problem.validate(problem.model)
-    per_validation = time.perf_counter() - started
+    try:
+        per_step = _time_of_a_step(loop, batches, _SHARE_FOR_PROBING * seconds)
+        per_validation = _time_of_a_validation(problem)
+    except DivergedError:
+        # Training meets it at the same place, and notes it in its run folder.
+        here = {"validate_every": max(1, loop.position.step)}
+        return recipe.model_copy(update={"training": recipe.training.model_copy(update=here)})
     validations = max(1, min(VALIDATIONS, int(_SHARE_FOR_VALIDATION * seconds / per_validation)))
     steps = min(recipe.steps, int((seconds - validations * per_validation) / per_step))
     if steps < min(10, recipe.steps):
@@ -80,3 +77,24 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
         }
     )
     return recipe.model_copy(update={"training": training})
+
+
+def _time_of_a_step(loop: Loop, batches: Iterator[Any], seconds: float) -> float:
+    """Seconds of a step, measured over this time after a few that warm up."""
+    for _, batch in zip(range(_WARM_UP), batches, strict=False):
+        loop.step(batch)
+    started, done = time.perf_counter(), 0
+    for batch in batches:
+        loop.step(batch)
+        done += 1
+        if time.perf_counter() - started > seconds:
+            break
+    return (time.perf_counter() - started) / max(done, 1)
+
+
+def _time_of_a_validation(problem: Problem) -> float:
+    started = time.perf_counter()
+    problem.model.eval()
+    with torch.no_grad():
+        problem.validate(problem.model)
+    return time.perf_counter() - started

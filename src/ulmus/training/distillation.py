@@ -4,7 +4,7 @@ Simulating the detailed neuron costs a CPU second for each second; a surrogate a
 are no ground truth: a neuron trained on them is still chosen and scored on trials of the detailed neuron.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +55,10 @@ def label(
     Raises:
         ConfigError: surrogates that do not fit the cell or each other, or a store begun in another way.
     """
+    _check_surrogates(surrogates, cell)
     first = surrogates[0]
-    steps = round(seconds * 1000 / first.neuron.dt_ms)
-    for other in surrogates:
-        if (
-            other.neuron.inputs != len(cell.input_sign)
-            or other.neuron.dt_ms != 1.0
-            or other.sites != first.sites
-        ):
-            raise ConfigError(
-                f"a surrogate has inputs={other.neuron.inputs}, dt_ms={other.neuron.dt_ms}, sites={list(other.sites)}; "
-                f"expected {len(cell.input_sign)} inputs, steps of 1 ms, and the same sites for all. Use neurons fitted to "
-                "this cell."
-            )
     header = Header(
-        steps=steps,
+        steps=round(seconds * 1000 / first.neuron.dt_ms),
         dt_ms=1.0,
         input_sign=cell.input_sign,
         sites=(*first.sites, LOGIT_SITE),
@@ -87,18 +76,31 @@ def label(
     for begin in range(0, len(waiting), _TRIALS_AT_ONCE):
         some = waiting[begin : begin + _TRIALS_AT_ONCE]
         inputs = [_input(cell, stimulus, header, seed, index) for index in some]
-        voltage, logit = _answers(surrogates, inputs, header)
-        probability = 1 / (1 + np.exp(-logit.astype(np.float64)))
-        for index, trial, row in zip(some, inputs, range(len(some)), strict=True):
-            writer.add(
-                index,
-                trial._replace(
-                    voltage_mv=np.concatenate([voltage[row], logit[row, :, None]], axis=1),
-                    spike_time_ms=spike_times(probability[row], first.spike_threshold, 1.0),
-                ),
-            )
+        for index, trial in zip(some, _answered(surrogates, inputs, header), strict=True):
+            writer.add(index, trial)
         on_trial(trials - len(waiting) + begin + len(some), trials)
     return writer.finish()
+
+
+def _check_surrogates(surrogates: Sequence[Surrogate], cell: Teacher) -> None:
+    for one in surrogates:
+        found, inputs = one.neuron, len(cell.input_sign)
+        if (found.inputs, found.dt_ms, one.sites) != (inputs, 1.0, surrogates[0].sites):
+            raise ConfigError(
+                f"a surrogate has inputs={found.inputs}, dt_ms={found.dt_ms}, sites={list(one.sites)}; expected {inputs} "
+                "inputs, steps of 1 ms, and the same sites for all. Use neurons fitted to this cell."
+            )
+
+
+def _answered(surrogates: Sequence[Surrogate], inputs: Sequence[Trial], header: Header) -> Iterator[Trial]:
+    """The trials with the answers of the surrogates; spikes at the threshold of the first one."""
+    voltage, logit = _answers(surrogates, inputs, header)
+    probability = 1 / (1 + np.exp(-logit.astype(np.float64)))
+    for row, trial in enumerate(inputs):
+        yield trial._replace(
+            voltage_mv=np.concatenate([voltage[row], logit[row, :, None]], axis=1),
+            spike_time_ms=spike_times(probability[row], surrogates[0].spike_threshold, 1.0),
+        )
 
 
 def _input(cell: Teacher, stimulus: Stimulus, header: Header, seed: int, index: int) -> Trial:

@@ -1,6 +1,6 @@
 """How good a surrogate is: scores of its predictions, and how sure they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float32, Float64, Int
 from sklearn import metrics
 
 from ulmus.data import TrialSource
+from ulmus.data.overlap import Part, overlap, parts
 from ulmus.errors import DataError
 from ulmus.neuron import Surrogate
+from ulmus.training.failures import KindScores
 from ulmus.training.intervals import LEVEL, RESAMPLES, SpikeRanking, VoltageErrors, intervals, resampled
 from ulmus.training.predictions import Predictions, Protocol, check_fit, find_protocol, predict
 from ulmus.training.spike_metrics import SpikeMetrics
@@ -119,11 +121,13 @@ def scores_of_resamples(
         predictions.recorded_mv[..., 0], predictions.voltage_mv[..., 0], keep, skip, protocol.restandardise
     )
     spikes = spike_metrics(predictions, protocol, dt_ms)
+    kinds = KindScores(predictions, keep, skip, dt_ms)
 
     def scores(counts: Int[np.ndarray, "trials"]) -> dict[str, float | None]:
         kept = counts[keep]
         # A resample may hold none of the trials that the protocol keeps.
-        return {**ranking.at(kept), **voltage.at(counts), **(spikes.at(kept) if kept.any() else {})}
+        by_spikes = {**spikes.at(kept), **kinds.at(kept)} if kept.any() else {}
+        return {**ranking.at(kept), **voltage.at(counts), **by_spikes}
 
     return scores
 
@@ -190,9 +194,34 @@ def evaluation(
     }
     if len(surrogate.sites) > 1:
         scores["sites"] = site_scores(predictions, chosen, dt_ms, surrogate.sites)
+    if known := seen(surrogate, trials):
+        scores["seen"] = known
     if resamples:
         scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
     return Evaluation(scores, samples)
+
+
+def seen(surrogate: Surrogate, trials: TrialSource) -> dict[str, int]:
+    """How many of the trials it was fitted to (``train``) or chosen by (``validation``), as far as its card says."""
+    known = surrogate.card.get("trials", {})
+    counts = {
+        use: sum(part.stop - part.first for part in overlap(parts(trials), (Part(*part) for part in listed)))
+        for use, listed in known.items()
+    }
+    return {use: count for use, count in counts.items() if count}
+
+
+def seen_note(scores: Mapping[str, Any]) -> str:
+    """What a reader of scores must know of their trials; nothing when all were unseen."""
+    known = scores.get("seen", {})
+    told = [f"{known[use]} of the trials {what}" for use, what in _SEEN.items() if use in known]
+    return f"{' and '.join(told)}: on unseen trials expect worse." if told else ""
+
+
+_SEEN = {
+    "train": "were trained on",
+    "validation": "chose the checkpoint and the spike threshold",
+}
 
 
 def evaluate(
@@ -206,8 +235,9 @@ def evaluate(
 
     Returns:
         ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
-        spike metrics of `SpikeMetrics.at`, ``trials`` and ``spikes`` that counted, ``protocol``, ``parameters``,
-        ``spike_threshold``, ``sites``: error and explained variance at each further site where there are some, and
-        ``intervals``: low and high end for every score.
+        spike metrics of `SpikeMetrics.at`, scores by kind of `KindScores.at`, ``trials`` and ``spikes`` that counted,
+        ``protocol``, ``parameters``, ``spike_threshold``, ``intervals``: low and high end for every score, ``sites``:
+        error and explained variance at each further site where there are some, and ``seen``
+        where some trials were used in training: how many of them, and for what.
     """
     return evaluation(surrogate, trials, protocol, on_trials, resamples).scores

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from ulmus.errors import CheckpointError, ConfigError
+from ulmus.errors import CheckpointError, ConfigError, DivergedError
 from ulmus.training.classification import ClassifierProblem
 from ulmus.training.loop import STATE_FORMAT, Loop, Progress, launch
 from ulmus.training.problem import Problem
-from ulmus.training.recipe import Recipe, SurrogateRecipe, with_steps
+from ulmus.training.recipe import Recipe, SurrogateRecipe, changed_keys, with_steps
 from ulmus.training.run import Run
 from ulmus.training.surrogates import SurrogateProblem
 
@@ -51,7 +51,7 @@ def fit(
         ConfigError: the folder holds a run already, or the recipe does not fit the data.
         CheckpointError: the run in the folder cannot be resumed.
         DataError: data are missing or damaged.
-        DivergedError: a loss or gradient is not finite.
+        DivergedError: a loss, gradient or prediction is not finite; the run folder notes it.
     """
     run = Run(folder)
     _check_folder(run, resume)
@@ -69,7 +69,12 @@ def fit(
             run.start(recipe, problem.hashes, backend)
     if state is not None:
         loop.restore(state)
-    loop.train(stop)
+    try:
+        loop.train(stop)
+    except DivergedError as error:
+        if fabric.is_global_zero:
+            loop.note_cost(diverged=str(error))
+        raise
     return run
 
 
@@ -83,10 +88,10 @@ def _check_folder(run: Run, resume: bool) -> None:
 
 
 def _state_to_resume(run: Run, recipe: Recipe) -> dict[str, Any] | None:
-    if run.recipe() != recipe:
+    if changed := changed_keys(run.recipe(), recipe):
         raise ConfigError(
-            f"the recipe differs from the one {run.folder} was started with; resume with exactly the same recipe and "
-            "overrides (or `ulmus train --resume --run RUN` alone), or start a new run in another folder."
+            f"the recipe differs from the one {run.folder} was started with: {'; '.join(changed)}. Go on with `ulmus train "
+            f"--resume --run {run.folder}` alone, which takes the recipe from the folder, or start a new run in another one."
         )
     state = run.load_state()
     if state is not None and state.get("format") != STATE_FORMAT:

@@ -126,10 +126,12 @@ class Loop:
             self.note_cost()
         self.fabric.barrier()
 
-    def note_cost(self) -> None:
-        """Keep in the run folder how far this process got, and what that took."""
+    def note_cost(self, **more: Any) -> None:
+        """Keep in the run folder how far this process got, what that took, and what else is to be known of it."""
         wall, cpu = time.perf_counter() - self.started[0], time.process_time() - self.started[1]
-        self.run.note_session(step=self.position.step, seconds=round(wall, 1), cpu_seconds=round(cpu, 1))
+        self.run.note_session(
+            step=self.position.step, seconds=round(wall, 1), cpu_seconds=round(cpu, 1), **more
+        )
 
     def train(self, stop: Callable[[], bool]) -> None:
         """All steps that are left."""
@@ -165,7 +167,7 @@ class Loop:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.training.clip_norm)
         means = cast(Tensor, self.fabric.all_reduce(losses.detach(), reduce_op="mean")).tolist()
         if not (math.isfinite(means[0]) and math.isfinite(norm)):
-            raise self._diverged(means[0])
+            raise self._diverged(f"step {self.position.step + 1}: loss or gradient is not finite")
         self.optimizer.step()
         if self.training.average:
             self.averaged.update_parameters(self.problem.model)
@@ -183,17 +185,17 @@ class Loop:
         gradients = [value.grad for value in self.problem.model.parameters() if value.grad is not None]
         return float(torch.nn.utils.get_total_norm(gradients))
 
-    def _diverged(self, loss: float) -> DivergedError:
+    def _diverged(self, what: str) -> DivergedError:
         parameters = list(self.problem.model.named_parameters())
         spoiled = [name for name, value in parameters if not value.isfinite().all()] or [
             name for name, value in parameters if value.grad is not None and not value.grad.isfinite().all()
         ]
+        named = f" ({', '.join(spoiled)})" if spoiled else ""
         checkpoint = self.run.state_file if self.run.state_file.is_file() else "none yet"
         return DivergedError(
-            f"step {self.position.step + 1}: the loss is {loss}, not finite in {', '.join(spoiled) or 'no parameter'}. "
-            f"Expected finite numbers. Last good checkpoint: {checkpoint}. Lower "
-            "training.learning_rate, set training.clip_norm to 1, or use model.update=bounded; check the data with "
-            "`ulmus data verify`."
+            f"{what}{named}; expected finite numbers. Last good checkpoint: "
+            f"{checkpoint}. Lower training.learning_rate, set training.clip_norm to 1, or use model.update=bounded; check "
+            "the data with `ulmus data verify`."
         )
 
     def _log(self, loss: float) -> None:
@@ -207,9 +209,7 @@ class Loop:
         if self.fabric.is_global_zero:
             model: Any = self.averaged.module if self.training.average else self.problem.model
             model.eval()
-            with torch.no_grad():
-                scores = self.problem.validate(model)
-            badness = self.problem.badness(scores)
+            scores, badness = self._scores(model)
             if badness < self.position.best:
                 self.position.best = badness
                 model.card |= {"step": self.position.step, "validation": scores}
@@ -217,6 +217,18 @@ class Loop:
             self.scores_note = self.problem.note(scores)
             self._report({"step": self.position.step, "validation": scores}, loss)
         self.fabric.barrier()
+
+    def _scores(self, model: Any) -> tuple[dict[str, Any], float]:
+        where = f"validation after step {self.position.step}"
+        try:
+            with torch.no_grad():
+                scores = self.problem.validate(model)
+        except DivergedError as error:
+            raise self._diverged(f"{where}: predictions are not finite") from error
+        badness = self.problem.badness(scores)
+        if not math.isfinite(badness):
+            raise self._diverged(f"{where}: the loss is not finite")
+        return scores, badness
 
     def _report(self, line: dict[str, Any], loss: float) -> None:
         if self.fabric.is_global_zero:

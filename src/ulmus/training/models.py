@@ -1,7 +1,7 @@
 """The `model` of a recipe: which neuron or baseline is trained, with its sizes."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
@@ -155,3 +155,8 @@ Model = Annotated[
     Discriminator(_kind),
 ]
 """Every kind of model a recipe can name; without ``kind`` it is an ELM."""
+
+MODELS: dict[str, type[Settings]] = {
+    tag.tag: settings for settings, tag in map(get_args, get_args(get_args(Model)[0]))
+}
+"""The settings of every kind, by its name."""

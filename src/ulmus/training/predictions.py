@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from ulmus.data import TrialSource, whole_trials
 from ulmus.data.trial import label_bins
-from ulmus.errors import ConfigError, DataError, closest
+from ulmus.errors import ConfigError, DataError, DivergedError, closest
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate
 from ulmus.neuron.surrogate import spike_times
@@ -73,6 +73,8 @@ class Predictions:
     """Recorded output spikes of every trial."""
     predicted_times_ms: tuple[Float64[np.ndarray, "spikes"], ...]
     """Predicted ones: see `ulmus.neuron.surrogate.spike_times`."""
+    clip_mv: float = -55.0
+    """Where the recorded voltage was cut off."""
 
     @property
     def spike_count(self) -> Int[np.ndarray, "trials"]:
@@ -129,6 +131,9 @@ def predict(
         trials: Recorded or simulated trials.
         protocol: See `PROTOCOLS`.
         on_trials: Called with the number of trials done and in all.
+
+    Raises:
+        DivergedError: a prediction is not finite.
     """
     dt_ms = trials.header.dt_ms
     outputs, spikes, recorded, times = [], [], [], []
@@ -147,6 +152,11 @@ def predict(
                 on_trials(len(spikes), len(trials))
     surrogate.train(training)
     output = torch.cat(outputs)
+    if not output.isfinite().all():
+        raise DivergedError(
+            "predictions of the fitted neuron are not finite; expected finite numbers, so its weights are spoiled. Fit it "
+            "again, with a lower training.learning_rate or with training.clip_norm 1."
+        )
     probability = torch.sigmoid(output[..., 0]).numpy()
     threshold = surrogate.spike_threshold
     return Predictions(
@@ -159,6 +169,7 @@ def predict(
         predicted_times_ms=tuple(
             spike_times(row.astype(np.float64), threshold, dt_ms) for row in probability
         ),
+        clip_mv=surrogate.units.clip_mv,
     )
 
 

@@ -60,14 +60,16 @@ class Problem(ABC):
         """Input of a batch."""
 
     def begin_with(self, start_from: str | None) -> None:
-        """Take over the weights of a trained model, if the recipe names one, and note their hash beside those of the data.
+        """Take over the weights of a trained model, if the recipe names one, with what its card says of its trials; note
+        their hash beside those of the data.
 
         Raises:
             CheckpointError: there is none, or it has another shape.
         """
         if start_from is None:
             return
-        state = load(start_from).state_dict()
+        start = load(start_from)
+        state = start.state_dict()
         try:
             self.model.load_state_dict(state)
         except RuntimeError as error:
@@ -75,6 +77,8 @@ class Problem(ABC):
                 f"the model in {start_from} has another shape than the recipe's ({str(error).splitlines()[-1].strip()}); "
                 "use the same model settings, or leave start_from out."
             ) from error
+        for use, parts in start.card.get("trials", {}).items():
+            self.model.card["trials"][use] += parts
         digest = hashlib.sha256()
         for name, value in sorted(state.items()):
             digest.update(name.encode() + value.contiguous().numpy().tobytes())

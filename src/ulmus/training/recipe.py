@@ -1,6 +1,6 @@
 """A recipe: everything that decides the result of a training run, as one validated, frozen value."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, closest
 from ulmus.training.data_settings import LabelledData, TrialsData
-from ulmus.training.models import ELMModel, Model
+from ulmus.training.models import MODELS, ELMModel, Model
 from ulmus.validation import Settings, dotted_keys, parse_yaml, validated
 
 SHIPPED = resources.files("ulmus.training") / "recipes"
@@ -91,6 +91,9 @@ class SurrogateSettings(Settings):
     """Weight of the binary cross-entropy of spikes in the loss."""
     voltage_weight: float = Field(default=0.5, ge=0)
     """Weight of the mean squared error of scaled voltage in the loss."""
+    spike_log_odds: float | None = None
+    """Log odds of a spike that the readout begins with; near those of the neuron (-6 at 2.5 Hz), training need not first
+    learn that spikes are rare. By default the readout begins as the model makes it."""
 
 
 class SurrogateRecipe(BaseRecipe):
@@ -168,7 +171,8 @@ def load_recipe(
 ) -> Recipe:
     """A recipe from a file or the name of a shipped one, with dotted keys replaced: ``{"model.memory": 50}``.
 
-    A file may hold one task for several models: ``models`` then names them, each with the keys in which it differs.
+    A file may hold one task for several models: ``models`` then names them, each with the keys in which it differs. A
+    changed ``model.kind`` takes over what both kinds have from a common base (all kinds of ELM), and goes into the name.
 
     Args:
         source: Path, or name: ``shd-lstm`` is the model ``lstm`` of ``shd``.
@@ -184,6 +188,8 @@ def load_recipe(
     changes = dict(overrides or {})
     if "training.steps" in changes or "training.epochs" in changes:  # one replaces the other
         changes = {"training.steps": None, "training.epochs": None, **changes}
+    if "model.kind" in changes:
+        _change_kind(values, changes["model.kind"])
     for key, value in changes.items():
         _set(values, key, value)
     return parse_recipe(values, origin)
@@ -202,6 +208,25 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
             f"{origin}: 'data.kind' is {kind!r}; expected one of {list(_KINDS)}.{closest(str(kind), list(_KINDS))}"
         )
     return validated(_KINDS[kind], values, origin, "set it in the recipe or with --{key}")
+
+
+def changed_keys(before: Recipe, now: Recipe, ignored: Collection[str] = ()) -> list[str]:
+    """Where two recipes differ, one text for every dotted key with both of its values; `ignored` keys do not count."""
+    one, other = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
+    keys = [key for key in {**one, **other} if key not in ignored]
+    absent = "absent"
+    return [
+        f"{key} was {one.get(key, absent)} and is {other.get(key, absent)}"
+        for key in keys
+        if one.get(key, absent) != other.get(key, absent)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def all_keys() -> list[str]:
@@ -253,6 +278,19 @@ def _choose_model(values: dict[str, Any], origin: str, model: str | None) -> Non
         )
     _merge(values, models[model])
     values["name"] = f"{values.get('name', origin)}-{model}"
+
+
+def _change_kind(values: dict[str, Any], kind: Any) -> None:
+    """Another kind of model in the recipe: sizes of the one it is for mean nothing in it."""
+    model = values.get("model", {})
+    before = MODELS.get(model.get("kind", "elm")) if isinstance(model, Mapping) else None
+    now = MODELS.get(str(kind))
+    if before is None or now is None or before is now:
+        return  # what is no kind is named when the recipe is validated
+    shared = (base for base in before.mro() if issubclass(base, Settings) and issubclass(now, base))
+    kept = next(shared).model_fields
+    values["model"] = {key: value for key, value in model.items() if key in kept}
+    values["name"] = f"{values.get('name', 'recipe')}-{kind}"
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:

@@ -77,8 +77,13 @@ class Run:
 
     def finished(self) -> bool:
         """Whether every step of the recipe was done."""
-        sessions = self.provenance()["sessions"]
-        return bool(sessions[-1].get("step") == self.recipe().steps)
+        last = self.provenance()["sessions"][-1]
+        return bool(last.get("step") == self.recipe().steps) and "diverged" not in last
+
+    def diverged(self) -> str | None:
+        """Where the run diverged when it last went on; None when it did not."""
+        found: str | None = self.provenance()["sessions"][-1].get("diverged")
+        return found
 
     def start(self, recipe: Recipe, data: dict[str, Any], backend: str) -> None:
         """Write what is known before the first step."""

@@ -92,13 +92,17 @@ class SpikeMetrics:
 
 
 def near_spikes(
-    spikes_ms: Sequence[Float64[np.ndarray, "spikes"]], steps: int, first_ms: float, dt_ms: float
+    spikes_ms: Sequence[Float64[np.ndarray, "spikes"]],
+    steps: int,
+    first_ms: float,
+    dt_ms: float,
+    within_ms: float = SPIKE_SURROUND_MS,
 ) -> Any:
-    """Whether each of `steps` steps from `first_ms` on lies within 5 ms of a spike of its trial."""
+    """Whether each of `steps` steps from `first_ms` on lies within 5 ms (or another time) of a spike of its trial."""
     near = np.zeros((len(spikes_ms), steps), dtype=bool)
     for row, times in zip(near, spikes_ms, strict=True):
-        starts = np.ceil((times - SPIKE_SURROUND_MS - first_ms) / dt_ms).astype(np.int64)
-        stops = np.floor((times + SPIKE_SURROUND_MS - first_ms) / dt_ms).astype(np.int64) + 1
+        starts = np.ceil((times - within_ms - first_ms) / dt_ms).astype(np.int64)
+        stops = np.floor((times + within_ms - first_ms) / dt_ms).astype(np.int64) + 1
         for start, stop in zip(starts.clip(0), stops.clip(0), strict=True):
             row[start:stop] = True
     return near

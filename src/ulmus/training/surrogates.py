@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ulmus.data import Batch, TrialSource, Windows
 from ulmus.data.augmentation import Augmentation
+from ulmus.data.overlap import check_apart, parts
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
@@ -50,6 +51,17 @@ def units_of(settings: SurrogateSettings) -> VoltageUnits:
     return VoltageUnits(settings.clip_mv, settings.offset_mv, settings.scale_per_mv)
 
 
+def _begin_with(neuron: nn.Module, log_odds: float) -> None:
+    readout = getattr(neuron, "readout", None)
+    if not isinstance(readout, nn.Linear):
+        raise ConfigError(
+            f"surrogate.spike_log_odds={log_odds}: a {type(neuron).__name__} has no linear readout to begin with it; "
+            "leave it out."
+        )
+    with torch.no_grad():
+        readout.bias[0] = log_odds
+
+
 class SurrogateProblem(Problem):
     """Spikes and voltage of a detailed neuron from its input events.
 
@@ -65,15 +77,22 @@ class SurrogateProblem(Problem):
     def __init__(self, recipe: SurrogateRecipe) -> None:
         self.recipe = recipe
         self.train, self.validation = open_trials(recipe.data.train), open_trials(recipe.data.validation)
+        check_apart({"data.train": self.train, "data.validation": self.validation})
         header = self.train.header
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             neuron = recipe.model.build(header.inputs, 1 + len(header.sites), header.dt_ms)
+        if recipe.surrogate.spike_log_odds is not None:
+            _begin_with(neuron, recipe.surrogate.spike_log_odds)
         self.model = Surrogate(
             neuron,
             sites=header.sites,
             units=units_of(recipe.surrogate),
-            card={"recipe": recipe.name, "seed": recipe.seed},
+            card={
+                "recipe": recipe.name,
+                "seed": recipe.seed,
+                "trials": {"train": parts(self.train), "validation": parts(self.validation)},
+            },
             geometry=header.geometry,
         )
         check_fit(self.model, self.validation, "the validation data")

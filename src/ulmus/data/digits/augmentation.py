@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from ulmus.arguments import check_shares
 from ulmus.data.digits.shd import CHANNELS
 from ulmus.errors import ConfigError
 
@@ -29,16 +30,10 @@ class ClipAugmentation:
     drop: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value, most in (
-            ("shift", self.shift, CHANNELS),
-            ("jitter", self.jitter, CHANNELS),
-            ("stretch", self.stretch, 1),
-            ("drop", self.drop, 1),
-        ):
-            if not 0 <= value < most:
-                raise ConfigError(
-                    f"augmentation {name}={value}: expected 0 or more and below {most}; correct it"
-                )
+        check_shares(stretch=self.stretch, drop=self.drop)
+        for name, channels in (("shift", self.shift), ("jitter", self.jitter)):
+            if not 0 <= channels < CHANNELS:
+                raise ConfigError(f"{name}={channels}: expected 0 (off) or more channels, below {CHANNELS}.")
 
     def __call__(
         self,
