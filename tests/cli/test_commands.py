@@ -105,7 +105,7 @@ def test_scores_on_training_trials_are_marked(run, integrator_store):
 
 def test_report_is_written_into_the_run(run, integrator_store):
     ulmus("evaluate", run, "--data", f"{integrator_store}[12:]")
-    ulmus("report", run)
+    ulmus("report", run, "--threshold-on", f"{integrator_store}[:12]")
     assert "plotly" in (run / "report.html").read_text()
 
 

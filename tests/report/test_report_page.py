@@ -250,6 +250,14 @@ def test_figures_of_failures_and_memory_hold_the_values_they_were_given(tmp_path
     assert decoded(curve["y"])[-1] == 1
 
 
+def test_a_surrogate_that_never_fires_is_not_said_to_find_nothing(tmp_path: Path) -> None:
+    silent = failing(predicted_count=np.zeros(40, dtype=int), predicted_intervals_ms=np.zeros(0))
+    text = Page(write_report(content(failures=silent), tmp_path / "report.html")).text["body"][0]
+    assert "never exceeds its threshold" in text
+    assert "it finds" not in text
+    assert "shorter than the neuron's" not in text
+
+
 def test_page_loads_nothing_from_outside(tmp_path: Path) -> None:
     page = Page(write_report(content(), tmp_path / "report.html"))
     for tag, attributes in page.elements:

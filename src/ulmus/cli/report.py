@@ -13,20 +13,28 @@ from ulmus.report.content import ClassifierContent, ReportContent
 from ulmus.report.gather import gather, training_cost
 from ulmus.report.gather_classes import gather_classes
 from ulmus.report.page import write_report
+from ulmus.training.predictions import choose_threshold
 from ulmus.training.recipe import SurrogateRecipe
 from ulmus.training.run import Run
 
 
 def report(
-    model: Path, *, data: list[str] | None = None, out: Path | None = None, morphology: Path | None = None
+    model: Path,
+    *,
+    data: list[str] | None = None,
+    out: Path | None = None,
+    threshold_on: list[str] | None = None,
+    morphology: Path | None = None,
 ) -> None:
-    """Write a page that opens offline: scores, learning curve, what was learnt; of a fitted neuron also traces and ROC.
+    """Write a page that opens offline: scores, learning curve, what was learnt; of a fitted neuron also where it fails.
 
     Args:
         model: Run folder, saved surrogate, shipped neuron, or authors' checkpoint folder.
         data: Trials to show a fitted neuron on; by default those of the run's last evaluation, else its validation trials.
             Classifiers are shown by the scores that ulmus evaluate has left in the run folder.
         out: File to write; by default report.html in the run folder.
+        threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
+            default the one that training chose on its validation trials. An authors' checkpoint has none.
         morphology: Reconstruction (.asc, .swc) of the layer-5 pyramidal cell to draw what was learnt on, for data that
             do not say where their inputs lie, such as NeuronIO.
     """
@@ -37,14 +45,16 @@ def report(
             f"{model} is no run folder, so the report has no place of its own; give one with --out FILE.html."
         )
     if isinstance(loaded, Classifier):
-        if data or morphology or run is None:
+        if data or threshold_on or morphology or run is None:
             raise ConfigError(
-                f"{model} is a classifier, whose report is made from its run folder alone; give that, without --data "
-                "and --morphology."
+                f"{model} is a classifier, whose report is made from its run folder alone; give that, without --data, "
+                "--threshold-on and --morphology."
             )
         content: ReportContent | ClassifierContent = gather_classes(loaded, run)
     else:
         surrogate = load_surrogate(model)
+        if threshold_on:
+            choose_threshold(surrogate, open_trials(threshold_on))
         geometry = None if morphology is None else _geometry(morphology, surrogate)
         content = _fitted_neuron(surrogate, model, run, data, geometry)
     console.print(str(write_report(content, out or Run(model).report_file)), soft_wrap=True)

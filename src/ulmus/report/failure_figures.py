@@ -45,7 +45,11 @@ def failure_summary(found: Failures) -> str:
         )
         if (m := found.measures[f"recall_3ms_{kind}"]).value is not None
     ]
-    if found_shares:
+    if found_shares and not found.predicted_count.any():
+        sentences.append(
+            "Its spike probability never exceeds its threshold, so it predicts no spike; --threshold-on chooses another one."
+        )
+    elif found_shares:
         *others, last = found_shares
         listed = f"{', '.join(others)} and {last}" if others else last
         chance = found.measures["chance_recall_3ms"].value or 0.0
@@ -241,11 +245,12 @@ def _errors(
             continue
         _whisker(plot, number, error, y, style.SURROGATE, marker=True)
         if abs(bias.value) > 0.5 * error.value:
-            side = "low" if bias.value < 0 else "high"
-            low_end = error.interval[0] if error.interval else error.value
+            low, high = error.interval or (error.value, error.value)
+            left = low > 0.35 * reach
             plot.add_annotation(
-                text=f"{abs(bias.value):.1f} mV too {side} on average", x=low_end, xanchor="right", xshift=-8, y=y,
-                xref=_axis("x", number), yref=_axis("y", number), showarrow=False, font={"size": 11, "color": style.MUTED},
+                text=f"bias {bias.value:.1f} mV".replace("-", "−"), x=low if left else high, xshift=-8 if left else 8,
+                xanchor="right" if left else "left", y=y, xref=_axis("x", number), yref=_axis("y", number),
+                showarrow=False, font={"size": 11, "color": style.MUTED},
             )  # fmt: skip
 
 

@@ -192,10 +192,10 @@ def evaluation(
         "spike_threshold": surrogate.spike_threshold,
         "parameters": surrogate.trainable_parameters(),
     }
-    if len(surrogate.sites) > 1:
-        scores["sites"] = site_scores(predictions, chosen, dt_ms, surrogate.sites)
     if known := seen(surrogate, trials):
         scores["seen"] = known
+    if len(surrogate.sites) > 1:
+        scores["sites"] = site_scores(predictions, chosen, dt_ms, surrogate.sites)
     if resamples:
         scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
     return Evaluation(scores, samples)
@@ -236,8 +236,8 @@ def evaluate(
     Returns:
         ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
         spike metrics of `SpikeMetrics.at`, scores by kind of `KindScores.at`, ``trials`` and ``spikes`` that counted,
-        ``protocol``, ``parameters``, ``spike_threshold``, ``intervals``: low and high end for every score, ``sites``:
-        error and explained variance at each further site where there are some, and ``seen``
-        where some trials were used in training: how many of them, and for what.
+        ``protocol``, ``parameters``, ``spike_threshold``, ``sites``: error and explained variance at each further site
+        where there are some, ``intervals``: low and high end for every score, and ``seen`` where some trials were used in
+        training: how many of them, and for what.
     """
     return evaluation(surrogate, trials, protocol, on_trials, resamples).scores
