@@ -156,15 +156,16 @@ def test_current_steps_give_the_spikes_of_neuron(reference_data, published, curr
     duration = len(theirs) // 10
     step = CurrentStep(700.0, 2000.0, float(current_na))
     ours = published.run_trial(NONE, NONE, duration, dt_ms=0.025, current=step)
-    assert ours.voltage_mv[:700, 0] == pytest.approx(theirs[:7000:10], abs=0.01)
+    assert ours.voltage_mv[:700, 0] == pytest.approx(theirs[:7000:10], abs=0.003)
     assert ours.voltage_mv[699, 0] == pytest.approx(-81.09, abs=0.01)
     inside = theirs[1:-1]
     peaks = (np.flatnonzero((inside > theirs[:-2]) & (inside > theirs[2:]) & (inside > -25)) + 1) / 10
     assert len(ours.spike_time_ms) == len(peaks)
-    assert ours.spike_time_ms[:5] == pytest.approx(peaks[:5], abs=0.5)
-    assert ours.spike_time_ms == pytest.approx(peaks, abs=1.2)
-    if not len(peaks):
-        assert explained(ours.voltage_mv[:, 0], theirs[::10]) > 0.9999
+    # Peaks are searched every 0.125 ms here and every 0.1 ms there. At the weakest current that makes spikes, where the
+    # voltage creeps up to the threshold, the first come 0.45 ms apart; over a train small differences of intervals add up.
+    assert ours.spike_time_ms[:5] == pytest.approx(peaks[:5], abs=0.5 if current_na == "0.5" else 0.3)
+    assert ours.spike_time_ms == pytest.approx(peaks, abs=1.0)
+    assert explained(ours.voltage_mv[:, 0], theirs[::10]) > (0.999 if len(peaks) else 0.999999)
 
 
 def _golden_trial(reference_data, index):
