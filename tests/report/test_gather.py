@@ -93,3 +93,10 @@ def test_moments_are_cut_from_their_trials(integrator_store):
         assert len(moment.event_time_ms) == len(trials.window(place.trial, start, stop).event_input)
         inside = (trial.spike_time_ms >= start) & (trial.spike_time_ms < stop)
         assert moment.spike_times_ms.tolist() == trial.spike_time_ms[inside].tolist()
+
+
+def test_a_shipped_neuron_gives_the_page_its_name(integrator_store):
+    surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3), card={"name": "a <neuron>"})
+    content = gather(surrogate, open_trials((f"{integrator_store}[:1]",)), None, "Random weights.")
+    assert content.title == "a <neuron>"
+    assert content.memory_encoding is None  # one trial tells nothing of it

@@ -68,7 +68,12 @@ def gather(
     scores |= score(predictions, protocol, dt_ms)
     chosen = examples_worth_showing(predictions.spike_count)
     failed = failures(predictions, trials, protocol)
-    name = str(surrogate.card.get("recipe") or surrogate.card.get("source", "fitted neuron"))
+    name = str(
+        next(
+            (surrogate.card[k] for k in ("recipe", "name", "source") if surrogate.card.get(k)),
+            "fitted neuron",
+        )
+    )
     return ReportContent(
         title=name,
         subtitle=(

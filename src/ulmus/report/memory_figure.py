@@ -21,12 +21,12 @@ def memory_summary(found: MemoryEncoding) -> str:
     if np.isfinite(spikes).any() and np.nanmin(spikes) < 0:
         worst = int(np.nanargmin(spikes))
         sentences.append(
-            f"Without the unit of {found.tau_ms[worst]:.3g} ms the AUC falls by {-spikes[worst]:.2g}."
+            f"Without the unit of {_time_constant(found, worst)} ms the AUC falls by {-spikes[worst]:.2g}."
         )
     if voltage.min() < 0:
         worst = int(voltage.argmin())
         sentences.append(
-            f"Without that of {found.tau_ms[worst]:.3g} ms the error of the voltage grows by {-voltage[worst]:.2g} mV."
+            f"Without that of {_time_constant(found, worst)} ms the error of the voltage grows by {-voltage[worst]:.2g} mV."
         )
     return " ".join(sentences)
 
@@ -66,11 +66,20 @@ def memory_figure(found: MemoryEncoding) -> go.Figure:
             ticktext=[name.replace(" ", "<br>", 1) for name in found.signals], grid=False, ticks="", showline=False,
         ),
         yaxis=style.axis(
-            "time constant of the memory unit (ms)", range=[units - 0.5, -0.5], grid=False, ticks="", showline=False,
-            tickvals=shown, ticktext=[f"{found.tau_ms[row]:.3g}" for row in shown], fixedrange=True,
+            range=[units - 0.5, -0.5], grid=False, ticks="", showline=False,
+            tickvals=shown, ticktext=[_time_constant(found, row) for row in shown], fixedrange=True,
         ),
     )  # fmt: skip
+    plot.add_annotation(
+        text="time constant<br>(ms)", xref="paper", x=0, xanchor="right", yref="paper", y=1, yanchor="bottom", yshift=4,
+        showarrow=False, align="right", font={"size": 11, "color": style.MUTED},
+    )  # fmt: skip
     return plot
+
+
+def _time_constant(found: MemoryEncoding, row: int) -> str:
+    tau_ms = found.tau_ms[row]
+    return f"{tau_ms:,.0f}" if tau_ms >= 100 else f"{tau_ms:.3g}"
 
 
 def _changes(
