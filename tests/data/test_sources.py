@@ -42,6 +42,15 @@ def test_lists_slices_and_stores(folder):
     assert_same_trials(open_trials(folder / "store"), store)
 
 
+def test_a_share_is_the_first_trials_of_every_source(folder):
+    spec = [f"{folder}/store", f"{folder}/store[2:]"]
+    shared = open_trials(spec, share=0.5)
+    whole = [range(entry["first"], entry["stop"]) for entry in open_trials(spec).description]
+    half = [range(entry["first"], entry["stop"]) for entry in shared.description]
+    assert half == [some[: round(len(some) / 2)] for some in whole]
+    assert len(open_trials(spec, share=1e-6)) == 2
+
+
 def test_hash_depends_on_content_and_slice_but_not_on_place(folder, tmp_path):
     whole, part = open_trials(folder / "store"), open_trials(f"{folder / 'store'}[:4]")
     assert whole.content_hash != part.content_hash

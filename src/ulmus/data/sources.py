@@ -83,10 +83,14 @@ class Trials(TrialSource):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def open_trials(spec: str | Path | Sequence[str | Path]) -> Trials:
+def open_trials(spec: str | Path | Sequence[str | Path], share: float = 1.0) -> Trials:
     """Open stores and recordings by path or pattern, each with an optional slice: ``"data/trials_*.h5[:96]"``.
 
     A slice applies to every file or store that the pattern matches.
+
+    Args:
+        spec: What to open.
+        share: Take the first trials of every one alone: this share of them, and at least one.
 
     Raises:
         DataError: nothing matches, a file is damaged, or the trials do not fit together.
@@ -94,7 +98,8 @@ def open_trials(spec: str | Path | Sequence[str | Path]) -> Trials:
     parts: list[tuple[TrialSource, range]] = []
     for path, part in expand(spec):
         source = _open(path)
-        parts.append((source, range(len(source))[part]))
+        indices = range(len(source))[part]
+        parts.append((source, indices[: max(1, round(share * len(indices)))]))
     return Trials(parts)
 
 

@@ -26,6 +26,8 @@ class TrialsData(Settings):
     kind: Literal["trials"] = "trials"
     train: Sources
     """Trials to learn from."""
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    """Learn from the first trials of every source alone, this share of them: how much do more trials bring?"""
     validation: Sources
     """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
     labelled: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()

@@ -76,7 +76,10 @@ class SurrogateProblem(Problem):
 
     def __init__(self, recipe: SurrogateRecipe) -> None:
         self.recipe = recipe
-        self.train, self.validation = open_trials(recipe.data.train), open_trials(recipe.data.validation)
+        self.train, self.validation = (
+            open_trials(recipe.data.train, recipe.data.train_share),
+            open_trials(recipe.data.validation),
+        )
         check_apart({"data.train": self.train, "data.validation": self.validation})
         header = self.train.header
         with torch.random.fork_rng(devices=[]):
