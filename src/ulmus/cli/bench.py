@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from ulmus.bench import (
 )
 from ulmus.bench import table as markdown_table
 from ulmus.bench.lengths import LENGTHS
-from ulmus.cli.console import console, say
+from ulmus.cli.console import console, print_table, say
 from ulmus.report.lengths import write_lengths_page
 from ulmus.training.run import write_text
 
@@ -159,22 +160,23 @@ def simulate(*, seconds: float = 1.0, out: Path | None = None) -> None:
 
     say("simulating; a second of a detailed neuron takes one to several")
     rows = bench_simulation(seconds)
-    table = Table(
-        "cell",
-        "computed by",
-        "step (ms)",
-        "CPU s per simulated s",
-        "neuron-seconds per CPU s",
-        "times NEURON",
-        "beside NEURON",
-        title="one thread",
-        title_justify="left",
-    )
-    for row in rows:
-        ratio = "" if math.isnan(row.ratio_to_neuron) else f"{row.ratio_to_neuron:.1f}"
-        speed = (f"{row.cpu_seconds:.3g}", f"{row.neuron_seconds:.3g}", ratio)
-        table.add_row(row.cell, row.computed_by, f"{row.step_ms:g}", *speed, row.agreement)
-    console.print(table)
+    for cell, group in groupby(rows, key=lambda row: row.cell):
+        measured = list(group)
+        cells = [
+            (
+                row.computed_by,
+                f"{row.step_ms:g}",
+                f"{row.cpu_seconds:.3g}",
+                f"{row.neuron_seconds:.3g}" if row.neuron_seconds < 1000 else f"{row.neuron_seconds:,.0f}",
+                "" if math.isnan(row.ratio_to_neuron) else f"{row.ratio_to_neuron:.1f}",
+            )
+            for row in measured
+        ]
+        columns = ("", "step ms", "CPU s per simulated s", "simulated s per CPU s", "times NEURON")
+        print_table(f"{cell}, one thread", cells, columns)
+        for row in measured:
+            if row.agreement:
+                console.print(f"{row.computed_by} beside NEURON: {row.agreement}\n", soft_wrap=True)
     _write(rows, out)
 
 
