@@ -1,7 +1,9 @@
 """Cells of the user's own, in Arbor and in NEURON: the same cell gives the same trial in both."""
 
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ NONE = np.zeros(0, dtype=np.int64)
 CABLE_UM, COMPARTMENTS = 400.0, 21
 
 
-def arbor_cable(active):
+def arbor_cable(active, pas_g=1e-4):
     import arbor
     from arbor import units as U
 
@@ -26,7 +28,7 @@ def arbor_cable(active):
     decor.set_property(Vm=-65 * U.mV, rL=100 * U.Ohm * U.cm, cm=1 * U.uF / U.cm2, tempK=279.45 * U.Kelvin)
     decor.set_ion("na", rev_pot=50 * U.mV)
     decor.set_ion("k", rev_pot=-77 * U.mV)
-    decor.paint("(all)", arbor.density("hh") if active else arbor.density("pas/e=-65", g=1e-4))
+    decor.paint("(all)", arbor.density("hh") if active else arbor.density("pas/e=-65", g=pas_g))
     return tree, decor, arbor.label_dict(), arbor.cv_policy_fixed_per_branch(COMPARTMENTS)
 
 
@@ -172,6 +174,45 @@ def test_a_cell_defined_in_a_script_reaches_the_workers(tmp_path):
     )
     assert one.content_hash == two.content_hash
     assert one.header.source.startswith("Ulmus, NEURON")
+
+
+def other(cell, pas_g):
+    """The passive cell with another leak, under the same name, in the same simulator."""
+    if isinstance(cell, ArborCell):
+        return replace(cell, build=lambda: arbor_cable(False, pas_g))
+
+    def build_neuron():
+        made = neuron_cable(False)
+        made.soma(0.9).pas.g = pas_g  # in one segment alone
+        return made
+
+    return replace(cell, build=build_neuron)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_another_cell_of_the_same_name_does_not_continue_a_store(which, tmp_path):
+    if which:
+        pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    cell = pair(active=False)[which]
+    options = {"seconds": 0.05, "out": tmp_path / "store", "workers": 1, "dt_ms": 0.1}
+    simulate(cell, trials=1, **options)
+    with pytest.raises(ConfigError, match=r"the cell differs.*built_sha256"):
+        simulate(other(cell, 1e-4 + 1e-9), trials=2, **options)
+    # Built again, after trials have run in this process, the same cell goes on.
+    assert len(simulate(pair(active=False)[which], trials=2, **options)) == 2
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_same_cell_has_the_same_fingerprint_in_another_process(which):
+    if which:
+        pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    here = pair(active=True)[which].built_sha256
+    script = f"from test_own_cells import pair; print(pair(True)[{which}].built_sha256)"
+    there = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    assert there.stdout.split()[-1] == here
+    assert pair(active=False)[which].built_sha256 != here
 
 
 def test_nothing_that_excites_is_no_cell():

@@ -1,6 +1,7 @@
 """A cable cell of Arbor as a teacher, and a ball and stick with NMDA spikes made that way."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from ulmus.errors import ConfigError, MissingToolError
 from ulmus.geometry import Geometry
 from ulmus.teachers.arbor_engine import CableModel, run_cable
 from ulmus.teachers.catalogue import compiled_mechanisms
-from ulmus.teachers.own_cell import OwnCell, Synapse
+from ulmus.teachers.own_cell import OwnCell, Synapse, sha256_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,17 @@ class ArborCell(OwnCell):
     @property
     def _compiled(self) -> bool:
         return any(synapse.mechanism.startswith("ulmus::") for synapse in self.synapses)
+
+    @property
+    def built_sha256(self) -> str:
+        """Over morphology, labels, discretization, and what the decor sets and paints.
+
+        The contents of ``catalogue`` are not among them.
+
+        Raises:
+            ConfigError: Arbor refuses the cell.
+        """
+        return _built_sha256(self)
 
     @property
     def geometry(self) -> Geometry:
@@ -116,6 +128,26 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
             f"places and mechanisms that it has. Correct the cell, its synapses or the sites."
         ) from error
     return model
+
+
+@lru_cache(maxsize=4)
+def _built_sha256(cell: ArborCell) -> str:
+    _describe(cell, ())  # says what is wrong with the cell, if anything
+    return sha256_of(_described(*cell.build()))
+
+
+def _described(shape: Any, decor: Any, labels: Any, policy: Any) -> Iterator[object]:
+    """What the cell is made of, in Arbor's own words."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cell.acc"
+        arbor.write_component(arbor.cable_cell(shape, decor, labels, policy), str(file))
+        yield file.read_text(encoding="utf-8")
+    # Arbor writes six decimals there, too few for a small conductance or permeability.
+    yield from decor.defaults()
+    for region, painted in decor.paintings():
+        yield from (region, painted)
+        if isinstance(painted, arbor.density):
+            yield from (item for pair in sorted(painted.mech.values) for item in pair)
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,8 @@
 """What a cell of the user's own needs to become a teacher: a function that builds it, and its synapses."""
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -46,7 +48,7 @@ class Synapse:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnCell:
+class OwnCell(ABC):
     """What cells of all simulators have in common.
 
     Attributes:
@@ -87,6 +89,15 @@ class OwnCell:
         spikes = HIGHEST_RATE_HZ / 10 * float((self.input_sign > 0).sum())
         return InputRegime("default", {"synapses": SpikeCounts((0, spikes), (-spikes, 0))})
 
+    @property
+    @abstractmethod
+    def built_sha256(self) -> str:
+        """SHA-256 over what ``build`` made, its shape, channels and their parameters: another cell has another one.
+
+        Raises:
+            ConfigError: The cell cannot be built.
+        """
+
     def settings(self) -> dict[str, Any]:
         """What the cell is, for the header of a data set."""
         synapses = [
@@ -98,4 +109,17 @@ class OwnCell:
             }
             for synapse in self.synapses
         ]
-        return {"cell": self.name, "soma": self.soma, "synapses": synapses}
+        return {
+            "cell": self.name,
+            "soma": self.soma,
+            "synapses": synapses,
+            "built_sha256": self.built_sha256,
+        }
+
+
+def sha256_of(described: Iterable[object]) -> str:
+    """SHA-256 over the lines that describe a cell; numbers to 9 digits, as other machines may round the last ones."""
+    digest = hashlib.sha256()
+    for item in described:
+        digest.update((f"{item:.9g}" if isinstance(item, float) else str(item)).encode() + b"\n")
+    return digest.hexdigest()

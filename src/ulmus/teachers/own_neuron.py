@@ -4,7 +4,7 @@ import importlib
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from jaxtyping import Int
 from ulmus.data.trial import Trial
 from ulmus.errors import ConfigError, MissingToolError, closest
 from ulmus.geometry import ON_SOMA, Geometry
-from ulmus.teachers.own_cell import OwnCell
+from ulmus.teachers.own_cell import OwnCell, sha256_of
 from ulmus.teachers.teacher import check_trial, recorded_trial, spike_times
 
 _ONE_AT_A_TIME = threading.RLock()  # NEURON has one clock in a process
@@ -41,6 +41,23 @@ class NeuronCell(OwnCell):
     def simulator(self) -> str:
         """NEURON."""
         return f"NEURON {_neuron().__version__}"
+
+    @property
+    def built_sha256(self) -> str:
+        """Over temperature, sections, how they join, and the RANGE parameters of every mechanism in every segment.
+
+        Parameters that a MOD file declares GLOBAL are not among them.
+
+        Raises:
+            ConfigError: See `prepare`.
+            MissingToolError: NEURON is not installed.
+        """
+        with _ONE_AT_A_TIME:
+            return _built(self).sha256
+
+    def settings(self) -> dict[str, Any]:
+        """What the cell is, for the header of a data set."""
+        return {**super().settings(), "initial_mv": self.initial_mv}
 
     @property
     def geometry(self) -> Geometry | None:
@@ -116,6 +133,7 @@ class _Built(NamedTuple):
     sections: dict[str, Any]
     connections: list[Any]
     synapses: list[Any]
+    sha256: str
 
 
 @lru_cache(maxsize=1)
@@ -131,6 +149,9 @@ def _built(cell: NeuronCell) -> _Built:
         raise ConfigError(
             f"cell {cell.name!r}: build made no section; expected it to make the cell and return it. Correct build."
         )
+    sha256 = sha256_of(
+        _described(h, sections)
+    )  # before the synapses, and before any trial has changed a state
     connections, points = [], []
     for number, synapse in enumerate(cell.synapses):
         where = f"synapse {number} of cell {cell.name!r}"
@@ -148,7 +169,44 @@ def _built(cell: NeuronCell) -> _Built:
         connection.delay, connection.weight[0] = 0.0, synapse.weight
         connections.append(connection)
         points.append(point)
-    return _Built(made, sections, connections, points)
+    return _Built(made, sections, connections, points, sha256)
+
+
+def _described(h: Any, sections: dict[str, Any]) -> Iterator[object]:
+    """What the sections are, item by item in NEURON's order."""
+    name_of = {section: name for name, section in sections.items()}
+    yield float(h.celsius)
+    for name, section in sections.items():
+        parent = section.parentseg()
+        yield name
+        yield from (section.nseg, float(section.L), float(section.Ra))
+        if parent is not None:
+            yield from (name_of.get(parent.sec), float(parent.x), float(section.orientation()))
+        for segment in section:
+            yield from (float(segment.diam), float(segment.cm), float(segment.area()))
+            for mechanism in segment:
+                yield mechanism.name()
+                if mechanism.is_ion():  # reversal potential and concentrations, without currents
+                    yield from (
+                        float(getattr(section(segment.x), variable.name()))
+                        for variable in list(mechanism)[:3]
+                    )
+                else:
+                    yield from _parameters(h, mechanism.name(), segment)
+            for point in segment.point_processes():
+                kind = point.hname().partition("[")[0]
+                yield kind
+                yield from _parameters(h, kind, point)
+
+
+def _parameters(h: Any, mechanism: str, holder: Any) -> Iterator[float]:
+    """The PARAMETERs of a mechanism in a segment, or of a point process."""
+    standard = h.MechanismStandard(mechanism, 1)
+    standard._in(holder)
+    name = h.ref("")
+    for number in range(int(standard.count())):
+        entries = int(standard.name(name, number))
+        yield from (float(standard.get(name[0], entry)) for entry in range(entries))
 
 
 def _geometry(cell: NeuronCell) -> Geometry | None:

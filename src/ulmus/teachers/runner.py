@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from ulmus.data.store import Store, StoreWriter
+from ulmus.data.trial import Header
 from ulmus.errors import ConfigError
 from ulmus.teachers.cluster import results_of_dask
 from ulmus.teachers.plan import Plan
@@ -76,7 +77,7 @@ def simulate(
     plan.stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
     teacher.prepare()  # once here, so that workers find what was made and a missing tool is met at once
-    writer = StoreWriter(out, header, trials_total=trials)
+    writer = _writer(out, header, trials)
     with (Path(out) / COST_FILE).open("a", encoding="utf-8") as costs:
         _only_one(costs, out)
         finished = {index for index in writer.done() if index < trials}
@@ -93,6 +94,15 @@ def simulate(
             if on_trial is not None:
                 on_trial(Progress(index, done, trials, len(trial.spike_time_ms), plan.steps / 1000, cpu))
         return writer.finish()
+
+
+def _writer(out: str | Path, header: Header, trials: int) -> StoreWriter:
+    try:
+        return StoreWriter(out, header, trials_total=trials)
+    except ConfigError as error:
+        if "settings.cell" not in str(error):
+            raise
+        raise ConfigError(f"the cell differs from the one whose trials are there: {error}") from error
 
 
 def _only_one(costs: TextIO, out: str | Path) -> None:
