@@ -215,6 +215,21 @@ def test_the_same_cell_has_the_same_fingerprint_in_another_process(which):
     assert pair(active=False)[which].built_sha256 != here
 
 
+def test_sections_without_a_cell_are_found_beside_others_of_their_name():
+    neuron = pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+
+    def build():
+        section = neuron.h.Section(name="s")
+        section.insert("pas")
+        return [section]
+
+    kept = build()
+    cells = [NeuronCell(build, [Synapse("s(0.5)", "Exp2Syn")], name, "s(0.5)") for name in ("one", "two")]
+    for cell in cells:  # the second is built while the first is there
+        assert np.isfinite(cell.run_trial(NONE, NONE, 5).voltage_mv).all()
+    assert kept[0].psection()["point_processes"] == {}
+
+
 def test_nothing_that_excites_is_no_cell():
     with pytest.raises(ConfigError, match="none of which excites"):
         ArborCell(lambda: None, [Synapse("(root)", "exp2syn", sign=-1)], "empty")

@@ -140,11 +140,9 @@ class _Built(NamedTuple):
 def _built(cell: NeuronCell) -> _Built:
     h = _neuron().h
     h.load_file("stdrun.hoc")
-    before = {section.name() for section in h.allsec()}
+    before = set(h.allsec())  # the sections themselves: another cell may have some of the same names
     made = cell.build()
-    sections = {
-        section.name().rpartition(".")[2]: section for section in h.allsec() if section.name() not in before
-    }
+    sections = {section.name().rpartition(".")[2]: section for section in h.allsec() if section not in before}
     if not sections:
         raise ConfigError(
             f"cell {cell.name!r}: build made no section; expected it to make the cell and return it. Correct build."
