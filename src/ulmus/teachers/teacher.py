@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from jaxtyping import Float64, Int, Int8
 
-from ulmus.data.trial import Trial
+from ulmus.data.trial import LARGEST_MV, Trial
 from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
 
@@ -149,7 +149,7 @@ def recorded_trial(
     """A trial from what a simulator recorded.
 
     Raises:
-        DataError: A voltage is not finite.
+        DataError: A voltage is not finite, or none that a membrane has.
     """
     voltage = voltage_mv.astype(np.float32)
     if not np.isfinite(voltage).all():
@@ -157,6 +157,14 @@ def recorded_trial(
         raise DataError(
             f"the simulated voltage is not finite from {first} ms on at dt_ms={dt_ms}; expected finite values. "
             f"Use a smaller dt_ms."
+        )
+    far = np.abs(voltage).max(axis=1)
+    if far.max() > LARGEST_MV:
+        first = int(np.argmax(far > LARGEST_MV))
+        value = voltage[first, np.abs(voltage[first]).argmax()]
+        raise DataError(
+            f"the simulated voltage is {value:.4g} mV at {first} ms; expected a membrane voltage from {-LARGEST_MV:g} to "
+            f"{LARGEST_MV:g} mV. Correct the weights, signs and reversal potentials of the synapses, or use a smaller dt_ms."
         )
     order = np.lexsort((event_input, event_step))
     return Trial(
