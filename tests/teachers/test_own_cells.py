@@ -250,6 +250,14 @@ def test_a_voltage_that_no_membrane_has_is_no_trial(which, change, tmp_path):
         )
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_build_that_raises_is_said(which):
+    if which:
+        pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    with pytest.raises(ConfigError, match="cell 'cable': build raised ZeroDivisionError: division by zero"):
+        replace(pair(active=False)[which], build=lambda: 1 / 0).prepare()
+
+
 def test_nothing_that_excites_is_no_cell():
     with pytest.raises(ConfigError, match="none of which excites"):
         ArborCell(lambda: None, [Synapse("(root)", "exp2syn", sign=-1)], "empty")

@@ -141,7 +141,7 @@ def _built(cell: NeuronCell) -> _Built:
     h = _neuron().h
     h.load_file("stdrun.hoc")
     before = set(h.allsec())  # the sections themselves: another cell may have some of the same names
-    made = cell.build()
+    made = cell.made()
     sections = {section.name().rpartition(".")[2]: section for section in h.allsec() if section not in before}
     if not sections:
         raise ConfigError(

@@ -93,15 +93,15 @@ class Teacher(Protocol):
         """
 
 
-def check_step(dt_ms: float) -> None:
-    """Whether this integration step can be used.
+def check_step(dt_ms: float, name: str = "dt_ms") -> None:
+    """Whether this integration step can be used; ``name`` is what the user calls it.
 
     Raises:
         ConfigError: It is no whole fraction of a millisecond, or too long.
     """
     if not (0 < dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
         raise ConfigError(
-            f"dt_ms={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
+            f"{name}={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
         )
 
 
