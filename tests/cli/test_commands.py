@@ -211,6 +211,27 @@ def test_simple_teachers_are_simulated_by_name(cell, tmp_path):
     assert (info["trials"], info["settings"]["cell"]["cell"]) == (2, cell)
 
 
+def test_a_store_that_holds_more_trials_than_asked_for_says_so(tmp_path, capsys):
+    for trials in (3, 2):
+        with pytest.raises(SystemExit):
+            main(["simulate", "lif", "--trials", str(trials), "--seconds", "0.2", "--workers", "1",
+                  "--out", str(tmp_path / "store")])  # fmt: skip
+    said = capsys.readouterr()
+    assert "holds more than the 2 trials asked for" in said.err
+    assert "3 trials of 0.2 s" in said.out.splitlines()[-1]
+
+
+def test_an_interrupted_simulation_says_how_it_goes_on(tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ulmus.cli.simulate.run_trials", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "lif", "--trials", "1", "--out", str(tmp_path / "store")])
+    assert ended.value.code == 130
+    assert "interrupted; the same command goes on" in capsys.readouterr().err
+
+
 def test_inputs_and_weight_of_a_simple_teacher_are_chosen(tmp_path):
     result = ulmus(
         "simulate", "adaptive-lif", "--excitatory", 30, "--inhibitory", 10, "--weight-mv", 20, "--adaptation-mv", 2,

@@ -44,6 +44,7 @@ def test_an_address_where_nobody_answers_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("ulmus.teachers.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(ConfigError, match="no scheduler answers"):
         simulate(IntegrateAndFire(), out=tmp_path / "store", dask="tcp://127.0.0.1:1", **TRIALS)
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_scheduler_without_workers_is_said(tmp_path, monkeypatch):

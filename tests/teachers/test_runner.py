@@ -85,6 +85,16 @@ def test_an_interrupted_simulation_goes_on_and_ends_in_the_same_store(reference,
     assert len(done) == 2  # nothing was left to do
 
 
+def test_the_rate_of_a_resumed_simulation_is_that_of_the_whole_store(tmp_path):
+    seen = []
+    options = {"seconds": 2.0, "out": tmp_path / "store", "workers": 1, "on_trial": seen.append}
+    for trials in (3, 5):
+        store = simulate(IntegrateAndFire(), trials=trials, **options)
+        assert seen[-1].output_hz == pytest.approx(store.info()["output_hz"])
+        assert store.info()["output_spikes"] > 0
+    assert len(seen) == 5
+
+
 def test_other_settings_do_not_continue_a_store(reference, cell):
     with pytest.raises(ConfigError, match="seed"):
         simulate(cell, REGIMES["default"], out=reference.path, **{**SHORT, "seed": 6})

@@ -34,6 +34,12 @@ def test_a_table_and_a_store_give_them_again(tmp_path):
             assert np.array_equal(one.trial(index).voltage_mv, store.trial(index).voltage_mv)
 
 
+def test_trains_of_a_store_with_shorter_trials_are_refused(tmp_path):
+    store = simulate(NEURON, SpikeTrains(TRAINS), trials=3, seconds=0.1, out=tmp_path / "one", workers=1)
+    with pytest.raises(ConfigError, match=r"trials of 200 ms: those of 'one' last 100 ms.*0\.1 seconds"):
+        simulate(NEURON, SpikeTrains.load(store.path), trials=3, seconds=0.2, out=tmp_path / "two")
+
+
 def test_a_store_says_which_trains_it_was_given_wherever_they_lay(tmp_path):
     options = {"trials": 3, "seconds": 0.1, "workers": 1}
     source = simulate(NEURON, SpikeTrains(TRAINS), out=tmp_path / "source", **options)

@@ -48,6 +48,7 @@ def build(arguments: list[str]) -> App:
         name="ulmus",
         help="Fit Expressive Leaky Memory neurons to detailed neurons, and use them.",
         version_flags=["--version"],
+        suppress_keyboard_interrupt=False,  # else it ends the process before we can say that it was interrupted
         default_parameter=Parameter(negative=""),  # else --no-resume and --empty-data would be flags too
     )
     for command, place, description in COMMANDS:
@@ -76,7 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
         _complain(str(error))
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))
     except KeyboardInterrupt:
-        error_console.print("interrupted")
+        goes_on = "; the same command goes on" if arguments[:1] == ["simulate"] else ""
+        error_console.print(f"interrupted{goes_on}")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has had enough, as `ulmus ... | head` does; nothing may be flushed to it at exit.

@@ -196,12 +196,12 @@ def simulate_into(
     dask: str | None = None,
 ) -> Store:
     """Simulate with a progress bar, and say what it cost."""
-    total = np.zeros(3)
+    total = np.zeros(2)
     with progress("simulate") as show:
 
         def count(now: Progress) -> None:
-            total[:] += now.output_spikes, now.simulated_seconds, now.cpu_seconds
-            show(now.done, now.total, f"{total[0] / total[1]:.2f} Hz")
+            total[:] += now.simulated_seconds, now.cpu_seconds
+            show(now.done, now.total, f"{now.output_hz:.2f} Hz")
 
         store = run_trials(
             neuron,
@@ -216,11 +216,13 @@ def simulate_into(
             dask=dask,
             on_trial=count,
         )
-    _, simulated, cpu = total
+    simulated, cpu = total
     if simulated:
         say(
             f"{simulated:{',.0f' if simulated >= 100 else '.3g'}} s simulated, {cpu / simulated:.2f} CPU seconds for each"
         )
+    if len(store) > trials:
+        say(f"{out} holds more than the {trials} trials asked for, from before; all are kept")
     console.print(
         f"{out}: {len(store)} trials of {seconds:g} s, {store.info()['output_hz']:.2f} Hz", soft_wrap=True
     )

@@ -106,6 +106,13 @@ class StoreWriter:
         pending = self._pending_indices()  # before the shards: a trial may move from here to there meanwhile
         return pending | {i for first, stop in self._ranges() for i in range(first, stop)}
 
+    def output_spikes(self) -> int:
+        """Output spikes of all trials that are there."""
+        pending = [self._pending_file(index) for index in self._pending_indices()]
+        files = [self.path / _shard_name(*ends) for ends in self._ranges()] + pending
+        shards = (Shard(file, self.header, read_layout(file, self.header)) for file in files)
+        return sum(int(shard.counts()[1].sum()) for shard in shards)
+
     def finish(self) -> "Store":
         """Merge what is left, record the hashes, and open the store for reading.
 

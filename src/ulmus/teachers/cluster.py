@@ -1,6 +1,7 @@
 """Trials on the workers of a Dask cluster."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import islice
 from typing import Any
@@ -12,13 +13,13 @@ CONNECT_SECONDS = 10
 TRIALS_AHEAD = 2  # for each core of a cluster, so that none waits
 
 
-def results_of_dask(plan: Plan, waiting: list[int], address: str) -> Iterator[Result]:
-    """Every waiting trial, as they are finished; Dask gives those of a lost worker to another one.
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """A client of the scheduler at this address.
 
     Raises:
         ConfigError: No scheduler at the address, or one without workers.
         MissingToolError: Dask is not installed.
-        UlmusError: A trial's workers are killed again and again.
     """
     try:
         distributed: Any = import_module("dask.distributed")
@@ -36,17 +37,28 @@ def results_of_dask(plan: Plan, waiting: list[int], address: str) -> Iterator[Re
     with client:
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-            yield from _results_of_cluster(distributed, client, plan, waiting)
         except TimeoutError as error:
             raise ConfigError(
                 f"dask={address!r}: the scheduler has no workers; expected at least one. Start `dask worker {address}` on each "
                 f"machine first."
             ) from error
-        except distributed.KilledWorker as error:
-            raise UlmusError(
-                f"the workers that simulated one trial were killed again and again, perhaps for lack of memory ({error}); the "
-                f"finished trials are kept. Run the same command again to go on, with fewer workers on a machine."
-            ) from error
+        yield client
+
+
+def results_of_dask(plan: Plan, waiting: list[int], client: Any) -> Iterator[Result]:
+    """Every waiting trial, as they are finished; Dask gives those of a lost worker to another one.
+
+    Raises:
+        UlmusError: A trial's workers are killed again and again.
+    """
+    distributed: Any = import_module("dask.distributed")
+    try:
+        yield from _results_of_cluster(distributed, client, plan, waiting)
+    except distributed.KilledWorker as error:
+        raise UlmusError(
+            f"the workers that simulated one trial were killed again and again, perhaps for lack of memory ({error}); the "
+            f"finished trials are kept. Run the same command again to go on, with fewer workers on a machine."
+        ) from error
 
 
 def _results_of_cluster(distributed: Any, client: Any, plan: Plan, waiting: list[int]) -> Iterator[Result]:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, TextIO
 from ulmus.data.store import Store, StoreWriter
 from ulmus.data.trial import Header
 from ulmus.errors import ConfigError
-from ulmus.teachers.cluster import results_of_dask
+from ulmus.teachers.cluster import connected, results_of_dask
 from ulmus.teachers.plan import Plan
 from ulmus.teachers.processes import results_of_processes
 from ulmus.teachers.stimulus import Stimulus
@@ -21,7 +22,10 @@ COST_FILE = "cost.jsonl"
 
 
 class Progress(NamedTuple):
-    """What became known with a finished trial: its index, how many are done of how many, and what it took."""
+    """What became known with a finished trial: its index, how many are done of how many, and what it took.
+
+    ``output_hz`` is the rate of all trials that the store holds by then.
+    """
 
     trial: int
     done: int
@@ -29,6 +33,7 @@ class Progress(NamedTuple):
     output_spikes: int
     simulated_seconds: float
     cpu_seconds: float
+    output_hz: float
 
 
 def simulate(
@@ -79,22 +84,41 @@ def simulate(
     plan.stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
     teacher.prepare()  # once here, so that workers find what was made and a missing tool is met at once
-    writer = _writer(out, header, trials)
+    # A cluster that cannot be reached begins no store.
+    with nullcontext() if dask is None else connected(dask) as client:
+        return _fill(_writer(out, header, trials), plan, trials, workers, client, on_trial)
+
+
+def _fill(
+    writer: StoreWriter,
+    plan: Plan,
+    trials: int,
+    workers: int | None,
+    client: Any,
+    on_trial: Callable[[Progress], None] | None,
+) -> Store:
+    """Simulate what the store lacks."""
+    out = writer.path
     with (Path(out) / COST_FILE).open("a", encoding="utf-8") as costs:
         _only_one(costs, out)
-        finished = {index for index in writer.done() if index < trials}
+        held = writer.done()
+        finished = {index for index in held if index < trials}
+        spikes = writer.output_spikes()
         waiting = [index for index in range(trials) if index not in finished]
         results = (
             results_of_processes(plan, waiting, workers)
-            if dask is None
-            else results_of_dask(plan, waiting, dask)
+            if client is None
+            else results_of_dask(plan, waiting, client)
         )
         for done, (index, trial, cpu) in enumerate(results, len(finished) + 1):
             writer.add(index, trial)
             costs.write(json.dumps({"trial": index, "cpu_seconds": round(cpu, 3)}) + "\n")
             costs.flush()
+            spikes += len(trial.spike_time_ms)
             if on_trial is not None:
-                on_trial(Progress(index, done, trials, len(trial.spike_time_ms), plan.steps / 1000, cpu))
+                seconds = plan.steps / 1000
+                hz = spikes / seconds / (len(held) - len(finished) + done)
+                on_trial(Progress(index, done, trials, len(trial.spike_time_ms), seconds, cpu, hz))
         return writer.finish()
 
 

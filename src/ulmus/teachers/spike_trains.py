@@ -22,6 +22,7 @@ class SpikeTrains:
         trials: for every trial, the ascending spike times of its inputs by their number; silent inputs may be left out.
         name: what to call them in the attributes of a trial, such as the file they came from, without its folder.
         source_hash: SHA-256 of the store, or of the columns of the table, they came from; empty for trains made in memory.
+        duration_ms: length of the trials they come from; None where only their spikes are known.
 
     Raises:
         DataError: Times that are negative, not finite or not ascending; names trial, input and value.
@@ -30,6 +31,7 @@ class SpikeTrains:
     trials: Sequence[Mapping[int, Float[np.ndarray, "spikes"]]]
     name: str = "given"
     source_hash: str = ""
+    duration_ms: float | None = None
 
     def __post_init__(self) -> None:
         for trial, trains in enumerate(self.trials):
@@ -58,7 +60,7 @@ class SpikeTrains:
         Raises:
             DataError: The file is missing, damaged, or holds something else.
         """
-        path = Path(path)
+        path, duration_ms = Path(path), None
         if not path.exists():
             raise DataError(
                 f"spike trains {path} do not exist; expected a store or a table of spikes. Correct the path."
@@ -77,7 +79,7 @@ class SpikeTrains:
             ]
             trial, channel, time_ms = (np.concatenate(column) for column in zip(*table, strict=True))
             count = len(store)  # trials without input count too
-            source_hash = store.content_hash
+            source_hash, duration_ms = store.content_hash, store.header.duration_ms
         else:
             trial, channel, time_ms = _table(path)
             count = int(trial.max()) + 1
@@ -87,7 +89,7 @@ class SpikeTrains:
         keys, first = np.unique(np.stack([trial, channel])[:, order], axis=1, return_index=True)
         for (k, index), times in zip(keys.T.tolist(), np.split(time_ms[order], first)[1:], strict=True):
             trains[k][index] = times
-        return cls(trains, path.resolve().name, source_hash)
+        return cls(trains, path.resolve().name, source_hash, duration_ms)
 
     def settings(self) -> dict[str, Any]:
         """Where they come from."""
@@ -104,6 +106,11 @@ class SpikeTrains:
         if trials > len(self.trials):
             raise ConfigError(
                 f"trials={trials}: the spike trains {self.name!r} hold {len(self.trials)}; expected at most as many. Lower it."
+            )
+        if self.duration_ms is not None and steps > self.duration_ms:
+            raise ConfigError(
+                f"trials of {steps} ms: those of {self.name!r} last {self.duration_ms:g} ms, and the rest would be silent; "
+                f"expected at most as long. Simulate {self.duration_ms / 1000:g} seconds."
             )
         for trial, trains in enumerate(self.trials[:trials]):
             for index, times in trains.items():
