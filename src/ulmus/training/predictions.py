@@ -43,6 +43,14 @@ class Protocol:
     restandardise: bool = False
     nearest_rate: bool = False
 
+    @property
+    def scope(self) -> str:
+        """What is scored, for a reader of the scores."""
+        begin = f"first {self.skip_ms:g} ms"
+        if self.window_ms is None:
+            return f"whole trials from rest, {begin} of each not scored"
+        return f"windows of {self.window_ms:g} ms, {begin} of each trial not scored"
+
 
 PROTOCOLS = {
     "stream": Protocol("stream"),
@@ -56,7 +64,8 @@ PROTOCOLS = {
         nearest_rate=True,
     ),
 }
-"""``stream``: whole trials from rest, state carried, raw millivolts, every trial. ``official``: the authors' evaluation."""
+"""``stream``: whole trials from rest, state carried, the first 500 ms of each not scored, raw millivolts, every trial.
+``official``: the authors' evaluation, which skips as much."""
 
 
 @dataclass(frozen=True)
