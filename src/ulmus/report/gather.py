@@ -60,7 +60,7 @@ def gather(
         CheckpointError: the run folder is damaged.
         DataError: the trials do not fit the surrogate.
     """
-    check_fit(surrogate, trials, repr(trials))
+    check_fit(surrogate, trials)
     protocol = PROTOCOLS["stream"]
     predictions = predict(surrogate, trials, protocol)
     dt_ms = trials.header.dt_ms
