@@ -67,6 +67,7 @@ def test_several_models_and_data_sets_make_one_table(run, integrator_store):
     assert [result["trials"] for result in apart] == [2, 2]
     assert "intervals" not in apart[0]
     table = ulmus("evaluate", run, *data, "--each", "--resamples", 20).stdout
+    assert table.count("whole trials from rest, first 500 ms of each not scored") == 1
     assert "95 % intervals" in table
     for shown in ("store[12:14]", "store[14:]", "RMSE mV", "intervals KS", "predicted Hz"):
         assert shown in table

@@ -25,7 +25,11 @@ def test_a_model_without_synapses_gets_a_page_with_what_there_is(integrator_stor
     assert content.memory_encoding is None
     assert content.failures.recorded_count.sum() > 0
     assert content.subtitle.startswith("A model of kind LSTM with 200 trainable parameters")
+    assert {example.unscored_ms for example in content.examples} == {500.0}
+    assert {moment.unscored_ms for moment in content.moments} <= {0.0}
     page = write_report(content, tmp_path / "report.html").read_text()
+    assert "Random weights. Whole trials from rest, first 500 ms of each not scored." in page
+    assert "The first 500 ms (grey) are not scored" in page
     assert "What it learned" not in page
     assert '"traces"' in page
     assert '"timescales"' not in page

@@ -211,3 +211,12 @@ def test_other_values_that_do_not_fit_are_refused() -> None:
     flat = {name: np.zeros(4, dtype=int) for name in ("synaptic_weights", "connected", "input_index")}
     with pytest.raises(ConfigError, match=r"\[branches, synapses\]"):
         replace(small_learned(), **flat)
+
+
+def test_the_beginning_that_is_not_scored_is_shaded() -> None:
+    def shaded(example: Example) -> list[tuple[float, float]]:
+        shapes = trace_figure(example).layout.shapes
+        return [(shape.x0, shape.x1) for shape in shapes if shape.type == "rect"]
+
+    assert shaded(replace(small_example(), unscored_ms=100.0)) == [(0.0, 100.0)]
+    assert shaded(small_example()) == []

@@ -181,7 +181,7 @@ def evaluation(
         DataError: the trials do not fit the surrogate, or the protocol leaves none of them.
     """
     chosen = find_protocol(protocol)
-    check_fit(surrogate, trials, repr(trials))
+    check_fit(surrogate, trials)
     predictions = predict(surrogate, trials, chosen, on_trials)
     dt_ms = trials.header.dt_ms
     at = scores_of_resamples(predictions, chosen, dt_ms)
