@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ulmus.errors import ConfigError, MissingToolError
+from ulmus.errors import ConfigError, DataError, MissingToolError
 from ulmus.teachers.own_arbor import ArborCell, ball_and_stick
 from ulmus.teachers.own_cell import Synapse
 from ulmus.teachers.own_neuron import NeuronCell
 from ulmus.teachers.runner import simulate
+from ulmus.teachers.spike_trains import SpikeTrains
 
 NONE = np.zeros(0, dtype=np.int64)
 CABLE_UM, COMPARTMENTS = 400.0, 21
@@ -156,6 +157,8 @@ def test_synapses_off_an_arbor_cell_are_refused(change, message):
         ({"at": "sma(0.5)"}, "no section 'sma'.*Did you mean 'soma'"),
         ({"at": "soma(1.5)"}, r"place 'soma\(1.5\)'"),
         ({"mechanism": "Exp3Syn"}, "Exp3Syn.*cannot be made"),
+        ({"mechanism": "IClamp"}, "IClamp takes no events.*NET_RECEIVE"),
+        ({"mechanism": "IntFire1"}, "IntFire1 takes no events"),
     ],
 )
 def test_synapses_off_a_neuron_cell_are_refused(change, message):
@@ -228,6 +231,31 @@ def test_sections_without_a_cell_are_found_beside_others_of_their_name():
     for cell in cells:  # the second is built while the first is there
         assert np.isfinite(cell.run_trial(NONE, NONE, 5).voltage_mv).all()
     assert kept[0].psection()["point_processes"] == {}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("change", [{"e": 1e6}, {"weight": -1.0}])
+def test_a_voltage_that_no_membrane_has_is_no_trial(which, change, tmp_path):
+    if which:
+        pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    cell, weight = pair(active=False)[which], change.get("weight", 1e3)
+    first = cell.synapses[0]
+    wild = replace(first, weight=weight, parameters={**first.parameters, "e": change.get("e", 0.0)})
+    trains = SpikeTrains([{0: np.array([5.0, 6.0, 7.0])}])
+    with pytest.raises(
+        DataError, match=r"trial 0 \(seed 0\): the simulated voltage is .*from -300 to 300 mV"
+    ):
+        simulate(
+            replace(cell, synapses=[wild]), trains, trials=1, seconds=0.05, out=tmp_path / "store", workers=1
+        )
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_build_that_raises_is_said(which):
+    if which:
+        pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    with pytest.raises(ConfigError, match="cell 'cable': build raised ZeroDivisionError: division by zero"):
+        replace(pair(active=False)[which], build=lambda: 1 / 0).prepare()
 
 
 def test_nothing_that_excites_is_no_cell():

@@ -11,6 +11,7 @@ import pytest
 
 from ulmus.data.store import StoreWriter
 from ulmus.errors import ConfigError, UlmusError
+from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.teachers.l5pc import L5PC
 from ulmus.teachers.runner import simulate
 from ulmus.teachers.stimulus import REGIMES
@@ -103,6 +104,22 @@ def test_a_trial_that_fails_is_named_with_its_seed(cell, tmp_path):
 def test_arguments_that_make_no_store_are_refused_before_one_is_begun(cell, tmp_path, wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         simulate(cell, REGIMES["default"], out=tmp_path / "store", **{**SHORT, **wrong})
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"stimulus": "strong"}, "stimulus='strong': expected an InputRegime"),
+        ({"trials": 1.5}, "trials=1.5: expected a whole number"),
+        ({"workers": 0}, "workers=0: expected a whole number, at least 1"),
+        ({"sites": "dend[1](0.9)"}, "expected a list of places"),
+        ({"sites": [100, "100"]}, "sites name '100' twice"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(tmp_path, wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        simulate(IntegrateAndFire(), out=tmp_path / "store", **{**SHORT, **wrong})
     assert not (tmp_path / "store").exists()
 
 

@@ -52,6 +52,11 @@ def test_a_store_says_which_trains_it_was_given_wherever_they_lay(tmp_path):
         simulate(NEURON, SpikeTrains.load(tmp_path / "others" / "source"), out=one.path, **options)
 
 
+def test_trains_that_are_not_there_are_said(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.csv do not exist"):
+        SpikeTrains.load(tmp_path / "nowhere.csv")
+
+
 @pytest.mark.parametrize(
     ("times", "message"),
     [

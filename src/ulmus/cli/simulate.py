@@ -1,11 +1,12 @@
 """``ulmus simulate``."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from ulmus.cli.console import console, progress, say
 from ulmus.data import Store
@@ -18,7 +19,20 @@ from ulmus.teachers.runner import Progress
 from ulmus.teachers.runner import simulate as run_trials
 from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import Stimulus, regime_named
-from ulmus.teachers.teacher import Teacher
+from ulmus.teachers.teacher import Teacher, check_step
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """A whole number; without this, 1.5 would be rounded."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(
+            f"{tokens[0].value} is no whole number; expected one such as 4. Correct it."
+        ) from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 @Parameter(name="*", group="Input")
@@ -87,11 +101,11 @@ NO_INPUT_OPTIONS, NO_PYRAMIDAL_OPTIONS, NO_POINT_OPTIONS = InputOptions(), Pyram
 def simulate(
     cell: Literal["l5pc", "ball-and-stick", "lif", "adaptive-lif"],
     *,
-    trials: int,
+    trials: Whole,
     out: Path,
     seconds: float = 6.0,
-    seed: int = 0,
-    workers: int | None = None,
+    seed: Whole = 0,
+    workers: Whole | None = None,
     dask: str | None = None,
     step_ms: float = 0.05,
     sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
@@ -116,6 +130,7 @@ def simulate(
         pyramidal: Options of l5pc.
         point: Options of lif and adaptive-lif.
     """
+    check_step(step_ms, "--step-ms")
     neuron = _neuron(cell, pyramidal, point)
     simulate_into(out, neuron, _stimulus(neuron, drive), trials, seconds, seed, workers, step_ms, sites, dask)
 

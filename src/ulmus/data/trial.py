@@ -12,6 +12,8 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
 
 MAX_INPUTS = 2**16  # input indices are stored as uint16
+LARGEST_MV = 300.0
+"""No membrane voltage is further from 0; what is, has another unit or was not integrated well."""
 
 
 @dataclass(frozen=True, eq=False)

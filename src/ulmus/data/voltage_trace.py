@@ -8,10 +8,10 @@ from jaxtyping import Float32, Float64
 from ulmus.data.containers import Container, Hdf5File
 from ulmus.data.event_lists import flat, matches, time_scale, with_name
 from ulmus.data.mapping import MILLIVOLTS, OutputSpikes, Voltage
-from ulmus.data.trial import Header
+from ulmus.data.trial import LARGEST_MV, Header
 from ulmus.errors import ConfigError, DataError
 
-LARGEST_MV, SMALLEST_MV = 300.0, 0.2
+SMALLEST_MV = 0.2
 
 
 class Place(NamedTuple):

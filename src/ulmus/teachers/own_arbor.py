@@ -104,7 +104,7 @@ class ArborCell(OwnCell):
 
 @lru_cache(maxsize=4)
 def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
-    shape, decor, labels, policy = cell.build()
+    shape, decor, labels, policy = cell.made()
     properties = arbor.neuron_cable_properties()
     properties.catalogue = _mechanisms(cell)
     try:
@@ -133,7 +133,7 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
 @lru_cache(maxsize=4)
 def _built_sha256(cell: ArborCell) -> str:
     _describe(cell, ())  # says what is wrong with the cell, if anything
-    return sha256_of(_described(*cell.build()))
+    return sha256_of(_described(*cell.made()))
 
 
 def _described(shape: Any, decor: Any, labels: Any, policy: Any) -> Iterator[object]:
@@ -153,7 +153,7 @@ def _described(shape: Any, decor: Any, labels: Any, policy: Any) -> Iterator[obj
 @lru_cache(maxsize=4)
 def _geometry(cell: ArborCell) -> Geometry:
     model = _describe(cell, ())
-    shape = cell.build()[0]
+    shape = cell.made()[0]
     place = arbor.place_pwlin(arbor.morphology(shape) if isinstance(shape, arbor.segment_tree) else shape)
     volumes = arbor.cv_data(model.cell)
     cables = [

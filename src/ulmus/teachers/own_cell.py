@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int8
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.stimulus import InputRegime, SpikeCounts
 from ulmus.teachers.teacher import InputGroup
 
@@ -88,6 +88,22 @@ class OwnCell(ABC):
         """Up to 20 Hz for each excitatory synapse, and up to as many inhibitory spikes."""
         spikes = HIGHEST_RATE_HZ / 10 * float((self.input_sign > 0).sum())
         return InputRegime("default", {"synapses": SpikeCounts((0, spikes), (-spikes, 0))})
+
+    def made(self) -> Any:
+        """What ``build`` returns.
+
+        Raises:
+            ConfigError: It raised an error.
+        """
+        try:
+            return self.build()
+        except UlmusError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"cell {self.name!r}: build raised {type(error).__name__}: {error}; expected it to make the cell. Correct "
+                f"build; called alone, it shows where."
+            ) from error
 
     @property
     @abstractmethod

@@ -141,7 +141,7 @@ def _built(cell: NeuronCell) -> _Built:
     h = _neuron().h
     h.load_file("stdrun.hoc")
     before = set(h.allsec())  # the sections themselves: another cell may have some of the same names
-    made = cell.build()
+    made = cell.made()
     sections = {section.name().rpartition(".")[2]: section for section in h.allsec() if section not in before}
     if not sections:
         raise ConfigError(
@@ -150,10 +150,15 @@ def _built(cell: NeuronCell) -> _Built:
     sha256 = sha256_of(
         _described(h, sections)
     )  # before the synapses, and before any trial has changed a state
-    connections, points = [], []
+    connections, points, deaf = [], [], _without_events(h)
     for number, synapse in enumerate(cell.synapses):
         where = f"synapse {number} of cell {cell.name!r}"
         segment = _segment(sections, synapse.at, where)
+        if synapse.mechanism in deaf:
+            raise ConfigError(
+                f"{where}: {synapse.mechanism} takes no events; expected a point process on the membrane whose MOD file has "
+                f"NET_RECEIVE, such as Exp2Syn. Name another mechanism."
+            )
         try:
             point = getattr(h, synapse.mechanism)(segment)
             for name, value in synapse.parameters.items():
@@ -168,6 +173,17 @@ def _built(cell: NeuronCell) -> _Built:
         connections.append(connection)
         points.append(point)
     return _Built(made, sections, connections, points, sha256)
+
+
+def _without_events(h: Any) -> set[str]:
+    """Point processes that cannot be a synapse: NEURON crashes where events are sent to one without NET_RECEIVE."""
+    kinds, name, found = h.MechanismType(1), h.ref(""), set()
+    for number in range(int(kinds.count())):
+        kinds.select(number)
+        kinds.selected(name)
+        if kinds.is_artificial(number) or not kinds.is_netcon_target(number):
+            found.add(str(name[0]))
+    return found
 
 
 def _described(h: Any, sections: dict[str, Any]) -> Iterator[object]:

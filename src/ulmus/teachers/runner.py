@@ -4,8 +4,9 @@ import fcntl
 import json
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from ulmus.data.store import Store, StoreWriter
 from ulmus.data.trial import Header
@@ -72,6 +73,7 @@ def simulate(
         UlmusError: A trial failed; the message has its index and seed. Or workers are killed again and again.
     """
     _check_counts(trials, seconds, seed, workers, dt_ms)
+    _check_kinds(stimulus, sites)
     driven = teacher.regime if stimulus is None else stimulus
     plan = Plan(teacher, driven, round(seconds * 1000), seed, dt_ms, tuple(sites))
     plan.stimulus.check(teacher, plan.steps, trials)
@@ -122,13 +124,25 @@ def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, d
     check_step(dt_ms)
     if not (math.isfinite(seconds) and seconds > 0):
         raise ConfigError(f"seconds={seconds}: expected a positive number. Correct it.")
-    counts = {
-        "trials": trials,
-        "seconds": round(seconds * 1000),
-        "workers": 1 if workers is None else workers,
-    }
-    for name, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"{name}={value}: expected at least 1 (seconds: at least 0.001). Correct it.")
-    if seed < 0:
-        raise ConfigError(f"seed={seed}: expected 0 or more. Correct it.")
+    if round(seconds * 1000) < 1:
+        raise ConfigError(f"seconds={seconds}: expected at least 0.001. Correct it.")
+    counts: dict[str, tuple[Any, int]] = {"trials": (trials, 1), "workers": (workers, 1), "seed": (seed, 0)}
+    for name, (value, least) in counts.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ConfigError(f"{name}={value!r}: expected a whole number, at least {least}. Correct it.")
+
+
+def _check_kinds(stimulus: Stimulus | None, sites: Sequence[int | str]) -> None:
+    if stimulus is not None and not hasattr(stimulus, "draw"):
+        raise ConfigError(
+            f"stimulus={stimulus!r}: expected an InputRegime or SpikeTrains. Make one, or name one of the cell l5pc: "
+            f"ulmus.teachers.stimulus.regime_named('default')."
+        )
+    if isinstance(sites, str):
+        raise ConfigError(f"sites={sites!r}: expected a list of places. Write [{sites!r}].")
+    names = [str(site) for site in sites]
+    twice = [name for index, name in enumerate(names) if name in names[:index]]
+    if twice:
+        raise ConfigError(f"sites name {twice[0]!r} twice; expected every place once. Leave one out.")

@@ -59,6 +59,10 @@ class SpikeTrains:
             DataError: The file is missing, damaged, or holds something else.
         """
         path = Path(path)
+        if not path.exists():
+            raise DataError(
+                f"spike trains {path} do not exist; expected a store or a table of spikes. Correct the path."
+            )
         if (path / "store.json").exists():
             from ulmus.data.store import Store
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from jaxtyping import Float64, Int, Int8
 
-from ulmus.data.trial import Trial
+from ulmus.data.trial import LARGEST_MV, Trial
 from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
 
@@ -93,15 +93,15 @@ class Teacher(Protocol):
         """
 
 
-def check_step(dt_ms: float) -> None:
-    """Whether this integration step can be used.
+def check_step(dt_ms: float, name: str = "dt_ms") -> None:
+    """Whether this integration step can be used; ``name`` is what the user calls it.
 
     Raises:
         ConfigError: It is no whole fraction of a millisecond, or too long.
     """
     if not (0 < dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
         raise ConfigError(
-            f"dt_ms={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
+            f"{name}={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
         )
 
 
@@ -149,7 +149,7 @@ def recorded_trial(
     """A trial from what a simulator recorded.
 
     Raises:
-        DataError: A voltage is not finite.
+        DataError: A voltage is not finite, or none that a membrane has.
     """
     voltage = voltage_mv.astype(np.float32)
     if not np.isfinite(voltage).all():
@@ -157,6 +157,14 @@ def recorded_trial(
         raise DataError(
             f"the simulated voltage is not finite from {first} ms on at dt_ms={dt_ms}; expected finite values. "
             f"Use a smaller dt_ms."
+        )
+    far = np.abs(voltage).max(axis=1)
+    if far.max() > LARGEST_MV:
+        first = int(np.argmax(far > LARGEST_MV))
+        value = voltage[first, np.abs(voltage[first]).argmax()]
+        raise DataError(
+            f"the simulated voltage is {value:.4g} mV at {first} ms; expected a membrane voltage from {-LARGEST_MV:g} to "
+            f"{LARGEST_MV:g} mV. Correct the weights, signs and reversal potentials of the synapses, or use a smaller dt_ms."
         )
     order = np.lexsort((event_input, event_step))
     return Trial(
