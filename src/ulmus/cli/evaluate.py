@@ -18,7 +18,7 @@ from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import evaluate_classes
-from ulmus.training.evaluation import Evaluation, evaluation, seen_note
+from ulmus.training.evaluation import Evaluation, evaluation, few_note, seen_note
 from ulmus.training.intervals import RESAMPLES, differences
 from ulmus.training.predictions import PROTOCOLS, choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
@@ -137,7 +137,7 @@ def _score_trials(
         choose_threshold(surrogate, open_trials(threshold_on))
     with progress("evaluate") as show:
         found = evaluation(surrogate, trials, protocol, show, resamples)
-    if note := seen_note(found.scores):
+    for note in filter(None, (seen_note(found.scores), few_note(found.scores))):
         say(f"{model}: {note}")
     return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 

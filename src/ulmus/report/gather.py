@@ -45,6 +45,7 @@ def gather(
     evaluated_on: str,
     extra_scores: tuple[Score, ...] = (),
     geometry: Geometry | None = None,
+    name: str = "fitted neuron",
 ) -> ReportContent:
     """Predict the trials (protocol ``stream``) and put together what a report shows.
 
@@ -55,6 +56,7 @@ def gather(
         run: Its run folder, for learning curve, recipe and provenance; None for a neuron without one.
         extra_scores: Rows to add to the score table.
         geometry: Where the inputs lie; by default as the surrogate or the trials say.
+        name: Title of the page where the card of the surrogate has no name.
 
     Raises:
         CheckpointError: the run folder is damaged.
@@ -68,14 +70,9 @@ def gather(
     scores |= score(predictions, protocol, dt_ms)
     chosen = examples_worth_showing(predictions.spike_count)
     failed = failures(predictions, trials, protocol)
-    name = str(
-        next(
-            (surrogate.card[k] for k in ("recipe", "name", "source") if surrogate.card.get(k)),
-            "fitted neuron",
-        )
-    )
+    named = (surrogate.card[key] for key in ("recipe", "name", "source") if surrogate.card.get(key))
     return ReportContent(
-        title=name,
+        title=str(next(named, name)),
         subtitle=(
             f"{_called(surrogate)} with {surrogate.trainable_parameters():,} trainable parameters beside the "
             "detailed neuron it was fitted to."
@@ -223,10 +220,13 @@ def divergence(run: Run | None) -> tuple[str, ...]:
 
 
 def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
-    """Trials with some, many and few output spikes, each once."""
+    """Trials with some, many and few output spikes, each once; the first has spikes if any has."""
     order = np.argsort(spike_count, kind="stable")
-    ranks = [int(quantile * (len(order) - 1)) for quantile in _EXAMPLE_QUANTILES]
-    return list(dict.fromkeys(int(order[rank]) for rank in ranks))
+    chosen = [int(order[int(quantile * (len(order) - 1))]) for quantile in _EXAMPLE_QUANTILES]
+    firing = order[spike_count[order] > 0]
+    if firing.size and not spike_count[chosen[0]]:
+        chosen.insert(0, int(firing[len(firing) // 2]))
+    return list(dict.fromkeys(chosen))[: len(_EXAMPLE_QUANTILES)]
 
 
 def _example(
