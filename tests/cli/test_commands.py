@@ -52,6 +52,7 @@ def test_evaluate_prints_json_with_every_score(run, integrator_store):
     }  # fmt: skip
     assert expected <= set(scores)
     assert scores["trials"] == 4
+    assert "only 4 trials were scored" in result.stderr
     low, high = scores["intervals"]["auc"]
     assert low < scores["auc"] < high
     recorded = json.loads((run / "evaluation" / "stream.json").read_text())
@@ -67,6 +68,7 @@ def test_several_models_and_data_sets_make_one_table(run, integrator_store):
     assert [result["trials"] for result in apart] == [2, 2]
     assert "intervals" not in apart[0]
     table = ulmus("evaluate", run, *data, "--each", "--resamples", 20).stdout
+    assert table.count("whole trials from rest, first 500 ms of each not scored") == 1
     assert "95 % intervals" in table
     for shown in ("store[12:14]", "store[14:]", "RMSE mV", "intervals KS", "predicted Hz"):
         assert shown in table
@@ -93,6 +95,7 @@ def test_the_threshold_can_be_chosen_on_other_trials(run, integrator_store):
     chosen = json.loads(ulmus(*arguments, "--threshold-on", f"{integrator_store}[:12]").stdout)
     trained = json.loads(ulmus(*arguments).stdout)
     assert chosen["auc"] == trained["auc"]
+    assert "interval" not in ulmus(*arguments).stderr  # none were asked for, so no caution
     assert chosen["spike_threshold"] != trained["spike_threshold"]
 
 

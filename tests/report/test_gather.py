@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ import ulmus.baselines
 from ulmus.cli import main
 from ulmus.data.sources import open_trials
 from ulmus.report import Score, write_report
-from ulmus.report.gather import gather
+from ulmus.report.gather import examples_worth_showing, gather
 from ulmus.report.gather_classes import gather_classes
 from ulmus.report.page import format_value
 from ulmus.training.fit import fit
@@ -25,7 +26,11 @@ def test_a_model_without_synapses_gets_a_page_with_what_there_is(integrator_stor
     assert content.memory_encoding is None
     assert content.failures.recorded_count.sum() > 0
     assert content.subtitle.startswith("A model of kind LSTM with 200 trainable parameters")
+    assert {example.unscored_ms for example in content.examples} == {500.0}
+    assert {moment.unscored_ms for moment in content.moments} <= {0.0}
     page = write_report(content, tmp_path / "report.html").read_text()
+    assert "Random weights. Whole trials from rest, first 500 ms of each not scored." in page
+    assert "The first 500 ms (grey) are not scored" in page
     assert "What it learned" not in page
     assert '"traces"' in page
     assert '"timescales"' not in page
@@ -100,3 +105,18 @@ def test_a_shipped_neuron_gives_the_page_its_name(integrator_store):
     content = gather(surrogate, open_trials((f"{integrator_store}[:1]",)), None, "Random weights.")
     assert content.title == "a <neuron>"
     assert content.memory_encoding is None  # one trial tells nothing of it
+
+
+def test_the_first_example_has_spikes_if_any_trial_has():
+    assert examples_worth_showing(np.array([0, 0, 0, 0, 0, 2]))[0] == 5
+    assert examples_worth_showing(np.array([0, 3]))[0] == 1
+    assert set(examples_worth_showing(np.zeros(3, dtype=int))) <= {0, 1, 2}
+    assert len(examples_worth_showing(np.array([0] * 40 + [1, 2, 3]))) == 3
+
+
+def test_a_neuron_without_a_card_is_called_as_the_caller_says(integrator_store):
+    surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3))
+    content = gather(
+        surrogate, open_trials((f"{integrator_store}[:1]",)), None, "Random weights.", name="mine"
+    )
+    assert content.title == "mine"

@@ -20,7 +20,9 @@ from ulmus.report.figures import (
     summed_weights,
     time_constants_figure,
 )
+from ulmus.report.memory_figure import memory_summary
 from ulmus.report.traces import input_raster, trace_figure
+from ulmus.studies.memory_encoding import MemoryEncoding
 
 
 def small_example(steps: int = 230, inputs: int = 7, seed: int = 0, events: int = 300) -> Example:
@@ -211,3 +213,34 @@ def test_other_values_that_do_not_fit_are_refused() -> None:
     flat = {name: np.zeros(4, dtype=int) for name in ("synaptic_weights", "connected", "input_index")}
     with pytest.raises(ConfigError, match=r"\[branches, synapses\]"):
         replace(small_learned(), **flat)
+
+
+def test_the_beginning_that_is_not_scored_is_shaded() -> None:
+    def shaded(example: Example) -> list[tuple[float, float]]:
+        shapes = trace_figure(example).layout.shapes
+        return [(shape.x0, shape.x1) for shape in shapes if shape.type == "rect"]
+
+    assert shaded(replace(small_example(), unscored_ms=100.0)) == [(0.0, 100.0)]
+    assert shaded(small_example()) == []
+
+
+@pytest.mark.parametrize("values", [[0.4], [1.0, 1.0], [0.0, 0.3], [0.96, 0.98, np.nan]])
+def test_the_axis_of_a_validated_auc_stays_near_the_values_and_within_what_there_can_be(values) -> None:
+    steps, auc = np.arange(len(values)), np.array(values)
+    curve = LearningCurve(steps, np.ones(len(values)), steps, {"AUC": auc, "RMSE (mV)": auc})
+    low, high = learning_curve_figure(curve).layout.yaxis2.range
+    assert -0.01 <= low <= np.nanmin(auc) <= np.nanmax(auc) <= high <= 1.01
+    assert high - low <= 1.2 * np.ptp(auc[np.isfinite(auc)]) + 0.05
+
+
+def test_variance_that_no_readout_explains_is_none() -> None:
+    def summary(explained: float) -> str:
+        one, nothing = np.ones(1), np.zeros(1)
+        return memory_summary(
+            MemoryEncoding(
+                one, nothing.astype(int), ("voltage", "all"), np.full((1, 2), explained), nothing, nothing, 2
+            )
+        )
+
+    assert summary(-1.47) == "Of the variance of a unit, none is linear in these signals (median)."
+    assert "40 % is linear" in summary(0.4)

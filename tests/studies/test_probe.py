@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from ulmus.cli import main
 from ulmus.data.labelled import LabelledBatch, LabelledBatches, LabelledSplits
 from ulmus.errors import ConfigError
 from ulmus.kernels.events import Events
 from ulmus.studies.probe import binned_counts, linear_probe
+from ulmus.training.recipe import load_recipe
 
 
 class Bursts(LabelledBatches):
@@ -70,3 +72,25 @@ def test_what_cannot_be_probed_is_refused():
 
     with pytest.raises(ConfigError, match="the input is dense"):
         binned_counts(Dense(0, 1), bin_ms=20, channels=5)
+
+
+def test_the_command_probes_the_data_of_a_recipe(tones, tmp_path, capsys):
+    recipe = tmp_path / "tones.yaml"
+    recipe.write_text(
+        "{name: tones, data: {kind: digits, validation_share: 0.5}, training: {steps: 1, batch: 20}}"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["probe", str(recipe), "--data.folder", str(tones), "--data.bin_ms", "10", "--channels", "70"])
+    assert ended.value.code == 0
+    data = load_recipe(recipe, {"data.folder": str(tones), "data.bin_ms": 10}).data
+    found = linear_probe(data.open(20, 0), channels=70)
+    cells = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["test", "accuracy", f"{found.accuracy:.4f}"] in cells
+    assert found.accuracy > 0.25
+
+
+def test_trials_have_no_classes_to_probe(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["probe", "l5pc-small", "--data.train", "trials", "--data.validation", "others"])
+    assert ended.value.code == 2
+    assert "no classes" in capsys.readouterr().err.replace("\n", " ")

@@ -130,3 +130,18 @@ def test_one_step_of_the_reference_is_repeated(reference_data, tmp_path):
     assert len(found.spike_ms) == len(found.neuron_spike_ms) > 0
     assert found.first_spikes_differ_ms < 0.5
     assert found.voltage_mv[699] == pytest.approx(found.neuron_mv[699], abs=0.01)
+
+
+def test_the_page_begins_with_a_verdict_on_every_requirement(tmp_path):
+    step, late = run("1 nA", 100, [120.0], [120.0]), run("driven trial 0", None, [31.25], [30.0])
+    others = {0.0125: [late._replace(spike_ms=np.array([30.2]))], 0.05: [late]}
+    path = tmp_path / "page.html"
+    page = write_validation_page([step, late], 0.025, "Arbor 0", path, other_steps=others).read_text()
+    verdict = page[page.index("<h2>Verdict</h2>") : page.index("<h2>Required and reached</h2>")]
+    assert "5 of 6 requirements are met at a step of 0.025 ms." in verdict
+    matched = verdict[verdict.index("Driven spikes matched") :].split("</li>")[0]
+    assert "missed at 0.025 ms with 0.0 % (0 of 1)" in matched
+    assert "missed at 0.05 ms with 0.0 % (0 of 1)" in matched
+    assert "met at 0.0125 ms with 100.0 % (1 of 1)" in matched
+    assert "an error of the step" in matched
+    assert "<b>Rest potential</b>, within 0.01 mV of NEURON: met at 0.025 ms" in verdict

@@ -171,3 +171,12 @@ def test_mismatched_data_are_named(integrator_store):
         evaluate(ulmus.Surrogate(ulmus.ELM(12, 3, memory=3), sites=("soma", "nexus")), trials)
     with pytest.raises(ConfigError, match="Did you mean 'official'"):
         find_protocol("oficial")
+
+
+def test_trials_of_the_shipped_reconstruction_are_explained_to_who_scores_a_shipped_neuron(integrator_store):
+    with pytest.raises(DataError) as raised:
+        evaluate(ulmus.load("l5pc-branch-20"), open_trials(str(integrator_store)))
+    message = str(raised.value)
+    assert message.startswith(f"{integrator_store}: the trials have 12 inputs")
+    assert "--morphology cell1.asc" in message
+    assert "Trials(" not in message

@@ -30,6 +30,7 @@ COMMANDS = (
     ("label", "label:label", "Let fitted neurons answer fresh input, for smaller ones to learn from."),
     ("sweep", "sweep:sweep", "Search hyper-parameters of a recipe by validation score."),
     ("evaluate", "evaluate:evaluate", "Score a fitted neuron on trials."),
+    ("probe", "probe:probe", "Say how well a straight line tells the classes of a recipe apart."),
     (
         "reproduce",
         "reproduce:reproduce",

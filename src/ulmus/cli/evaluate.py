@@ -18,9 +18,9 @@ from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import evaluate_classes
-from ulmus.training.evaluation import Evaluation, evaluation, seen_note
+from ulmus.training.evaluation import Evaluation, evaluation, few_note, seen_note
 from ulmus.training.intervals import RESAMPLES, differences
-from ulmus.training.predictions import choose_threshold
+from ulmus.training.predictions import PROTOCOLS, choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
 
@@ -52,7 +52,8 @@ def evaluate(
             one set of trials.
         each: Score every --data by itself instead, for example to see whether a fit fires at the right rate and with the
             right intervals under other input.
-        protocol: For trials: stream (whole trials, raw millivolts) or official (the authors' windows and rescaling).
+        protocol: For trials: stream (whole trials from rest, raw millivolts) or official (the authors' windows and
+            rescaling). Both leave the first 500 ms of every trial out of all scores, rates and spike counts.
         split: For a classifier: test, or validation, which chose its best checkpoint.
         threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
             default the one that training chose on its validation trials.
@@ -90,9 +91,10 @@ def evaluate(
 
 
 def _what(result: dict[str, Any]) -> str:
-    kind = "split" if "accuracy" in result else "protocol"
+    if "accuracy" in result:
+        return f"split {result['protocol']}"
     note = ", 95 % intervals over trials" if "intervals" in result else ""
-    return f"{kind} {result['protocol']}{note}"
+    return f"protocol {result['protocol']}{note}\n{PROTOCOLS[result['protocol']].scope}"
 
 
 def _print_comparison(results: list[dict[str, Any]]) -> None:
@@ -135,7 +137,7 @@ def _score_trials(
         choose_threshold(surrogate, open_trials(threshold_on))
     with progress("evaluate") as show:
         found = evaluation(surrogate, trials, protocol, show, resamples)
-    if note := seen_note(found.scores):
+    for note in filter(None, (seen_note(found.scores), few_note(found.scores))):
         say(f"{model}: {note}")
     return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 

@@ -70,7 +70,7 @@ def _fitted_neuron(
     say(f"predicting {len(trials)} trials")
     evaluated_on = f"{len(trials)} {what}: {', '.join(specs)}."
     costs = () if run is None else (training_cost(run),)
-    return gather(surrogate, trials, run, evaluated_on, costs, geometry)
+    return gather(surrogate, trials, run, evaluated_on, costs, geometry, model.stem)
 
 
 def _geometry(morphology: Path, surrogate: Surrogate) -> Geometry:

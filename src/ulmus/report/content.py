@@ -63,6 +63,7 @@ class Example:
         input_sign: +1 for an excitatory, -1 for an inhibitory input.
         clip_mv: where the surrogate's target was cut off; None where it was not.
         spike_threshold: probability above which the surrogate reports a spike; None where none was chosen.
+        unscored_ms: beginning that no score counts.
 
     Raises:
         ConfigError: arrays that do not fit each other.
@@ -80,6 +81,7 @@ class Example:
     input_sign: Int[np.ndarray, "inputs"]
     clip_mv: float | None = -55.0
     spike_threshold: float | None = None
+    unscored_ms: float = 0.0
 
     def __post_init__(self) -> None:
         where = f"example {self.label!r}"

@@ -11,6 +11,7 @@ from ulmus.report.groups import group_axis, inputs_of_sign
 MAX_POINTS = 600
 SHORTEST_TAU_MS = 1e-6
 _CURVE_HEIGHT = 450
+_HIGHEST = {"Validation AUC": 1.0, "Validation accuracy (%)": 100.0}
 
 
 def roc_figure(roc: RocCurve, *, logarithmic: bool) -> go.Figure:
@@ -108,6 +109,8 @@ def learning_curve_figure(curve: LearningCurve) -> go.Figure:
         place = style.axis(domain=list(domain), nticks=6)
         if title == "Training loss" and np.size(y) and np.min(y) > 0:
             place = style.logarithmic_axis("", np.min(y) * 0.9, np.max(y) * 1.1, domain=list(domain))
+        elif title in _HIGHEST and np.isfinite(y).any():
+            place["range"] = _near(np.asarray(y, dtype=float), _HIGHEST[title])
         plot.update_layout({f"yaxis{number}": place})
         plot.add_annotation(style.panel_title(title, 0, domain[1] + 0.008))
         if not np.isfinite(np.asarray(y, dtype=float)).any():
@@ -122,6 +125,14 @@ def learning_curve_figure(curve: LearningCurve) -> go.Figure:
             line={"color": style.NEURON, "width": 1, "dash": "dot"}, layer="below",
         )  # fmt: skip
     return plot
+
+
+def _near(values: Float[np.ndarray, "validations"], highest: float) -> list[float]:
+    """Ends of an axis a little around the values, and within 0 and the highest value there can be."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = max(0.1 * (high - low), 0.02 * highest)
+    # A hair beyond the bounds, so that a dot on one of them is whole.
+    return [max(low - margin, -0.005 * highest), min(high + margin, 1.005 * highest)]
 
 
 def block_means(

@@ -45,6 +45,7 @@ def gather(
     evaluated_on: str,
     extra_scores: tuple[Score, ...] = (),
     geometry: Geometry | None = None,
+    name: str = "fitted neuron",
 ) -> ReportContent:
     """Predict the trials (protocol ``stream``) and put together what a report shows.
 
@@ -55,12 +56,13 @@ def gather(
         run: Its run folder, for learning curve, recipe and provenance; None for a neuron without one.
         extra_scores: Rows to add to the score table.
         geometry: Where the inputs lie; by default as the surrogate or the trials say.
+        name: Title of the page where the card of the surrogate has no name.
 
     Raises:
         CheckpointError: the run folder is damaged.
         DataError: the trials do not fit the surrogate.
     """
-    check_fit(surrogate, trials, repr(trials))
+    check_fit(surrogate, trials)
     protocol = PROTOCOLS["stream"]
     predictions = predict(surrogate, trials, protocol)
     dt_ms = trials.header.dt_ms
@@ -68,25 +70,20 @@ def gather(
     scores |= score(predictions, protocol, dt_ms)
     chosen = examples_worth_showing(predictions.spike_count)
     failed = failures(predictions, trials, protocol)
-    name = str(
-        next(
-            (surrogate.card[k] for k in ("recipe", "name", "source") if surrogate.card.get(k)),
-            "fitted neuron",
-        )
-    )
+    named = (surrogate.card[key] for key in ("recipe", "name", "source") if surrogate.card.get(key))
     return ReportContent(
-        title=name,
+        title=str(next(named, name)),
         subtitle=(
             f"{_called(surrogate)} with {surrogate.trainable_parameters():,} trainable parameters beside the "
             "detailed neuron it was fitted to."
         ),
-        evaluated_on=f"{evaluated_on} {seen_note({'seen': seen(surrogate, trials)})}".strip(),
+        evaluated_on=f"{evaluated_on} {protocol.scope.capitalize()}. {seen_note({'seen': seen(surrogate, trials)})}".strip(),
         scores=(
             *score_table(scores, surrogate),
             *_site_rows(site_scores(predictions, protocol, dt_ms, surrogate.sites)),
             *extra_scores,
         ),
-        examples=tuple(_example(surrogate, trials, predictions, index) for index in chosen),
+        examples=tuple(_example(surrogate, trials, predictions, index, protocol.skip_ms) for index in chosen),
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
         learning_curve=None if run is None else learning_curve(run, _VALIDATED, surrogate.card.get("step")),
         learned=_learned(surrogate, trials, geometry),
@@ -135,7 +132,7 @@ def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[Score, ..
                 "mV",
                 "Over steps not within 5 ms of a recorded spike.",
             ),
-            ("Firing rate", scores["rate_hz"], "Hz", "Of the detailed neuron."),
+            ("Firing rate", scores["rate_hz"], "Hz", "Of the detailed neuron, over what is scored."),
             (
                 "Predicted firing rate",
                 scores["predicted_rate_hz"],
@@ -156,7 +153,12 @@ def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[Score, ..
             ),
             ("Trainable parameters", surrogate.trainable_parameters(), "", "Size of the surrogate."),
             ("Trials", scores["trials"], "", "Trials that were scored."),
-            ("Output spikes", scores["spikes"], "", "Spikes of the detailed neuron in them."),
+            (
+                "Output spikes",
+                scores["spikes"],
+                "",
+                "Spikes of the detailed neuron in what is scored of them.",
+            ),
         )
     )
 
@@ -218,13 +220,18 @@ def divergence(run: Run | None) -> tuple[str, ...]:
 
 
 def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
-    """Trials with some, many and few output spikes, each once."""
+    """Trials with some, many and few output spikes, each once; the first has spikes if any has."""
     order = np.argsort(spike_count, kind="stable")
-    ranks = [int(quantile * (len(order) - 1)) for quantile in _EXAMPLE_QUANTILES]
-    return list(dict.fromkeys(int(order[rank]) for rank in ranks))
+    chosen = [int(order[int(quantile * (len(order) - 1))]) for quantile in _EXAMPLE_QUANTILES]
+    firing = order[spike_count[order] > 0]
+    if firing.size and not spike_count[chosen[0]]:
+        chosen.insert(0, int(firing[len(firing) // 2]))
+    return list(dict.fromkeys(chosen))[: len(_EXAMPLE_QUANTILES)]
 
 
-def _example(surrogate: Surrogate, trials: TrialSource, predictions: Predictions, index: int) -> Example:
+def _example(
+    surrogate: Surrogate, trials: TrialSource, predictions: Predictions, index: int, unscored_ms: float = 0.0
+) -> Example:
     trial, dt_ms = trials.trial(index), trials.header.dt_ms
     count = len(trial.spike_time_ms)
     return Example(
@@ -242,6 +249,7 @@ def _example(surrogate: Surrogate, trials: TrialSource, predictions: Predictions
         input_sign=trials.header.input_sign,
         clip_mv=surrogate.units.clip_mv,
         spike_threshold=surrogate.spike_threshold,
+        unscored_ms=unscored_ms,
     )
 
 

@@ -16,7 +16,10 @@ def memory_summary(found: MemoryEncoding) -> str:
     sentences = []
     if np.isfinite(found.explained[:, -1]).any():
         middle = 100 * np.nanmedian(found.explained[:, -1])
-        sentences.append(f"Of the variance of a unit, {middle:.0f} % is linear in these signals (median).")
+        share = (
+            f"{middle:.0f} %" if middle >= 0.5 else "none"
+        )  # negative where the readout does worse than the mean
+        sentences.append(f"Of the variance of a unit, {share} is linear in these signals (median).")
     spikes, voltage = found.auc_change, -found.rmse_change_mv
     if np.isfinite(spikes).any() and np.nanmin(spikes) < 0:
         worst = int(np.nanargmin(spikes))

@@ -113,6 +113,7 @@ def _what_is_there(content: ReportContent) -> dict[str, Any]:
         "learned": content.learned,
         "has_inhibition": any(np.any(np.asarray(sign) < 0) for sign in _signs(content)),
         "shared_inputs": content.learned is not None and _most_synapses_per_input(content.learned) > 1,
+        "unscored_ms": max((example.unscored_ms for example in content.examples), default=0.0),
         "bin_ms": [traces.bin_width_ms(example) for example in content.examples],
         "ceilings": [traces.raster_ceiling(example) for example in content.examples],
         "clip_mv": next((example.clip_mv for example in content.examples), None),

@@ -84,10 +84,21 @@ def trace_figure(example: Example, groups: tuple[InputGroup, ...] = ()) -> go.Fi
     _draw_spikes(plot, example, domain["spikes"])
     _draw_voltage(plot, example, domain["voltage"])
     _draw_probability(plot, example, domain["probability"])
+    if example.unscored_ms > 0:
+        _shade_unscored(plot, example)
     ceiling = raster_ceiling(example)
     for number, sign in enumerate(input_signs, start=4):
         _draw_input(plot, example, sign, f"y{number}", domain[str(sign)], ceiling, groups)
     return plot
+
+
+def _shade_unscored(plot: go.Figure, example: Example) -> None:
+    """A shade under the beginning of all panels, which shows the surrogate finding its way from rest."""
+    start = float(example.time_ms[0])
+    plot.add_shape(
+        type="rect", xref="x", x0=start, x1=start + example.unscored_ms, yref="paper", y0=0, y1=1,
+        fillcolor=style.GRID, opacity=0.7, line={"width": 0}, layer="below", name="not scored",
+    )  # fmt: skip
 
 
 def _domains(shares: list[float], gap: float) -> list[tuple[float, float]]:

@@ -10,7 +10,14 @@ from plotly.offline import get_plotlyjs
 
 from ulmus.report import style
 from ulmus.report.page import Panel, figures_json, page_environment, write_page
-from ulmus.teachers.validation import Agreement, Comparison, agreement, requirements
+from ulmus.teachers.validation import (
+    Agreement,
+    Comparison,
+    Requirement,
+    agreement,
+    requirements,
+    requirements_of_driven,
+)
 
 
 def write_validation_page(
@@ -46,11 +53,14 @@ def write_validation_page(
         name: Panel(name, tuple((run.name, overlay_figure(run)) for run in members))
         for name, members in groups.items()
     }
+    elsewhere = at_other_steps(other_steps or {})
     page = (
         page_environment()
         .get_template("validation.html")
         .render(
             asked=requirements(runs),
+            elsewhere=elsewhere,
+            finer_meets=lambda name: any(row.met and step < dt_ms for step, row in elsewhere.get(name, [])),
             runs=runs,
             dt_ms=dt_ms,
             steps=steps,
@@ -65,6 +75,17 @@ def write_validation_page(
     )
     write_page(page, path)
     return path
+
+
+def at_other_steps(
+    other_steps: Mapping[float, list[Comparison]],
+) -> dict[str, list[tuple[float, Requirement]]]:
+    """What every requirement reached at other steps (ms), by its name; steps of current run at one step alone."""
+    found: dict[str, list[tuple[float, Requirement]]] = {}
+    for step, runs in sorted(other_steps.items(), reverse=True):
+        for row in requirements_of_driven(runs):
+            found.setdefault(row.name, []).append((step, row))
+    return found
 
 
 def converges(steps: list[Agreement]) -> bool:

@@ -73,7 +73,7 @@ def memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding
         raise DataError(
             f"a model of kind {type(neuron).__name__} has no memory units; expected an ELM neuron."
         )
-    check_fit(surrogate, trials, repr(trials))
+    check_fit(surrogate, trials)
     if len(trials) < 2:
         raise DataError(
             "one trial cannot tell what memory encodes: expected two or more, to fit and to score."

@@ -12,7 +12,15 @@ from ulmus.data.overlap import Part, overlap, parts
 from ulmus.errors import DataError
 from ulmus.neuron import Surrogate
 from ulmus.training.failures import KindScores
-from ulmus.training.intervals import LEVEL, RESAMPLES, SpikeRanking, VoltageErrors, intervals, resampled
+from ulmus.training.intervals import (
+    FEW_TRIALS,
+    LEVEL,
+    RESAMPLES,
+    SpikeRanking,
+    VoltageErrors,
+    intervals,
+    resampled,
+)
 from ulmus.training.predictions import Predictions, Protocol, check_fit, find_protocol, predict
 from ulmus.training.spike_metrics import SpikeMetrics
 
@@ -181,7 +189,7 @@ def evaluation(
         DataError: the trials do not fit the surrogate, or the protocol leaves none of them.
     """
     chosen = find_protocol(protocol)
-    check_fit(surrogate, trials, repr(trials))
+    check_fit(surrogate, trials)
     predictions = predict(surrogate, trials, chosen, on_trials)
     dt_ms = trials.header.dt_ms
     at = scores_of_resamples(predictions, chosen, dt_ms)
@@ -216,6 +224,15 @@ def seen_note(scores: Mapping[str, Any]) -> str:
     known = scores.get("seen", {})
     told = [f"{known[use]} of the trials {what}" for use, what in _SEEN.items() if use in known]
     return f"{' and '.join(told)}: on unseen trials expect worse." if told else ""
+
+
+def few_note(scores: Mapping[str, Any]) -> str:
+    """What a reader of intervals over few trials must know; nothing when there are enough of them."""
+    if "intervals" not in scores or scores["trials"] >= FEW_TRIALS:
+        return ""
+    count = scores["trials"]
+    only = "only one trial was" if count == 1 else f"only {count} trials were"
+    return f"{only} scored, so the 95 % intervals are rough and probably too narrow; score on {FEW_TRIALS} or more."
 
 
 _SEEN = {

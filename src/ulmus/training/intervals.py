@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Float64, Int
 
 LEVEL = 0.95
 RESAMPLES = 1000
+FEW_TRIALS = 10
+"""With fewer trials a bootstrap over them tends to give intervals that are too narrow."""
 
 Counts = Int[np.ndarray, "trials"]
 """How often every trial was drawn."""

@@ -12,6 +12,7 @@ from ulmus.data.trial import label_bins
 from ulmus.errors import ConfigError, DataError, DivergedError, closest
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate
+from ulmus.neuron.files import shipped_neurons
 from ulmus.neuron.surrogate import spike_times
 
 TRIALS_AT_ONCE = 16
@@ -43,6 +44,14 @@ class Protocol:
     restandardise: bool = False
     nearest_rate: bool = False
 
+    @property
+    def scope(self) -> str:
+        """What is scored, for a reader of the scores."""
+        begin = f"first {self.skip_ms:g} ms"
+        if self.window_ms is None:
+            return f"whole trials from rest, {begin} of each not scored"
+        return f"windows of {self.window_ms:g} ms, {begin} of each trial not scored"
+
 
 PROTOCOLS = {
     "stream": Protocol("stream"),
@@ -56,7 +65,8 @@ PROTOCOLS = {
         nearest_rate=True,
     ),
 }
-"""``stream``: whole trials from rest, state carried, raw millivolts, every trial. ``official``: the authors' evaluation."""
+"""``stream``: whole trials from rest, state carried, the first 500 ms of each not scored, raw millivolts, every trial.
+``official``: the authors' evaluation, which skips as much."""
 
 
 @dataclass(frozen=True)
@@ -94,28 +104,52 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def check_fit(surrogate: Surrogate, trials: TrialSource, origin: str) -> None:
+def check_fit(surrogate: Surrogate, trials: TrialSource, origin: str | None = None) -> None:
     """Whether a surrogate can be used on these trials.
+
+    Args:
+        surrogate: The fitted neuron.
+        trials: The trials.
+        origin: What an error calls them; by default the paths that they were opened from.
 
     Raises:
         DataError: another number of inputs, another time step, or sites that were not recorded.
     """
     header, neuron = trials.header, surrogate.neuron
+    origin = origin or _named(trials)
     if header.inputs != neuron.inputs:
         raise DataError(
-            f"{origin} has {header.inputs} inputs, but the neuron was fitted with {neuron.inputs}; "
-            "evaluate it on data of the cell it was fitted to."
+            f"{origin}: the trials have {header.inputs} inputs, but the neuron was fitted with {neuron.inputs}, so they are "
+            f"of different cells; expected trials of the cell it was fitted to. {_right_cell(surrogate)}"
         )
     if not np.isclose(header.dt_ms, neuron.dt_ms):
         raise DataError(
-            f"{origin} has steps of {header.dt_ms} ms, but the neuron was fitted with {neuron.dt_ms} ms; "
+            f"{origin}: the trials have steps of {header.dt_ms} ms, but the neuron was fitted with {neuron.dt_ms} ms; "
             "bin the data to the step of the neuron."
         )
     if missing := [site for site in surrogate.sites if site not in header.sites]:
         raise DataError(
-            f"{origin} has no voltage of {missing[0]!r}, recorded are {list(header.sites)}; "
+            f"{origin}: the trials have no voltage of {missing[0]!r}, recorded are {list(header.sites)}; "
             "evaluate on data with the sites that the neuron predicts."
         )
+
+
+def _named(trials: TrialSource) -> str:
+    """The paths of trials, as the user gave them."""
+    paths = list(dict.fromkeys(str(entry.get("path", entry)) for entry in trials.description))
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + more
+
+
+def _right_cell(surrogate: Surrogate) -> str:
+    """Which trials to use instead."""
+    if surrogate.card.get("name") in shipped_neurons():
+        return (
+            "The shipped neurons fit the layer-5 pyramidal cell simulated with the published reconstruction (cell1.asc, "
+            "ModelDB 139653), which is not the one that `ulmus simulate l5pc` takes by default: name it with "
+            "`ulmus simulate l5pc --morphology cell1.asc`, or fit a neuron to these trials with `ulmus train`."
+        )
+    return "Use trials of that cell, or fit a neuron to these with `ulmus train`."
 
 
 def predict(
@@ -198,7 +232,7 @@ def choose_threshold(surrogate: Surrogate, trials: TrialSource) -> None:
     Raises:
         DataError: the trials do not fit the surrogate.
     """
-    check_fit(surrogate, trials, repr(trials))
+    check_fit(surrogate, trials)
     protocol = PROTOCOLS["stream"]
     skip = round(protocol.skip_ms / trials.header.dt_ms)
     surrogate.spike_threshold = matching_threshold(predict(surrogate, trials, protocol), skip)
