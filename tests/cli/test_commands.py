@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ulmus.cli import main
+from ulmus.cli.data import _summary
 from ulmus.cli.evaluate import _print_comparison
 
 
@@ -116,6 +117,19 @@ def test_a_finished_run_resumes_to_the_same(run):
     before = (run / "metrics.jsonl").read_text()
     ulmus("train", "--resume", "--run", run)
     assert (run / "metrics.jsonl").read_text() == before
+
+
+def test_a_store_is_summed_up_in_a_row_for_every_setting():
+    nested = {
+        "cell": {"name": "stick", "synapses": [{"at": 1}] * 300, "soma": "(location 0 0)"},
+        "hold_ms": [25, 30],
+    }
+    assert list(_summary({"inputs": 300, "settings": nested | {"steps": list(range(9))}})) == [
+        ("inputs", "300"),
+        ("settings: cell", "stick, 2 settings"),
+        ("settings: hold_ms", "25, 30"),
+        ("settings: steps", "9 entries"),
+    ]
 
 
 def test_convert_info_verify(integrator_store, tmp_path):

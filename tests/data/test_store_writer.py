@@ -208,3 +208,32 @@ def test_a_bad_trial_writes_nothing(tmp_path):
         writer.finish()
     with pytest.raises(DataError, match="is not finished"):
         Store(tmp_path / "store")
+
+
+def test_damage_is_met_before_anything_is_added(tmp_path):
+    folder = tmp_path / "store"
+    write_store(folder, trials=6)
+    shard = folder / "trials-0000000-0000003.h5"
+    whole = shard.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-5] ^= 1
+    for content, message in ((bytes(flipped), "SHA-256"), (whole[:-900], "trials-0000000-0000003.h5")):
+        shard.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            StoreWriter(folder, HEADER, 11, 4)
+    shard.unlink()
+    writer = StoreWriter(folder, HEADER, 6, 4)
+    assert writer.done() == {4, 5}
+    for index in range(4):
+        writer.add(index, make_trial(HEADER, index))
+    assert writer.finish().verify() == []
+    assert shard.read_bytes() == whole
+
+
+def test_a_damaged_trial_of_an_unfinished_shard_is_met_too(tmp_path):
+    writer = StoreWriter(tmp_path / "store", HEADER, 10, 4)
+    writer.add(2, make_trial(HEADER, 2))
+    pending = next((tmp_path / "store" / "pending").glob("trial-*.h5"))
+    pending.write_bytes(pending.read_bytes()[:500])
+    with pytest.raises(DataError, match="trial-0000002.h5.*delete this file"):
+        StoreWriter(tmp_path / "store", HEADER, 10, 4)

@@ -2,15 +2,19 @@
 
 import json as json_format
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from ulmus.cli.console import console, print_table, progress
+from ulmus.cli.console import console, print_table, progress, say
 from ulmus.data.convert import convert as convert_trials
 from ulmus.data.digits.shd import describe
 from ulmus.data.store import Store
+
+_LISTED = 6
+"""Lists of more entries are shown by their number."""
 
 app = App(name="data", help="Convert, describe, check, fetch and make data.")
 app.command(
@@ -70,6 +74,8 @@ def inspect(file: Path) -> None:
 def info(folder: Path, *, json: bool = False) -> None:
     """Describe a store, a folder of spoken digits, or what a folder holds of Long Range Arena.
 
+    Nested settings are shortened; --json prints everything.
+
     Args:
         folder: Folder of the store; or with *_train.h5 and *_test.h5; or of tasks, as their archives unpack.
         json: Print JSON.
@@ -79,7 +85,9 @@ def info(folder: Path, *, json: bool = False) -> None:
         console.print_json(json_format.dumps(next(iter(parts.values())) if len(parts) == 1 else parts))
         return
     for name, values in parts.items():
-        print_table(name, [(key, _short(value)) for key, value in values.items()])
+        print_table(name, list(_summary(values)))
+    if any(value and isinstance(value, dict) for values in parts.values() for value in values.values()):
+        say("settings are shortened: all of them with --json")
 
 
 @app.command
@@ -144,5 +152,22 @@ def _described(folder: Path) -> dict[str, dict[str, object]]:
     return {str(folder): Store(folder).info()}
 
 
+def _summary(values: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """A row for every value, and for every setting of nested ones."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}: {name}", _short(inner)) for name, inner in value.items())
+        else:
+            yield key, _short(value)
+
+
 def _short(value: object) -> str:
+    """A value in one line: names and numbers as they are, longer lists and nested settings by their count."""
+    if isinstance(value, dict):
+        names = [str(value[key]) for key in ("name", "cell") if isinstance(value.get(key), str)]
+        rest = len(value) - len(names)
+        return ", ".join([*names, f"{rest} setting{'s' if rest != 1 else ''}"])
+    if isinstance(value, list):
+        single = not any(isinstance(entry, list | dict) for entry in value)
+        return ", ".join(map(_short, value)) if single and len(value) <= _LISTED else f"{len(value)} entries"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -40,7 +40,7 @@ class StoreWriter:
 
     Raises:
         ConfigError: the folder is a store of another header, or the counts are not positive.
-        DataError: the folder holds something else.
+        DataError: the folder holds something else, or files of it are damaged.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class StoreWriter:
         self._pending.mkdir(parents=True, exist_ok=True)
         publish(index, lambda beside: beside.write_bytes(_index_json(header, shard_trials, [])))
         self._check_same()
+        self._check_present()
         self._forget_covered()
 
     @property
@@ -80,6 +81,29 @@ class StoreWriter:
                 f"{self.path} was begun with other settings: {'; '.join(differences[:5])} (asked for != present); "
                 "expected the same; use these settings again, or another folder"
             )
+
+    def _check_present(self) -> None:
+        """Before anything is added: what is there has its layout and size, and a finished shard its SHA-256.
+
+        Who goes on after an interruption should not learn of damage only when everything is simulated.
+        """
+        known = {shard["file"]: shard["sha256"] for shard in _read_index(self.path)["shards"]}
+        for first, stop in self._ranges():
+            file = self.path / _shard_name(first, stop)
+            shard = Shard(file, self.header, read_layout(file, self.header))
+            if len(shard) != stop - first:
+                raise DataError(
+                    _changed(file, f"holds {len(shard)} trials, not the {stop - first} of its name")
+                )
+            if file.name in known and _sha256(file) != known[file.name]:
+                raise DataError(_changed(file, "does not have the SHA-256 that store.json says"))
+        for index in sorted(self._pending_indices()):
+            try:
+                self._read_pending(index)
+            except (DataError, ValueError, IndexError) as error:
+                file = self._pending_file(index)
+                if file.exists():  # else merged meanwhile, by another writer
+                    raise DataError(_changed(file, f"is damaged ({error})")) from error
 
     def add(self, index: int, trial: Trial) -> None:
         """Check a trial and write it; a trial that is already there is left as it is.
@@ -339,6 +363,13 @@ class Store(TrialSource):
 def _ours(file: Path) -> bool:
     """Whether a writer that was killed before it wrote store.json can have left this file."""
     return file.name == "pending" or file.name.endswith(PARTIAL)
+
+
+def _changed(file: Path, what: str) -> str:
+    return (
+        f"{file} {what}; expected it as it was written; restore it from a copy, or delete this file and run what writes the "
+        "store again, which makes its trials anew"
+    )
 
 
 def _shard_name(first: int, stop: int) -> str:
