@@ -63,7 +63,8 @@ class PyramidalOptions:
     """What can be changed of the layer-5 pyramidal cell.
 
     Attributes:
-        morphology: Reconstruction (.asc, .swc); a shipped one by default.
+        morphology: Reconstruction (.asc, .swc); a shipped one by default. The fitted neurons that come with Ulmus expect the
+            cell of the published one (cell1.asc).
         synapse: Excitatory receptors: nmda (AMPA and NMDA) or ampa.
         passive_dendrites: Leave out the active channels of the dendrites.
         sk_scale: Factor on the SK conductance.
