@@ -81,6 +81,10 @@ def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_p
     assert refused.value.code == 2
     told = capsys.readouterr().err.replace("\n", " ")
     assert "asked for now: training.learning_rate was 0.01 and is 0.5. Give" in told
+    with pytest.raises(SystemExit) as refused:
+        main(["4h" if word == "30s" else word for word in command])
+    assert refused.value.code == 2
+    assert "was begun with --budget 30s" in capsys.readouterr().err.replace("\n", " ")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     with pytest.raises(SystemExit):
         main(command)

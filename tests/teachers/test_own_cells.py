@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -256,6 +257,18 @@ def test_a_build_that_raises_is_said(which):
         pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
     with pytest.raises(ConfigError, match="cell 'cable': build raised ZeroDivisionError: division by zero"):
         replace(pair(active=False)[which], build=lambda: 1 / 0).prepare()
+
+
+def test_a_build_that_cannot_be_sent_to_a_worker_is_said(tmp_path):
+    cell, lock = pair(active=False)[0], threading.Lock()
+
+    def build():
+        with lock:  # what no process can give another one
+            return cell.build()
+
+    with pytest.raises(ConfigError, match="cannot be sent to other processes.*lock"):
+        held = replace(cell, build=build)
+        simulate(held, held.regime, trials=1, seconds=0.1, out=tmp_path / "store", workers=1)
 
 
 def test_nothing_that_excites_is_no_cell():

@@ -90,3 +90,11 @@ def test_the_loss_on_labels_is_least_for_the_neuron_that_gave_them(cell, trials,
 def test_trials_are_no_labels(trials):
     with pytest.raises(ConfigError, match="ulmus label"):
         SurrogateProblem(recipe_of(trials, trials))
+
+
+@pytest.mark.parametrize("use", ["train", "validation"])
+def test_labels_are_no_ground_truth(trials, labelled, use):
+    recipe = recipe_of(trials, labelled)
+    data = recipe.data.model_copy(update={use: (str(labelled.path),), "labelled": ()})
+    with pytest.raises(ConfigError, match=f"data.{use} names labels of fitted neurons"):
+        SurrogateProblem(recipe.model_copy(update={"data": data}))

@@ -18,7 +18,7 @@ def label(
     regime: str = "default",
     morphology: Path | None = None,
     seconds: float = 6.0,
-    seed: int = 0,
+    seed: int = 1_000_000,
 ) -> None:
     """Let fitted neurons answer fresh input of the layer-5 pyramidal cell, for smaller ones to learn from.
 
@@ -31,7 +31,7 @@ def label(
         regime: Statistics of the input: default, published, ampa, ampa_low_sk.
         morphology: Reconstruction (.asc, .swc) that the input is drawn for; a shipped one by default.
         seconds: Length of a trial.
-        seed: Trial k depends on the seed and k alone.
+        seed: Trial k depends on the seed and k alone; a seed that trials were simulated with would give their input again.
     """
     if not surrogates:
         raise ConfigError("no surrogate was given; expected a run folder, a saved one, or a shipped neuron.")

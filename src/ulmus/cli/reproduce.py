@@ -63,6 +63,7 @@ def reproduce(
             console.print(run.folder)
         return
     unseen = TestTrials(tuple(test), open_trials(test)) if test else None
+    _check_budget(out, budget)
     share = None if seconds is None else seconds / len(unique)
     with stopping_on_signals() as stopped:
         for number, run in enumerate(unique, 1):
@@ -80,6 +81,17 @@ def reproduce(
                 say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
             _write(chosen, gather(runs, out, unseen), out, budget)
     console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
+
+
+def _check_budget(out: Path, budget: str) -> None:
+    """Runs of a folder have the steps of its first budget, so that its tables tell the truth only for that."""
+    file = out / "results.json"
+    begun = json.loads(file.read_text())["budget"] if file.exists() else budget
+    if begun != budget:
+        raise ConfigError(
+            f"{out} was begun with --budget {begun}, and this is --budget {budget}; expected the same, since its runs keep their "
+            "steps. Choose another folder for --out."
+        )
 
 
 def _write(study: Study, results: list[Result], out: Path, budget: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cloudpickle
 
 from ulmus.data.trial import Header, Trial
-from ulmus.errors import UlmusError
+from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import DrawnInput, Stimulus
 from ulmus.teachers.teacher import Teacher, group_spans
@@ -69,7 +69,14 @@ def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int,
     """
     # Given spike trains may be large: each task takes its own, not those of all trials.
     given = isinstance(plan.stimulus, SpikeTrains)
-    pickled = cloudpickle.dumps(plan._replace(stimulus=plan.teacher.regime) if given else plan)
+    try:
+        pickled = cloudpickle.dumps(plan._replace(stimulus=plan.teacher.regime) if given else plan)
+    except Exception as error:  # whatever a cell of the user's own raises
+        raise ConfigError(
+            f"the cell cannot be sent to other processes ({type(error).__name__}: {error}); expected a build function that "
+            "uses no NEURON or Arbor object from outside. Make all of them inside build, and keep them as attributes of "
+            "the cell that it returns."
+        ) from error
     return pickled, ((index, plan.draw(index) if given else None) for index in waiting)
 
 

@@ -4,7 +4,7 @@ Simulating the detailed neuron costs a CPU second for each second; a surrogate a
 are no ground truth: a neuron trained on them is still chosen and scored on trials of the detailed neuron.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,23 @@ def soft(batch: Batch) -> Batch:
     """Windows of labels as training needs them: the probability of a spike in place of the spikes."""
     probability = torch.sigmoid(batch.voltage_mv[..., -1])
     return batch._replace(spikes=probability, voltage_mv=batch.voltage_mv[..., :-1])
+
+
+def check_simulated(uses: Mapping[str, TrialSource]) -> None:
+    """Whether trials are of the detailed neuron, and no labels.
+
+    Args:
+        uses: trials by the name of what they are for.
+
+    Raises:
+        ConfigError: some are labels.
+    """
+    for use, trials in uses.items():
+        if LOGIT_SITE in trials.header.sites:
+            raise ConfigError(
+                f"{use} names labels of fitted neurons, which are no ground truth; expected trials of the detailed neuron. "
+                "Give labels as data.labelled."
+            )
 
 
 def check_labelled(labelled: TrialSource, trials: TrialSource) -> None:

@@ -15,7 +15,7 @@ from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate, VoltageUnits
-from ulmus.training.distillation import MixedWindows, check_labelled
+from ulmus.training.distillation import MixedWindows, check_labelled, check_simulated
 from ulmus.training.evaluation import score
 from ulmus.training.predictions import PROTOCOLS, check_fit, matching_threshold, predict
 from ulmus.training.problem import Problem
@@ -80,7 +80,9 @@ class SurrogateProblem(Problem):
             open_trials(recipe.data.train, recipe.data.train_share),
             open_trials(recipe.data.validation),
         )
-        check_apart({"data.train": self.train, "data.validation": self.validation})
+        uses = {"data.train": self.train, "data.validation": self.validation}
+        check_simulated(uses)
+        check_apart(uses)
         header = self.train.header
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
