@@ -266,8 +266,8 @@ def test_a_build_that_cannot_be_sent_to_a_worker_is_said(tmp_path):
         with lock:  # what no process can give another one
             return cell.build()
 
+    held = replace(cell, build=build)
     with pytest.raises(ConfigError, match="cannot be sent to other processes.*lock"):
-        held = replace(cell, build=build)
         simulate(held, held.regime, trials=1, seconds=0.1, out=tmp_path / "store", workers=1)
 
 
