@@ -42,6 +42,9 @@ COMMANDS = (
     ("import", "importing:import_", "Turn an authors' checkpoint folder into a saved surrogate."),
 )
 
+GO_ON = ("simulate", "label", "sweep")
+"""Commands that keep what is done when they are interrupted; train and reproduce say themselves how to go on."""
+
 
 def build(arguments: list[str]) -> App:
     """The commands; the one that the arguments begin with describes itself, by its docstring."""
@@ -78,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         _complain(str(error))
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))
     except KeyboardInterrupt:
-        goes_on = "; the same command goes on" if arguments[:1] == ["simulate"] else ""
+        goes_on = "; the same command goes on" if arguments[:1] and arguments[0] in GO_ON else ""
         error_console.print(f"interrupted{goes_on}")
         sys.exit(130)
     except BrokenPipeError:
