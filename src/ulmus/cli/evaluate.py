@@ -4,6 +4,8 @@ import json as json_format
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
 from ulmus.cli.console import (
     console,
     interval_text,
@@ -74,7 +76,7 @@ def evaluate(
             if isinstance(loaded, Classifier):
                 result = _score_classes(loaded, model, split, specs)
             else:
-                found = _score_trials(model, specs, protocol, threshold_on, resamples)
+                found = _score_trials(loaded, model, specs, protocol, threshold_on, resamples)
                 result = {**found.scores, "model": str(model), "data": specs}
                 if first is not None and resamples:
                     result["difference_to_first"] = differences(found.samples, first.samples)
@@ -128,13 +130,17 @@ def _compared(results: list[dict[str, Any]], shown: list[str]) -> list[tuple[str
 
 
 def _score_trials(
-    model: Path, data: list[str], protocol: str, threshold_on: list[str] | None, resamples: int
+    loaded: nn.Module,
+    model: Path,
+    data: list[str],
+    protocol: str,
+    threshold_on: list[str] | None,
+    resamples: int,
 ) -> Evaluation:
     if not data:
         raise ConfigError("no trials were given; expected --data with stores or recordings to score on.")
-    surrogate, trials = load_surrogate(model), open_trials(data)
-    if threshold_on:
-        choose_threshold(surrogate, open_trials(threshold_on))
+    trials = open_trials(data)
+    surrogate = as_surrogate(loaded, model, threshold_on)
     with progress("evaluate") as show:
         found = evaluation(surrogate, trials, protocol, show, resamples)
     for note in filter(None, (seen_note(found.scores), few_note(found.scores))):
@@ -162,12 +168,23 @@ def load_surrogate(model: Path) -> Surrogate:
     Raises:
         ConfigError: a layer was saved there, not a fitted neuron.
     """
-    surrogate = load(model)
-    if not isinstance(surrogate, Surrogate):
+    return as_surrogate(load(model), model)
+
+
+def as_surrogate(loaded: nn.Module, model: Path, threshold_on: list[str] | None = None) -> Surrogate:
+    """What was loaded from a place, as a surrogate; its spike threshold is chosen on these trials, where some are named.
+
+    Raises:
+        ConfigError: it is a layer, not a fitted neuron.
+        DataError: the trials do not fit it.
+    """
+    if not isinstance(loaded, Surrogate):
         raise ConfigError(
-            f"{model} holds a bare {type(surrogate).__name__}; expected a fitted neuron (ulmus.Surrogate)."
+            f"{model} holds a bare {type(loaded).__name__}; expected a fitted neuron (ulmus.Surrogate)."
         )
-    return surrogate
+    if threshold_on:
+        choose_threshold(loaded, open_trials(threshold_on))
+    return loaded
 
 
 def record(run: Run, result: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ulmus.cli.console import console, say
-from ulmus.cli.evaluate import load_surrogate
+from ulmus.cli.evaluate import as_surrogate
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
@@ -13,7 +13,6 @@ from ulmus.report.content import ClassifierContent, ReportContent
 from ulmus.report.gather import gather, training_cost
 from ulmus.report.gather_classes import gather_classes
 from ulmus.report.page import write_report
-from ulmus.training.predictions import choose_threshold
 from ulmus.training.recipe import SurrogateRecipe
 from ulmus.training.run import Run
 
@@ -52,9 +51,7 @@ def report(
             )
         content: ReportContent | ClassifierContent = gather_classes(loaded, run)
     else:
-        surrogate = load_surrogate(model)
-        if threshold_on:
-            choose_threshold(surrogate, open_trials(threshold_on))
+        surrogate = as_surrogate(loaded, model, threshold_on)
         geometry = None if morphology is None else _geometry(morphology, surrogate)
         content = _fitted_neuron(surrogate, model, run, data, geometry)
     console.print(str(write_report(content, out or Run(model).report_file)), soft_wrap=True)
