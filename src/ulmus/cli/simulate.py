@@ -73,7 +73,7 @@ class PyramidalOptions:
 
     morphology: Path | None = None
     synapse: Literal["nmda", "ampa"] = "nmda"
-    passive_dendrites: Annotated[bool, Parameter(negative="")] = False
+    passive_dendrites: bool = False
     sk_scale: float = 1.0
     ih_shift_mv: float = 0.0
 
@@ -109,7 +109,7 @@ def simulate(
     workers: Whole | None = None,
     dask: str | None = None,
     step_ms: float = 0.05,
-    sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
+    sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     drive: InputOptions = NO_INPUT_OPTIONS,
     pyramidal: PyramidalOptions = NO_PYRAMIDAL_OPTIONS,
     point: PointOptions = NO_POINT_OPTIONS,

@@ -30,11 +30,11 @@ def validate(
     reference: Path | None = None,
     out: Path = Path("validation.html"),
     step_ms: float = 0.025,
-    other_steps_ms: Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative="")] = (
+    other_steps_ms: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = (
         0.05,
         0.0125,
     ),
-    recorded: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    recorded: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
 ) -> None:
     """Repeat reference simulations of NEURON, and write a page: required and reached values, voltage overlaid.
 
