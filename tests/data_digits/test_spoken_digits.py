@@ -218,3 +218,28 @@ def test_espeak_says_the_digits(tmp_path):
     seconds = [read_wav(file).samples.size / read_wav(file).rate_hz for file in folder.iterdir()]
     assert len(seconds) == 10
     assert 0.15 < min(seconds) < max(seconds) < 1.5
+
+
+def test_clips_of_every_speaker_can_be_held_out_instead_of_speakers(recordings, made, tmp_path):
+    arguments = dict(workers=1, same_speakers=True, test_share=0.5)
+    files = make_spoken_digits(recordings, tmp_path / "clips", **arguments)
+    train, test = (SpikeFile(files[split]) for split in ("train", "test"))
+    assert (len(train), len(test)) == (9, 9)
+    groups = sorted(zip(test.speakers.tolist(), test.labels.tolist(), strict=True))
+    everybody = sorted({*groups, *zip(train.speakers.tolist(), train.labels.tolist(), strict=True)})
+    assert groups == everybody  # one of two takes of every digit of every speaker
+    same = {**content(files["train"]), **content(files["test"])}
+    assert same == content(made / "spoken_digits_train.h5") | content(made / "spoken_digits_test.h5")
+    other = make_spoken_digits(recordings, tmp_path / "other", **arguments | {"seed": 5})
+    assert set(content(other["test"])) != set(content(files["test"]))
+    with pytest.raises(ConfigError, match="begun with another"):
+        make_spoken_digits(recordings, tmp_path / "clips", workers=1)
+
+
+def test_clips_cannot_be_held_out_together_with_speakers_or_all_of_them(recordings, tmp_path):
+    with pytest.raises(ConfigError, match="one of the two"):
+        make_spoken_digits(recordings, tmp_path / "out", same_speakers=True, test_speakers=["ann"])
+    for share in (0, 1, 0.01):
+        with pytest.raises(ConfigError, match="share"):
+            make_spoken_digits(recordings, tmp_path / "out", same_speakers=True, test_share=share)
+    assert not (tmp_path / "out").exists()

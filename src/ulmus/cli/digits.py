@@ -16,6 +16,7 @@ def make_digits(
     source: Annotated[Path | None, Parameter(name="--from")] = None,
     test_speakers: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     test_share: float = 0.2,
+    same_speakers: bool = False,
     trials: int = 10,
     seed: int = 0,
     workers: int | None = None,
@@ -29,6 +30,7 @@ def make_digits(
         source: Folder or ZIP archive of WAV files with names like 7_jackson_32.wav.
         test_speakers: Who is heard in the test file only; chosen by the seed by default.
         test_share: Share of the clips in the test file, if the speakers are not named.
+        same_speakers: Hold out clips of all speakers, instead of all clips of some.
         trials: How often each synthetic speaker says each digit, without --from.
         seed: Of the choice of speakers, the spikes, and the synthetic speech.
         workers: Processes; all cores by default.
@@ -44,6 +46,7 @@ def make_digits(
             out,
             test_speakers=test_speakers,
             test_share=test_share,
+            same_speakers=same_speakers,
             seed=seed,
             workers=workers,
             origin=origin,

@@ -30,6 +30,7 @@ _NAMES = (
 )  # fmt: skip
 _EXPECTED = "names like 7_jackson_32.wav or lang-de_speaker-03_trial-1_digit-7.wav"
 _CHUNK = 32  # clips that are kept at a time when the work is interrupted
+_OF_CLIPS = 1  # sets the choice of clips apart from other uses of the same seed
 _INDEX, _PENDING = "making.json", "pending"
 
 
@@ -100,12 +101,13 @@ def make_spoken_digits(
     *,
     test_speakers: Sequence[str] | None = None,
     test_share: float = 0.2,
+    same_speakers: bool = False,
     seed: int = 0,
     workers: int | None = None,
     origin: str = "recordings",
     on_clip: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
-    """Turn recordings into ``spoken_digits_train.h5`` and ``spoken_digits_test.h5``, split by speaker.
+    """Turn recordings into ``spoken_digits_train.h5`` and ``spoken_digits_test.h5``, of other speakers unless told otherwise.
 
     Every clip goes through `ulmus.data.digits.cochlea.hear` with a seed of its own (from `seed` and its name), so any number
     of workers makes the same files. Interrupted, it goes on from where it was when it is called again.
@@ -116,6 +118,7 @@ def make_spoken_digits(
         out: folder of the two files, made if absent.
         test_speakers: who is heard in the test file only; chosen by the seed when not given.
         test_share: of the clips that goes to the test file, if `test_speakers` is not given.
+        same_speakers: hold out this share of what every speaker says of every digit, instead of speakers.
         seed: of the choice and of the spikes.
         workers: processes; all cores when not given.
         origin: written into the files, to tell recordings from synthesis.
@@ -135,22 +138,31 @@ def make_spoken_digits(
         raise ConfigError(f"seed={seed}: expected 0 or more; correct the seed")
     source, out = Path(source), Path(out)
     recordings = find_recordings(source)
-    names = [recording.speaker for recording in recordings]
-    held_out = _test_speakers(names, test_speakers, test_share, seed)
     settings = {
         "origin": origin,
         "recordings": len(recordings),
         "recordings_sha256": hashlib.sha256(json.dumps(recordings).encode()).hexdigest(),
-        "test_speakers": held_out,
         "seed": seed,
         "cochlea_version": MODEL_VERSION,
     }
+    names = [recording.speaker for recording in recordings]
+    if same_speakers:
+        if test_speakers is not None:
+            raise ConfigError(
+                f"test speakers {list(test_speakers)} and clips of the same speakers: expected one of the two; leave one out"
+            )
+        in_test = _test_clips(recordings, test_share, seed)
+        settings |= {"test_speakers": [], "test_share_of_clips": test_share}
+    else:
+        held_out = _test_speakers(names, test_speakers, test_share, seed)
+        in_test = [name in held_out for name in names]
+        settings |= {"test_speakers": held_out}
     _begin(out, settings)
     files = {split: out / f"spoken_digits_{split}.h5" for split in ("train", "test")}
     if not all(file.exists() for file in files.values()):
         _hear_all(source, out, recordings, seed, workers, on_clip or (lambda done, total: None))
         for split, file in files.items():
-            chosen = [(name in held_out) == (split == "test") for name in names]
+            chosen = [test == (split == "test") for test in in_test]
             write = partial(_write, out=out, recordings=recordings, chosen=chosen, settings=settings)
             publish(file, write, overwrite=True)
     for leftover in (*(out / _PENDING).glob("*"), *out.glob(f".*{PARTIAL}")):
@@ -168,6 +180,25 @@ def _test_speakers(names: list[str], wanted: Sequence[str] | None, share: float,
     if unknown or not wanted or set(wanted) == set(known):
         raise ConfigError(f"test speakers {list(wanted)}: expected some but not all of {known}; correct them")
     return sorted(set(wanted))
+
+
+def _test_clips(recordings: list[Recording], share: float, seed: int) -> list[bool]:
+    """Which clips to hold out: the same share of what every speaker says of every digit."""
+    if not 0 < share < 1:
+        raise ConfigError(f"test share {share}: expected more than 0 and less than 1; correct it")
+    groups: dict[tuple[str, str, int], list[int]] = {}
+    for position, recording in enumerate(recordings):
+        groups.setdefault((recording.speaker, recording.language, recording.digit), []).append(position)
+    random = np.random.default_rng([seed, _OF_CLIPS])
+    chosen = [False] * len(recordings)
+    for positions in groups.values():
+        for position in random.permutation(positions)[: round(share * len(positions))].tolist():
+            chosen[position] = True
+    if all(chosen) or not any(chosen):
+        raise ConfigError(
+            f"test share {share} of {len(recordings)} clips leaves a file empty; expected clips in both; give another share"
+        )
+    return chosen
 
 
 def _begin(out: Path, settings: dict[str, Any]) -> None:
