@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, closest
-from ulmus.training.recipe import Recipe, load_recipe
+from ulmus.training.recipe import Recipe, load_recipe, values_of
 from ulmus.validation import Settings, parse_yaml, validated
 
 SHIPPED = resources.files("ulmus.studies")
@@ -173,18 +173,30 @@ def _identity(model: str, source: str, changes: Mapping[str, Any]) -> str:
 
 
 def _folders(study: Study) -> dict[str, str]:
-    """A readable name for every run of the study, whatever its seed; runs that would share one get a hash behind it."""
-    readable = {}
+    """A name for every run of the study by its identity, whatever its seed.
+
+    Names are readable: a run that changes a key to what the recipe says already is the run that does not change it; different
+    runs that would share a name get a hash behind it.
+    """
+    names, same = {}, {}
     for grid in study.grids.values():
         for _, model, source, changes in _runs(grid, FULL):
-            changed = "".join(f"-{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(changes.items()))
-            name = f"{Path(source).stem}-{model}{changed}".replace("/", "_").replace(" ", "")
-            readable[_identity(model, source, changes)] = name
+            kept = _real(changes, values_of(source, model))
+            changed = "".join(f"-{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(kept.items()))
+            same[_identity(model, source, changes)] = identity = _identity(model, source, kept)
+            names[identity] = f"{Path(source).stem}-{model}{changed}".replace("/", "_").replace(" ", "")
     # Some file systems do not tell capital letters from small ones.
-    shared = Counter(name.casefold() for name in readable.values())
-    return {
-        identity: name
-        if shared[name.casefold()] == 1
-        else f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
-        for identity, name in readable.items()
-    }
+    shared = Counter(name.casefold() for name in names.values())
+
+    def folder(identity: str) -> str:
+        hashed = f"-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+        return names[identity] + (hashed if shared[names[identity].casefold()] > 1 else "")
+
+    return {asked: folder(identity) for asked, identity in same.items()}
+
+
+def _real(changes: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes to other values than the recipe's own; another kind of model forgets what the recipe says of this one."""
+    if "model.kind" in changes:
+        return dict(changes)
+    return {key: value for key, value in changes.items() if key not in recipe or recipe[key] != value}

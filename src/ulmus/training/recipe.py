@@ -182,9 +182,7 @@ def load_recipe(
     Raises:
         ConfigError: no such recipe or model, not YAML, an unknown key (with the nearest known one), or a value out of range.
     """
-    text, origin, named = _read(source)
-    values = parse_yaml(text, origin, _KEYS)
-    _choose_model(values, origin, model or named)
+    values, origin = _values(source, model)
     changes = dict(overrides or {})
     if "training.steps" in changes or "training.epochs" in changes:  # one replaces the other
         changes = {"training.steps": None, "training.epochs": None, **changes}
@@ -193,6 +191,23 @@ def load_recipe(
     for key, value in changes.items():
         _set(values, key, value)
     return parse_recipe(values, origin)
+
+
+def values_of(source: str | Path, model: str | None = None) -> dict[str, Any]:
+    """What a recipe says itself, by dotted key, without what is left to defaults.
+
+    Raises:
+        ConfigError: no such recipe or model, or not YAML.
+    """
+    return _flat(_values(source, model)[0])
+
+
+def _values(source: str | Path, model: str | None) -> tuple[dict[str, Any], str]:
+    """Nested values of one model of a recipe, and what to call the recipe in messages."""
+    text, origin, named = _read(source)
+    values = parse_yaml(text, origin, _KEYS)
+    _choose_model(values, origin, model or named)
+    return values, origin
 
 
 def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
