@@ -9,10 +9,12 @@ import yaml
 from ulmus.cli import main
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
+from ulmus.neuron import ELM, Surrogate, save
 from ulmus.studies.running import Result
 from ulmus.studies.study import Study, load_study, members, shipped_studies
 from ulmus.studies.tables import markdown, table
 from ulmus.training.budget import parse_budget
+from ulmus.training.evaluation import evaluate
 
 RECIPE = {
     "name": "tones",
@@ -179,11 +181,77 @@ def test_scores_are_renewed_for_other_test_trials(integrator_store, tmp_path):
     assert renewed > written
 
 
+def test_all_neurons_stand_over_size_and_cost_with_others_beside(integrator_store, tmp_path, capsys):
+    recipe = {"name": "small", "model": {"memory": 2}, "data": {"window_ms": 200, "burn_in_ms": 50}}
+    recipe |= {"training": {"steps": 2, "validate_every": 2}, "models": {"elm": {}}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
+    grid = {"title": "Fit", "recipes": [str(tmp_path / "small.yaml")], "models": ["elm"], "score": "rmse_mv"}
+    grid |= {"key": "model.memory", "values": [1, 2]}
+    study = {"name": "small", "title": "Small", "seeds": 2, "grids": {"fit": grid, "again": grid}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    other = Surrogate(ELM(inputs=12, outputs=2, memory=3))
+    save(other, tmp_path / "other.safetensors")
+    out, test = tmp_path / "out", f"{integrator_store}[10:]"
+    command = [
+        "reproduce",
+        str(tmp_path / "study.yaml"),
+        "--out",
+        str(out),
+        "--data.train",
+        f"{integrator_store}[:8]",
+    ]
+    command += [
+        "--data.validation",
+        f"{integrator_store}[8:10]",
+        "--beside",
+        str(tmp_path / "other.safetensors"),
+    ]
+
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert "--test" in capsys.readouterr().err
+    files = []
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--test", test])
+        assert ended.value.code == 0
+        (file,) = (out / "beside").iterdir()
+        files.append(file.stat().st_mtime_ns)
+    assert files[0] == files[1]
+
+    runs = json.loads((out / "results.json").read_text())["runs"]
+    twice = [run["scores"]["stream"]["rmse_mv"] for run in runs if (run["grid"], run["row"]) == ("fit", 2)]
+    scores = evaluate(other, open_trials(test), resamples=0)
+    _, text = (out / "tables.md").read_text().split("over size and cost, stream")
+    lines = text.split("##")[0].splitlines()
+    rows = {
+        line.split(" | ")[0][2:]: line.strip("| ").split(" | ")[1:] for line in lines if line.startswith("| ")
+    }
+    # Synapses, then the matrices of the hidden layer, of the memory and of the readout.
+    costs = {
+        memory: 12 + (12 + memory) * 2 * memory + 2 * memory * memory + memory * 2 for memory in (1, 2, 3)
+    }
+    assert rows["small-elm"][:3] == [
+        "2",
+        str(Surrogate(ELM(inputs=12, outputs=2, memory=2)).trainable_parameters()),
+        str(costs[2]),
+    ]
+    assert rows["small-elm"][6] == f"{statistics.fmean(twice):.3f}"
+    assert rows["small-elm-memory=1"][2] == str(costs[1])
+    assert rows["other"][2] == str(costs[3])
+    assert rows["other"][3] == f"{scores['auc']:.4f}"
+    page = (out / "study.html").read_text()
+    assert "Quality over size and cost, official" in page
+    assert "beside the study" in page
+
+
 def test_folders_are_readable_and_every_run_has_its_own(study_file):
     study = load_study(study_file)
     grid = study.grids["size"]
     names = [run.folder for run in members(study, "paper", 1)]
     assert names[0] == "tones-small-bin_ms=20-s0"
+    assert "tones-small-s0" in names  # steps of 50 ms are the recipe's own
     alike = [
         "a/b",
         "a_b",
@@ -217,6 +285,22 @@ def test_folders_are_readable_and_every_run_has_its_own(study_file):
     # Which runs are asked for does not matter.
     some = {run.folder for run in members(wide, "1min", 1, ("other",))}
     assert some == {run.folder for run in runs if run.grid == "other" and run.seed == 0}
+
+
+def test_runs_of_one_recipe_share_a_folder_and_other_runs_never_do(study_file):
+    study = load_study(study_file)
+    grid = study.grids["size"]
+    memory = grid.model_copy(update={"key": "model.memory", "values": {2: 2, 3: 3, 8: 8}, "brief": None})
+    both = study.model_copy(update={"grids": {"size": grid, "memory": memory}})
+    runs = list(members(both, "paper", 1))
+    folders: dict[str, set[str]] = {}
+    for run in runs:
+        folders.setdefault(run.recipe({"data.folder": "x"}).to_yaml(), set()).add(run.folder)
+    assert [len(names) for names in folders.values()] == [1] * (6 + 6 - 2)
+    assert len({run.folder for run in runs}) == len(folders)
+    assert all(
+        run.recipe({"data.folder": "x"}).model.memory == run.row for run in runs if run.grid == "memory"
+    )
 
 
 def test_mistakes_are_named(study_file):

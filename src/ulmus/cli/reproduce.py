@@ -13,15 +13,16 @@ from ulmus.cli.train import parse_overrides, stopping_on_signals
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.report.study_page import write_study_page
+from ulmus.studies.beside import Beside, score_beside
 from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
 from ulmus.studies.study import Study, load_study, members
-from ulmus.studies.tables import markdown, table
+from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.run import Run, write_text
 
-_FLAGS = ("out", "budget", "seeds", "only", "test", "dry-run")
+_FLAGS = ("out", "budget", "seeds", "only", "test", "beside", "dry-run")
 
 
 def reproduce(
@@ -32,6 +33,7 @@ def reproduce(
     seeds: int | None = None,
     only: list[str] | None = None,
     test: list[str] | None = None,
+    beside: list[Path] | None = None,
     dry_run: bool = False,
 ) -> None:
     """Run or resume an experiment of the paper, and write its tables and figures beside the published numbers.
@@ -48,6 +50,7 @@ def reproduce(
         only: Some of its grids. May be given several times.
         test: Trials to score fitted neurons on; classifiers are scored on their test split. With other trials than
             before, the scores are renewed.
+        beside: Fitted neurons to score on the same trials: run folders, saved surrogates, authors' checkpoint folders.
         dry_run: List the runs and stop.
     """
     chosen = load_study(study)
@@ -63,7 +66,10 @@ def reproduce(
             console.print(run.folder)
         return
     unseen = TestTrials(tuple(test), open_trials(test)) if test else None
+    if beside and unseen is None:
+        raise ConfigError("--beside needs trials to score on; give them with --test.")
     _check_budget(out, budget)
+    others = [score_beside(source, out, unseen) for source in beside or ()] if unseen else []
     share = None if seconds is None else seconds / len(unique)
     with stopping_on_signals() as stopped:
         for number, run in enumerate(unique, 1):
@@ -79,7 +85,7 @@ def reproduce(
                 sys.exit(130)
             if outcome is Outcome.DIVERGED:
                 say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
-            _write(chosen, gather(runs, out, unseen), out, budget)
+            _write(chosen, gather(runs, out, unseen), others, out, budget)
     console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
 
 
@@ -94,7 +100,7 @@ def _check_budget(out: Path, budget: str) -> None:
         )
 
 
-def _write(study: Study, results: list[Result], out: Path, budget: str) -> None:
+def _write(study: Study, results: list[Result], beside: list[Beside], out: Path, budget: str) -> None:
     """Tables, figures and raw results of all runs that are finished so far."""
     scored = {name for result in results for name in result.scores}
     if not scored and any(result.diverged for result in results):
@@ -114,8 +120,11 @@ def _write(study: Study, results: list[Result], out: Path, budget: str) -> None:
         text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n" + markdown(
             cells, grid.row_name
         )
+    qualities = {name: lines for name in PROTOCOLS if (lines := quality(results, beside, name))}
+    for protocol, lines in qualities.items():
+        text += f"\n## Quality over size and cost, {protocol}\n\n" + markdown_table(*quality_rows(lines))
     write_text(out / "tables.md", text)
-    write_study_page(study, tables, budget, out / "study.html")
+    write_study_page(study, tables, qualities, budget, out / "study.html")
     for (name, protocol), cells in tables.items():
         rows = [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
         columns = (study.grids[name].row_name, *study.grids[name].models)

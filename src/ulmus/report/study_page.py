@@ -1,6 +1,6 @@
 """The page of a study: a table and a figure for every grid, beside the published numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,27 @@ from plotly.offline import get_plotlyjs
 from ulmus.report import style
 from ulmus.report.page import Panel, figures_json, page_environment, write_page
 from ulmus.studies.study import Grid, Study
-from ulmus.studies.tables import Cell
+from ulmus.studies.tables import QUALITY, Cell, Quality, quality_rows
 
 # Okabe and Ito's colours, in the order in which a grid names its models.
 COLOURS = ("#009e73", "#0068a8", "#c8511b", "#cc79a7", "#e69f00", "#56b4e9", "#23272e")
 Cells = dict[Any, dict[str, Cell]]
+_ACROSS = {"parameters": "trainable parameters", "multiplications_per_step": "multiplications a step"}
 
 
-def write_study_page(study: Study, tables: Mapping[tuple[str, str], Cells], budget: str, path: Path) -> Path:
+def write_study_page(
+    study: Study,
+    tables: Mapping[tuple[str, str], Cells],
+    qualities: Mapping[str, Sequence[Quality]],
+    budget: str,
+    path: Path,
+) -> Path:
     """Write the page of a study; an existing file is replaced only once the new one is whole.
 
     Args:
         study: What was run.
         tables: Cells by grid and protocol.
+        qualities: All fitted neurons by protocol; empty for a study of classifiers.
         budget: How much was spent.
         path: File to write.
 
@@ -42,6 +50,19 @@ def write_study_page(study: Study, tables: Mapping[tuple[str, str], Cells], budg
                 "rows": [(row, list(line.values())) for row, line in cells.items()],
             }
         )  # fmt: skip
+    summaries = []
+    for number, (protocol, lines) in enumerate(qualities.items()):
+        panel = f"quality{number}"
+        panels[panel] = Panel(
+            panel,
+            tuple(
+                (f"{QUALITY[score]}, {_ACROSS[across]}", quality_figure(lines, across, score))
+                for score in ("auc", "rmse_mv")
+                for across in _ACROSS
+            ),
+        )
+        heads, rows = quality_rows(lines)
+        summaries.append({"protocol": protocol, "panel": panel, "heads": heads, "rows": rows})
     page = (
         page_environment()
         .get_template("study.html")
@@ -49,6 +70,7 @@ def write_study_page(study: Study, tables: Mapping[tuple[str, str], Cells], budg
             study=study,
             budget=budget,
             parts=parts,
+            summaries=summaries,
             panels=panels,
             figures_json=figures_json(panels),
             plotly_js=Markup(get_plotlyjs()),
@@ -89,4 +111,32 @@ def grid_figure(grid: Grid, cells: Cells) -> go.Figure:
     if logarithmic:
         across = style.logarithmic_axis(grid.row_name, 0.9 * min(rows), 1.1 * max(rows))
     plot.update_layout(xaxis=across, yaxis=style.axis(grid.score), legend={"orientation": "h", "y": 1.12})
+    return plot
+
+
+def quality_figure(lines: Sequence[Quality], across: str, score: str) -> go.Figure:
+    """A score of all fitted neurons over their size or cost; diamonds are neurons that are no runs of the study."""
+    plot = style.figure(430, showlegend=True, hovermode="closest")
+    models = list(dict.fromkeys(line.model for line in lines))
+    for model, colour in zip(models, COLOURS * len(models), strict=False):
+        shown = [line for line in lines if line.model == model]
+        plot.add_scatter(
+            x=[getattr(line, across) for line in shown],
+            y=[line.scores[score] for line in shown],
+            text=[line.name for line in shown],
+            hovertemplate="%{text}<br>%{x:,} " + _ACROSS[across] + "<br>%{y:.4f}<extra></extra>",
+            mode="markers",
+            name=model or "beside the study",
+            marker={
+                "size": 9,
+                "color": colour if model else style.NEURON,
+                "symbol": "circle" if model else "diamond",
+            },
+        )
+    values = [getattr(line, across) for line in lines]
+    plot.update_layout(
+        xaxis=style.logarithmic_axis(_ACROSS[across], 0.8 * min(values), 1.25 * max(values)),
+        yaxis=style.axis(QUALITY[score]),
+        legend={"orientation": "h", "y": 1.12},
+    )
     return plot

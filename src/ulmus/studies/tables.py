@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ulmus.studies.beside import Beside
 from ulmus.studies.running import Result
 from ulmus.studies.study import Grid
 
@@ -71,10 +72,81 @@ def _cell(grid: Grid, results: Sequence[Result], protocol: str, row: Any, model:
 
 
 def markdown(cells: dict[Any, dict[str, Cell]], row_name: str) -> str:
-    """The table as Markdown."""
-    models = list(next(iter(cells.values())))
-    lines = [f"| {row_name} | {' | '.join(models)} |", "|" + "---|" * (len(models) + 1)]
-    lines += [
-        f"| {row} | {' | '.join(cell.text() for cell in line.values())} |" for row, line in cells.items()
+    """The table of a grid as Markdown."""
+    heads = (row_name, *next(iter(cells.values())))
+    return markdown_table(
+        heads, [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
+    )
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Any table as Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+QUALITY = {
+    "auc": "AUC",
+    "tpr_at_fpr_0025": "TPR at FPR .0025",
+    "tpr_at_fpr_01": "TPR at FPR .01",
+    "rmse_mv": "RMSE mV",
+    "explained_variance_percent": "explained variance %",
+}
+"""Scores of a fitted neuron that stand beside its size and cost, and what they are called."""
+
+
+class Quality(NamedTuple):
+    """How good a fitted neuron is, how large and how costly."""
+
+    name: str
+    model: str
+    """What it is one of: a model of the recipe; empty for one that is no run of the study."""
+    seeds: int
+    parameters: int
+    multiplications_per_step: int
+    scores: dict[str, float]
+    """Means over the seeds, by the keys of `QUALITY`."""
+
+
+def quality(results: Sequence[Result], beside: Sequence[Beside], protocol: str) -> list[Quality]:
+    """All fitted neurons of a study and those beside them, the smallest first; of runs without spikes to score, none."""
+    runs: dict[str, dict[str, Result]] = {}
+    for result in results:
+        if protocol in result.scores:
+            runs.setdefault(result.run.rpartition("-s")[0], {})[result.run] = (
+                result  # a run may be in several grids
+            )
+    found = [
+        (name, next(iter(seeds.values())).model, [result.scores[protocol] for result in seeds.values()])
+        for name, seeds in runs.items()
     ]
-    return "\n".join(lines) + "\n"
+    found += [(other.name, "", [other.scores[protocol]]) for other in beside]
+    lines = [
+        Quality(
+            name,
+            model,
+            len(scores),
+            scores[0]["parameters"],
+            scores[0]["multiplications_per_step"],
+            {key: statistics.fmean(one[key] for one in scores) for key in QUALITY},
+        )
+        for name, model, scores in found
+        if all(one.get(key) is not None for one in scores for key in (*QUALITY, "multiplications_per_step"))
+    ]
+    return sorted(lines, key=lambda line: (line.parameters, line.name))
+
+
+def quality_rows(lines: Sequence[Quality]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads and rows of the table of all fitted neurons."""
+    heads = ("neuron", "seeds", "parameters", "multiplications a step", *QUALITY.values())
+    digits = {"rmse_mv": 3, "explained_variance_percent": 2}
+    return heads, [
+        (
+            line.name,
+            str(line.seeds) if line.model else "",
+            f"{line.parameters:,}",
+            f"{line.multiplications_per_step:,}",
+            *(f"{line.scores[key]:.{digits.get(key, 4)}f}" for key in QUALITY),
+        )
+        for line in lines
+    ]

@@ -199,6 +199,7 @@ def evaluation(
         **score(predictions, chosen, dt_ms),
         "spike_threshold": surrogate.spike_threshold,
         "parameters": surrogate.trainable_parameters(),
+        "multiplications_per_step": multiplications_per_step(surrogate),
     }
     if known := seen(surrogate, trials):
         scores["seen"] = known
@@ -207,6 +208,15 @@ def evaluation(
     if resamples:
         scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
     return Evaluation(scores, samples)
+
+
+def multiplications_per_step(surrogate: Surrogate) -> int:
+    """What one step costs with dense input: a multiplication for every entry of every matrix, trained or not.
+
+    Neurons, LSTMs and convolutions use each of them once a step; biases and leaks are few beside them.
+    """
+    values = (*surrogate.parameters(), *surrogate.buffers())
+    return sum(value.numel() for value in values if value.is_floating_point() and value.ndim > 1)
 
 
 def seen(surrogate: Surrogate, trials: TrialSource) -> dict[str, int]:
@@ -253,8 +263,8 @@ def evaluate(
     Returns:
         ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
         spike metrics of `SpikeMetrics.at`, scores by kind of `KindScores.at`, ``trials`` and ``spikes`` that counted,
-        ``protocol``, ``parameters``, ``spike_threshold``, ``sites``: error and explained variance at each further site
-        where there are some, ``intervals``: low and high end for every score, and ``seen`` where some trials were used in
-        training: how many of them, and for what.
+        ``protocol``, ``parameters``, ``multiplications_per_step``, ``spike_threshold``, ``sites``: error and explained
+        variance at each further site where there are some, ``intervals``: low and high end for every score, and ``seen``
+        where some trials were used in training: how many of them, and for what.
     """
     return evaluation(surrogate, trials, protocol, on_trials, resamples).scores

@@ -1,0 +1,58 @@
+"""Fitted neurons that are no runs of a study, such as the authors' checkpoints, scored on the same trials as its runs."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ulmus.errors import ConfigError
+from ulmus.neuron import Surrogate, load
+from ulmus.studies.running import TestTrials
+from ulmus.training.evaluation import evaluate
+from ulmus.training.predictions import PROTOCOLS
+from ulmus.training.run import write_text
+
+BESIDE = "beside"
+
+
+class Beside(NamedTuple):
+    """A fitted neuron and its scores by protocol."""
+
+    name: str
+    scores: dict[str, dict[str, Any]]
+
+
+def score_beside(source: Path, folder: Path, test: TestTrials) -> Beside:
+    """Score a fitted neuron under every protocol, unless that is done already.
+
+    Args:
+        source: Run folder, saved surrogate, shipped neuron, or authors' checkpoint folder.
+        folder: Of the study; scores are kept in it.
+        test: Trials.
+
+    Raises:
+        CheckpointError: nothing is there, or it is damaged.
+        ConfigError: it is no fitted neuron.
+    """
+    surrogate = load(source)
+    if not isinstance(surrogate, Surrogate):
+        raise ConfigError(
+            f"--beside {source} is a {type(surrogate).__name__}; expected a neuron that was fitted to trials. Leave it out."
+        )
+    of = {"data_hash": test.trials.content_hash, "weights_sha256": _weights_hash(surrogate)}
+    file = folder / BESIDE / f"{source.stem}-{of['weights_sha256'][:8]}.json"
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    if any(kept.get(key) != value for key, value in of.items()):
+        scores = {name: evaluate(surrogate, test.trials, name) for name in PROTOCOLS}
+        kept = of | {"source": str(source), "data": list(test.specs), "scores": scores}
+        write_text(file, json.dumps(kept, indent=2))
+    return Beside(source.stem, kept["scores"])
+
+
+def _weights_hash(surrogate: Surrogate) -> str:
+    digest = hashlib.sha256(json.dumps(surrogate.neuron.config, sort_keys=True, default=str).encode())
+    for name, value in sorted(surrogate.state_dict().items()):
+        digest.update(name.encode() + value.detach().to(torch.float64).numpy().tobytes())
+    return digest.hexdigest()
