@@ -107,6 +107,12 @@ def test_scores_on_training_trials_are_marked(run, integrator_store):
     assert json.loads((run / "evaluation" / "stream.json").read_text())["seen"] == {"train": 6}
 
 
+def test_a_neuron_that_does_not_fit_is_named_before_any_is_scored(run, integrator_store):
+    result = ulmus("evaluate", run, "l5pc-small", "--data", f"{integrator_store}[12:]", check=3)
+    assert "1,278" in result.stderr or "1278" in result.stderr
+    assert "evaluate:" not in result.stderr  # the progress of scoring
+
+
 def test_report_is_written_into_the_run(run, integrator_store):
     ulmus("evaluate", run, "--data", f"{integrator_store}[12:]")
     ulmus("report", run, "--threshold-on", f"{integrator_store}[:12]")

@@ -16,13 +16,14 @@ from ulmus.cli.console import (
     score_text,
     site_rows,
 )
+from ulmus.data import TrialSource
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import evaluate_classes
 from ulmus.training.evaluation import Evaluation, evaluation, few_note, seen_note
 from ulmus.training.intervals import RESAMPLES, differences
-from ulmus.training.predictions import PROTOCOLS, choose_threshold
+from ulmus.training.predictions import PROTOCOLS, check_fit, choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
 
@@ -69,10 +70,13 @@ def evaluate(
     if each and not data:
         raise ConfigError("--each scores every --data by itself, but no trials were given; expected --data.")
     results: list[dict[str, Any]] = []
-    for specs in [[spec] for spec in data or []] if each else [data or []]:
+    models_loaded = [(model, load(model)) for model in models]
+    sets = [[spec] for spec in data or []] if each else [data or []]
+    for specs in filter(None, sets):  # before the time of scoring is spent, not after
+        _check_all(models_loaded, open_trials(specs))
+    for specs in sets:
         first: Evaluation | None = None
-        for model in models:
-            loaded = load(model)
+        for model, loaded in models_loaded:
             if isinstance(loaded, Classifier):
                 result = _score_classes(loaded, model, split, specs)
             else:
@@ -90,6 +94,12 @@ def evaluate(
         print_table(f"{models[0]}, {_what(results[0])}", score_rows(results[0]) + site_rows(results[0]))
     else:
         _print_comparison(results)
+
+
+def _check_all(models: list[tuple[Path, nn.Module]], trials: TrialSource) -> None:
+    for model, loaded in models:
+        if not isinstance(loaded, Classifier):
+            check_fit(as_surrogate(loaded, model), trials)
 
 
 def _what(result: dict[str, Any]) -> str:
