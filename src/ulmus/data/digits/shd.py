@@ -17,13 +17,15 @@ from jaxtyping import Bool, Float64, Int64
 from ulmus.errors import ConfigError, DataError
 
 CHANNELS = 700
+_REMEMBERED_BYTES = 512 * 2**20  # of clips, in each process: all of SHD's training file
 SPLITS = ("train", "valid", "test")
 
 
 class SpikeFile:
     """One file of the published layout; opening reads labels and speakers, spikes are read clip by clip.
 
-    It can be pickled and sent to other processes, which open the file themselves.
+    What was read is kept as it lies in the file, up to half a GiB: reading a clip can take as long as learning from it. A file
+    can be pickled and sent to other processes, which open it themselves.
 
     Attributes:
         labels: class of every clip.
@@ -41,6 +43,8 @@ class SpikeFile:
         self.path = Path(path)
         self._file: Any = None
         self._process = -1
+        self._remembered: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._remembered_bytes = 0
         try:
             self._read_tables(self._open())
         except OSError as error:
@@ -117,12 +121,15 @@ class SpikeFile:
         Raises:
             DataError: names file, clip and key.
         """
+        times, units = self._remembered.get(index) or self._read(index)
+        # Published times are half precision, in which sums and products would lose milliseconds.
+        return times.astype(np.float64), units.astype(np.int64)
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         where = f" of clip {index}"
         try:
             file = self._open()
-            # Published times are half precision, in which sums and products would lose milliseconds.
-            times = np.asarray(file["spikes/times"][index], dtype=np.float64)
-            units = np.asarray(file["spikes/units"][index], dtype=np.int64)
+            times, units = file["spikes/times"][index], file["spikes/units"][index]
         except OSError as error:
             raise self._bad("spikes" + where, f"cannot be read ({error})", "an undamaged file") from error
         if times.shape != units.shape:
@@ -135,6 +142,9 @@ class SpikeFile:
             raise self._bad(
                 "spikes/units" + where, f"holds {units.min()} to {units.max()}", f"0 to {CHANNELS - 1}"
             )
+        if self._remembered_bytes + times.nbytes + units.nbytes <= _REMEMBERED_BYTES:
+            self._remembered[index] = times, units
+            self._remembered_bytes += times.nbytes + units.nbytes
         return times, units
 
     def _bad(self, key: str, found: str, wanted: str) -> DataError:
