@@ -236,6 +236,15 @@ def test_clips_of_every_speaker_can_be_held_out_instead_of_speakers(recordings, 
         make_spoken_digits(recordings, tmp_path / "clips", workers=1)
 
 
+def test_a_share_of_small_groups_is_held_out_over_all_of_them():
+    names = [f"{digit}_{speaker}_{take}.wav" for speaker in "abc" for digit in range(4) for take in range(2)]
+    recordings = [spoken_digits._recording("folder", name, "") for name in names]
+    for share in (0.2, 0.25, 0.4):
+        chosen = spoken_digits._test_clips(recordings, share, seed=0)
+        assert sum(chosen) == round(share * len(names))
+        assert max(sum(chosen[k : k + 2]) for k in range(0, len(names), 2)) == 1
+
+
 def test_clips_cannot_be_held_out_together_with_speakers_or_all_of_them(recordings, tmp_path):
     with pytest.raises(ConfigError, match="one of the two"):
         make_spoken_digits(recordings, tmp_path / "out", same_speakers=True, test_speakers=["ann"])

@@ -10,9 +10,10 @@ from ulmus.cli import main
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import ELM, Surrogate, save
+from ulmus.studies.beside import Beside
 from ulmus.studies.running import Result
 from ulmus.studies.study import Study, load_study, members, shipped_studies
-from ulmus.studies.tables import markdown, table
+from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.evaluation import evaluate
 
@@ -241,6 +242,11 @@ def test_all_neurons_stand_over_size_and_cost_with_others_beside(integrator_stor
     assert rows["small-elm-memory=1"][2] == str(costs[1])
     assert rows["other"][2] == str(costs[3])
     assert rows["other"][3] == f"{scores['auc']:.4f}"
+    (out / "beside" / file.name).write_text("{")  # a damaged copy of scores is made anew
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--test", test])
+    assert ended.value.code == 0
+    assert json.loads(file.read_text())["scores"]["stream"]["auc"] == scores["auc"]
     page = (out / "study.html").read_text()
     assert "Quality over size and cost, official" in page
     assert "beside the study" in page
@@ -301,6 +307,57 @@ def test_runs_of_one_recipe_share_a_folder_and_other_runs_never_do(study_file):
     assert all(
         run.recipe({"data.folder": "x"}).model.memory == run.row for run in runs if run.grid == "memory"
     )
+
+
+def test_a_change_that_tells_runs_of_one_folder_apart_is_refused(study_file, tmp_path, capsys):
+    study = yaml.safe_load(study_file.read_text())
+    grid = study["grids"]["size"]
+    memory = {
+        **grid,
+        "key": "model.memory",
+        "values": [2],
+        "brief": None,
+        "models": ["small"],
+        "published": {},
+    }
+    study["grids"] = {"size": {**grid, "values": [50]}, "memory": memory}
+    study_file.write_text(yaml.safe_dump(study))
+    command = [
+        "reproduce",
+        str(study_file),
+        "--out",
+        str(tmp_path / "out"),
+        "--data.folder",
+        "x",
+        "--dry-run",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--model.kind", "lstm"])
+    assert ended.value.code == 2
+    assert "would be another run in grid size than in grid memory" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_quality_leaves_open_what_was_not_scored_and_marks_trials_that_were_seen():
+    def result(run, **scores):
+        known = {"parameters": 10, "rmse_mv": 1.0, "auc": 0.5, "tpr_at_fpr_0025": 0.1, "tpr_at_fpr_01": 0.2}
+        known |= {"explained_variance_percent": 90.0, "multiplications_per_step": 7}
+        return Result("grid", 1, "elm", 0, run, 3, 1.0, {"stream": known | scores})
+
+    results = [
+        result("small-s0", auc=None),
+        result("small-s1"),
+        result("large-s0", parameters=20, seen={"train": 2}),
+    ]
+    other = Beside("a|b", {"stream": {"parameters": 5, "rmse_mv": 2.0}})
+    lines = quality(results, [other], "stream")
+    assert [(line.name, line.seeds, line.scores["auc"], line.seen) for line in lines] == [
+        ("a|b", 1, None, 0), ("small", 2, None, 0), ("large", 1, 0.5, 2)
+    ]  # fmt: skip
+    text = markdown_table(*quality_rows(lines)).splitlines()
+    assert text[2] == "| a\\|b |  | 5 |  |  |  |  | 2.000 |  |"
+    assert text[4].startswith("| large (2 of the trials are not new to it) | 1 | 20 | 7 | 0.5000 |")
 
 
 def test_mistakes_are_named(study_file):

@@ -16,9 +16,8 @@ from ulmus.cli.console import (
     score_text,
     site_rows,
 )
-from ulmus.data import TrialSource
 from ulmus.data.sources import open_trials
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, DataError
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import evaluate_classes
 from ulmus.training.evaluation import Evaluation, evaluation, few_note, seen_note
@@ -72,13 +71,13 @@ def evaluate(
     results: list[dict[str, Any]] = []
     models_loaded = [(model, load(model)) for model in models]
     sets = [[spec] for spec in data or []] if each else [data or []]
-    for specs in filter(None, sets):  # before the time of scoring is spent, not after
-        _check_all(models_loaded, open_trials(specs))
+    for specs in sets:  # before the time of scoring is spent, not after
+        _check_all(models_loaded, specs)
     for specs in sets:
         first: Evaluation | None = None
         for model, loaded in models_loaded:
             if isinstance(loaded, Classifier):
-                result = _score_classes(loaded, model, split, specs)
+                result = _score_classes(loaded, model, split)
             else:
                 found = _score_trials(loaded, model, specs, protocol, threshold_on, resamples)
                 result = {**found.scores, "model": str(model), "data": specs}
@@ -96,10 +95,30 @@ def evaluate(
         _print_comparison(results)
 
 
-def _check_all(models: list[tuple[Path, nn.Module]], trials: TrialSource) -> None:
+def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
+    """Whether every model can be scored on the data.
+
+    Raises:
+        ConfigError: trials for a classifier, or none for a neuron.
+        DataError: trials that do not fit a neuron.
+    """
+    trials = open_trials(data) if data else None
     for model, loaded in models:
-        if not isinstance(loaded, Classifier):
-            check_fit(as_surrogate(loaded, model), trials)
+        if isinstance(loaded, Classifier):
+            if data:
+                raise ConfigError(
+                    f"{model} is a classifier, which is scored on the held-out sequences of its task; leave --data out."
+                )
+            continue
+        surrogate = as_surrogate(loaded, model)
+        if trials is None:
+            raise ConfigError(
+                f"no trials were given to score {model} on; expected --data with stores or recordings."
+            )
+        try:
+            check_fit(surrogate, trials)
+        except DataError as error:
+            raise DataError(f"{model}: {error}") from error
 
 
 def _what(result: dict[str, Any]) -> str:
@@ -147,8 +166,6 @@ def _score_trials(
     threshold_on: list[str] | None,
     resamples: int,
 ) -> Evaluation:
-    if not data:
-        raise ConfigError("no trials were given; expected --data with stores or recordings to score on.")
     trials = open_trials(data)
     surrogate = as_surrogate(loaded, model, threshold_on)
     with progress("evaluate") as show:
@@ -158,11 +175,7 @@ def _score_trials(
     return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 
 
-def _score_classes(classifier: Classifier, model: Path, split: str, data: list[str]) -> dict[str, Any]:
-    if data:
-        raise ConfigError(
-            f"{model} is a classifier, which is scored on the held-out sequences of its task; leave --data out."
-        )
+def _score_classes(classifier: Classifier, model: Path, split: str) -> dict[str, Any]:
     recipe = Run(model).recipe()
     if not isinstance(recipe, ClassifierRecipe):
         raise ConfigError(f"{model} was not trained on classes; train it again.")

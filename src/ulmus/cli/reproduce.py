@@ -15,11 +15,12 @@ from ulmus.errors import ConfigError
 from ulmus.report.study_page import write_study_page
 from ulmus.studies.beside import Beside, score_beside
 from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
-from ulmus.studies.study import Study, load_study, members
+from ulmus.studies.study import Member, Study, load_study, members
 from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
+from ulmus.training.recipe import ClassifierRecipe, Recipe
 from ulmus.training.run import Run, write_text
 
 _FLAGS = ("out", "budget", "seeds", "only", "test", "beside", "dry-run")
@@ -50,7 +51,8 @@ def reproduce(
         only: Some of its grids. May be given several times.
         test: Trials to score fitted neurons on; classifiers are scored on their test split. With other trials than
             before, the scores are renewed.
-        beside: Fitted neurons to score on the same trials: run folders, saved surrogates, authors' checkpoint folders.
+        beside: Fitted neuron to score on the same trials: a run folder, saved surrogate, shipped neuron, or authors'
+            checkpoint folder. May be given several times.
         dry_run: List the runs and stop.
     """
     chosen = load_study(study)
@@ -58,18 +60,19 @@ def reproduce(
         raise ConfigError(f"--seeds {seeds}: expected 1 or more.")
     seconds = parse_budget(budget)
     runs = list(members(chosen, budget, seeds or chosen.seeds, tuple(only or ())))
-    unique = list({run.folder: run for run in runs}.values())
     changes = parse_overrides(overrides, _FLAGS)
+    unique, recipes = _one_of_each(runs, changes)
+    if beside and (not test or any(isinstance(recipe, ClassifierRecipe) for recipe in recipes)):
+        raise ConfigError(
+            "--beside scores fitted neurons on the trials of --test; expected --test, and a study of fitted neurons."
+        )
     if dry_run:
         for run in unique:
-            run.recipe(changes)
             console.print(run.folder)
         return
     unseen = TestTrials(tuple(test), open_trials(test)) if test else None
-    if beside and unseen is None:
-        raise ConfigError("--beside needs trials to score on; give them with --test.")
     _check_budget(out, budget)
-    others = [score_beside(source, out, unseen) for source in beside or ()] if unseen else []
+    others = score_beside(beside, out, unseen) if beside and unseen else []
     share = None if seconds is None else seconds / len(unique)
     with stopping_on_signals() as stopped:
         for number, run in enumerate(unique, 1):
@@ -87,6 +90,24 @@ def reproduce(
                 say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
             _write(chosen, gather(runs, out, unseen), others, out, budget)
     console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
+
+
+def _one_of_each(runs: list[Member], changes: dict[str, Any]) -> tuple[list[Member], list[Recipe]]:
+    """The runs without those that are in several grids, and what they train.
+
+    Raises:
+        ConfigError: a change is refused by a run, or tells runs apart that share a folder.
+    """
+    first: dict[str, tuple[Member, Recipe]] = {}
+    for run in runs:
+        recipe = run.recipe(changes)
+        known, trained = first.setdefault(run.folder, (run, recipe))
+        if trained != recipe:
+            raise ConfigError(
+                f"with {', '.join(changes)} changed, {run.folder} would be another run in grid {run.grid} than in grid "
+                f"{known.grid}; expected the same. Choose one of them with --only, or change the study's file."
+            )
+    return [run for run, _ in first.values()], [recipe for _, recipe in first.values()]
 
 
 def _check_budget(out: Path, budget: str) -> None:
@@ -121,6 +142,21 @@ def _write(study: Study, results: list[Result], beside: list[Beside], out: Path,
             cells, grid.row_name
         )
     qualities = {name: lines for name in PROTOCOLS if (lines := quality(results, beside, name))}
+    if (
+        len(
+            {
+                result.scores[name].get("data_hash")
+                for result in results
+                for name in qualities
+                if name in result.scores
+            }
+        )
+        > 1
+    ):
+        say(
+            "the runs were scored on different trials, so they are not compared; give --test to score all on the same"
+        )
+        qualities = {}
     for protocol, lines in qualities.items():
         text += f"\n## Quality over size and cost, {protocol}\n\n" + markdown_table(*quality_rows(lines))
     write_text(out / "tables.md", text)

@@ -13,7 +13,7 @@ from ulmus.report.page import Panel, figures_json, page_environment, write_page
 from ulmus.studies.study import Grid, Study
 from ulmus.studies.tables import QUALITY, Cell, Quality, quality_rows
 
-# Okabe and Ito's colours, in the order in which a grid names its models.
+# Okabe and Ito's colours, in the order in which a study names its models; each has the same in all figures.
 COLOURS = ("#009e73", "#0068a8", "#c8511b", "#cc79a7", "#e69f00", "#56b4e9", "#23272e")
 Cells = dict[Any, dict[str, Cell]]
 _ACROSS = {"parameters": "trainable parameters", "multiplications_per_step": "multiplications a step"}
@@ -39,10 +39,12 @@ def write_study_page(
         ConfigError: the path cannot be written.
     """
     panels, parts = {}, []
+    models = dict.fromkeys(model for grid in study.grids.values() for model in grid.models)
+    colours = dict(zip(models, COLOURS * len(models), strict=False))
     for number, ((name, protocol), cells) in enumerate(tables.items()):
         grid, panel = study.grids[name], f"grid{number}"
         if grid.row_name != "task":
-            panels[panel] = Panel(panel, ((grid.title, grid_figure(grid, cells)),))
+            panels[panel] = Panel(panel, ((grid.title, grid_figure(grid, cells, colours)),))
         parts.append(
             {
                 "title": grid.title, "score": grid.score, "protocol": protocol, "source": grid.source, "panel": panel,
@@ -56,7 +58,7 @@ def write_study_page(
         panels[panel] = Panel(
             panel,
             tuple(
-                (f"{QUALITY[score]}, {_ACROSS[across]}", quality_figure(lines, across, score))
+                (f"{QUALITY[score]}, {_ACROSS[across]}", quality_figure(lines, across, score, colours))
                 for score in ("auc", "rmse_mv")
                 for across in _ACROSS
             ),
@@ -80,13 +82,14 @@ def write_study_page(
     return path
 
 
-def grid_figure(grid: Grid, cells: Cells) -> go.Figure:
+def grid_figure(grid: Grid, cells: Cells, colours: Mapping[str, str]) -> go.Figure:
     """Score over the values of the grid's key, a curve for every model, with the published ones hollow."""
     rows = list(cells)
     numbers = all(isinstance(row, int | float) and not isinstance(row, bool) for row in rows)
     logarithmic = numbers and min(rows) > 0 and max(rows) >= 10 * min(rows)
     plot = style.figure(430, showlegend=True, hovermode="closest")
-    for model, colour in zip(grid.models, COLOURS * len(grid.models), strict=False):
+    for model in grid.models:
+        colour = colours[model]
         drawn = [(row, cells[row][model]) for row in rows if cells[row][model].mean is not None]
         plot.add_scatter(
             x=[row if numbers else str(row) for row, _ in drawn],
@@ -114,12 +117,14 @@ def grid_figure(grid: Grid, cells: Cells) -> go.Figure:
     return plot
 
 
-def quality_figure(lines: Sequence[Quality], across: str, score: str) -> go.Figure:
+def quality_figure(
+    lines: Sequence[Quality], across: str, score: str, colours: Mapping[str, str]
+) -> go.Figure:
     """A score of all fitted neurons over their size or cost; diamonds are neurons that are no runs of the study."""
     plot = style.figure(430, showlegend=True, hovermode="closest")
-    models = list(dict.fromkeys(line.model for line in lines))
-    for model, colour in zip(models, COLOURS * len(models), strict=False):
-        shown = [line for line in lines if line.model == model]
+    drawn = [line for line in lines if getattr(line, across) and line.scores[score] is not None]
+    for model in dict.fromkeys(line.model for line in drawn):
+        shown = [line for line in drawn if line.model == model]
         plot.add_scatter(
             x=[getattr(line, across) for line in shown],
             y=[line.scores[score] for line in shown],
@@ -129,11 +134,11 @@ def quality_figure(lines: Sequence[Quality], across: str, score: str) -> go.Figu
             name=model or "beside the study",
             marker={
                 "size": 9,
-                "color": colour if model else style.NEURON,
+                "color": colours.get(model, style.NEURON),
                 "symbol": "circle" if model else "diamond",
             },
         )
-    values = [getattr(line, across) for line in lines]
+    values = [getattr(line, across) for line in drawn] or [1]
     plot.update_layout(
         xaxis=style.logarithmic_axis(_ACROSS[across], 0.8 * min(values), 1.25 * max(values)),
         yaxis=style.axis(QUALITY[score]),

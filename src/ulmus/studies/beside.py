@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,31 +27,45 @@ class Beside(NamedTuple):
     scores: dict[str, dict[str, Any]]
 
 
-def score_beside(source: Path, folder: Path, test: TestTrials) -> Beside:
-    """Score a fitted neuron under every protocol, unless that is done already.
+def score_beside(sources: Sequence[Path], folder: Path, test: TestTrials) -> list[Beside]:
+    """Score fitted neurons under every protocol, where that is not done already; each once.
 
     Args:
-        source: Run folder, saved surrogate, shipped neuron, or authors' checkpoint folder.
+        sources: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
         folder: Of the study; scores are kept in it.
         test: Trials.
 
     Raises:
         CheckpointError: nothing is there, or it is damaged.
         ConfigError: it is no fitted neuron.
+        DataError: the trials do not fit it.
     """
+    chosen = list(dict.fromkeys(sources))
+    alike = Counter(_name(source) for source in chosen)
+    names = [_name(source) if alike[_name(source)] == 1 else str(source) for source in chosen]
+    return [Beside(name, _scores(source, folder, test)) for name, source in zip(names, chosen, strict=True)]
+
+
+def _name(source: Path) -> str:
+    return source.name.removesuffix(".safetensors")
+
+
+def _scores(source: Path, folder: Path, test: TestTrials) -> dict[str, dict[str, Any]]:
     surrogate = load(source)
     if not isinstance(surrogate, Surrogate):
         raise ConfigError(
-            f"--beside {source} is a {type(surrogate).__name__}; expected a neuron that was fitted to trials. Leave it out."
+            f"{source} is a {type(surrogate).__name__}; expected a neuron that was fitted to trials. Leave it out."
         )
     of = {"data_hash": test.trials.content_hash, "weights_sha256": _weights_hash(surrogate)}
-    file = folder / BESIDE / f"{source.stem}-{of['weights_sha256'][:8]}.json"
-    kept = json.loads(file.read_text()) if file.exists() else {}
-    if any(kept.get(key) != value for key, value in of.items()):
+    file = folder / BESIDE / f"{_name(source)}-{of['weights_sha256'][:8]}.json"
+    kept: Any = None
+    with suppress(OSError, ValueError):  # not there, or damaged: it is only a copy of what is computed below
+        kept = json.loads(file.read_text())
+    if not isinstance(kept, dict) or any(kept.get(key) != value for key, value in of.items()):
         scores = {name: evaluate(surrogate, test.trials, name) for name in PROTOCOLS}
         kept = of | {"source": str(source), "data": list(test.specs), "scores": scores}
         write_text(file, json.dumps(kept, indent=2))
-    return Beside(source.stem, kept["scores"])
+    return dict(kept["scores"])
 
 
 def _weights_hash(surrogate: Surrogate) -> str:

@@ -81,7 +81,7 @@ def markdown(cells: dict[Any, dict[str, Cell]], row_name: str) -> str:
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Any table as Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
+    lines = [[cell.replace("|", r"\|") for cell in line] for line in (heads, ["---"] * len(heads), *rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -103,13 +103,16 @@ class Quality(NamedTuple):
     """What it is one of: a model of the recipe; empty for one that is no run of the study."""
     seeds: int
     parameters: int
-    multiplications_per_step: int
-    scores: dict[str, float]
-    """Means over the seeds, by the keys of `QUALITY`."""
+    multiplications_per_step: int | None
+    """None for scores of a version of Ulmus that did not count them."""
+    scores: dict[str, float | None]
+    """Means over the seeds, by the keys of `QUALITY`; None where there was no spike to tell."""
+    seen: int
+    """Trials that it was trained on or chosen by; its scores on them say little."""
 
 
 def quality(results: Sequence[Result], beside: Sequence[Beside], protocol: str) -> list[Quality]:
-    """All fitted neurons of a study and those beside them, the smallest first; of runs without spikes to score, none."""
+    """All fitted neurons of a study and those beside them, the smallest first."""
     runs: dict[str, dict[str, Result]] = {}
     for result in results:
         if protocol in result.scores:
@@ -127,13 +130,18 @@ def quality(results: Sequence[Result], beside: Sequence[Beside], protocol: str) 
             model,
             len(scores),
             scores[0]["parameters"],
-            scores[0]["multiplications_per_step"],
-            {key: statistics.fmean(one[key] for one in scores) for key in QUALITY},
+            scores[0].get("multiplications_per_step"),
+            {key: _mean([one.get(key) for one in scores]) for key in QUALITY},
+            max(sum(one.get("seen", {}).values()) for one in scores),
         )
         for name, model, scores in found
-        if all(one.get(key) is not None for one in scores for key in (*QUALITY, "multiplications_per_step"))
     ]
     return sorted(lines, key=lambda line: (line.parameters, line.name))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def quality_rows(lines: Sequence[Quality]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -142,11 +150,14 @@ def quality_rows(lines: Sequence[Quality]) -> tuple[tuple[str, ...], list[tuple[
     digits = {"rmse_mv": 3, "explained_variance_percent": 2}
     return heads, [
         (
-            line.name,
+            line.name + (f" ({line.seen} of the trials are not new to it)" if line.seen else ""),
             str(line.seeds) if line.model else "",
             f"{line.parameters:,}",
-            f"{line.multiplications_per_step:,}",
-            *(f"{line.scores[key]:.{digits.get(key, 4)}f}" for key in QUALITY),
+            "" if line.multiplications_per_step is None else f"{line.multiplications_per_step:,}",
+            *(
+                "" if value is None else f"{value:.{digits.get(key, 4)}f}"
+                for key, value in line.scores.items()
+            ),
         )
         for line in lines
     ]

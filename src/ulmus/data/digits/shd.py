@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float64, Int64
 from ulmus.errors import ConfigError, DataError
 
 CHANNELS = 700
-_REMEMBERED_BYTES = 512 * 2**20  # of clips, in each process: all of SHD's training file
+_REMEMBERED_BYTES = 512 * 2**20  # of clips, for each file and process: all of SHD's training file
 SPLITS = ("train", "valid", "test")
 
 

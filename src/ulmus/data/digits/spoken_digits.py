@@ -183,7 +183,7 @@ def _test_speakers(names: list[str], wanted: Sequence[str] | None, share: float,
 
 
 def _test_clips(recordings: list[Recording], share: float, seed: int) -> list[bool]:
-    """Which clips to hold out: the same share of what every speaker says of every digit."""
+    """Which clips to hold out: the same share of what every speaker says of every digit, as nearly as whole clips allow."""
     if not 0 < share < 1:
         raise ConfigError(f"test share {share}: expected more than 0 and less than 1; correct it")
     groups: dict[tuple[str, str, int], list[int]] = {}
@@ -191,8 +191,12 @@ def _test_clips(recordings: list[Recording], share: float, seed: int) -> list[bo
         groups.setdefault((recording.speaker, recording.language, recording.digit), []).append(position)
     random = np.random.default_rng([seed, _OF_CLIPS])
     chosen = [False] * len(recordings)
+    passed = 0
     for positions in groups.values():
-        for position in random.permutation(positions)[: round(share * len(positions))].tolist():
+        # Rounded over all groups so far: small groups would otherwise give none, or half.
+        count = round(share * (passed + len(positions))) - round(share * passed)
+        passed += len(positions)
+        for position in random.permutation(positions)[:count].tolist():
             chosen[position] = True
     if all(chosen) or not any(chosen):
         raise ConfigError(
