@@ -10,9 +10,9 @@ from ulmus.baselines import TCN
 from ulmus.data.sources import open_trials
 from ulmus.data.windows import whole_trials
 from ulmus.neuron.files import KINDS
-from ulmus.training.fit import fit
+from ulmus.training.fit import fit, problem_of
 from ulmus.training.predictions import PROTOCOLS, predict
-from ulmus.training.recipe import parse_recipe
+from ulmus.training.recipe import load_recipe, parse_recipe
 
 SMALL = {
     "elm": {"memory": 3, "input_dropout": 0.2},
@@ -57,3 +57,11 @@ def test_predictions_of_a_model_in_training_are_those_of_evaluation(integrator_s
     np.testing.assert_array_equal(first.logit, predict(surrogate.eval(), trials, PROTOCOLS["stream"]).logit)
     single = surrogate.train().predict(next(whole_trials(trials, 2)).events)
     np.testing.assert_allclose(single.spike_probability.numpy(), first.probability, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("model", ["elm", "simplest-elm", "lstm", "lif", "adaptive-lif"])
+def test_the_models_of_the_study_of_a_pyramidal_cell_can_begin(model, integrator_store):
+    trials = {"data.train": f"{integrator_store}[:8]", "data.validation": f"{integrator_store}[8:]"}
+    problem = problem_of(load_recipe("neuronio", trials, model))
+    batch = next(problem.batches(0, 1, (0, 1)))
+    assert problem.loss(problem.model, batch, torch.device("cpu")).isfinite().all()
