@@ -12,6 +12,10 @@ class ConfigError(UlmusError, ValueError):
     """A constructor argument, recipe key or command-line value that cannot be used."""
 
 
+class BudgetError(ConfigError):
+    """A time budget into which not even a few steps fit."""
+
+
 class ShapeError(UlmusError, ValueError):
     """A tensor whose shape or dtype does not fit the neuron it was given to."""
 

@@ -10,6 +10,7 @@ from ulmus.cli import main
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import ELM, Surrogate, save
+from ulmus.studies import running
 from ulmus.studies.beside import Beside
 from ulmus.studies.running import Result
 from ulmus.studies.study import Study, load_study, members, shipped_studies
@@ -153,6 +154,33 @@ def test_a_member_that_diverges_does_not_stop_the_others(study_file, tones, tmp_
             ("small", False, True),
         ]
         assert "| 50 | 1 diverged | 0." in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_a_member_too_slow_for_its_share_of_the_budget_is_left_out(
+    study_file, tones, tmp_path, capsys, monkeypatch
+):
+    real = running.within_budget
+
+    def slow(recipe, seconds):
+        return real(recipe, 1e-6 if recipe.model.memory == 8 else seconds)
+
+    monkeypatch.setattr(running, "within_budget", slow)
+    command = [
+        "reproduce",
+        str(study_file),
+        "--out",
+        str(tmp_path / "out"),
+        "--seeds",
+        "1",
+        "--budget",
+        "20s",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--data.folder", str(tones)])
+    assert ended.value.code == 0
+    assert "left out, the others go on: in 1e-06 s only 0 steps" in " ".join(capsys.readouterr().err.split())
+    runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    assert [run["model"] for run in runs] == ["small"]
 
 
 def test_scores_are_renewed_for_other_test_trials(integrator_store, tmp_path):

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from ulmus.cli.console import console, print_table, progress, say
 from ulmus.cli.train import parse_overrides, stopping_on_signals
 from ulmus.data.sources import open_trials
-from ulmus.errors import ConfigError
+from ulmus.errors import BudgetError, ConfigError
 from ulmus.report.study_page import write_study_page
 from ulmus.studies.beside import Beside, score_beside
 from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
@@ -82,7 +82,13 @@ def reproduce(
                 def report(now: Progress, show: Any = show) -> None:
                     show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
 
-                outcome = run_member(run, out, changes, share, unseen, report, lambda: bool(stopped))
+                try:
+                    outcome = run_member(run, out, changes, share, unseen, report, lambda: bool(stopped))
+                except BudgetError as error:
+                    if number == len(unique) and not (out / "results.json").exists():
+                        raise
+                    say(f"left out, the others go on: {error}")
+                    continue
             if outcome is Outcome.STOPPED:
                 say("interrupted; the same command goes on")
                 sys.exit(130)

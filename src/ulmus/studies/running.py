@@ -75,6 +75,7 @@ def run_member(
         stop: See there.
 
     Raises:
+        BudgetError: not even a few steps fit into the budget.
         ConfigError: the recipe or the data cannot be used.
     """
     run = Run(folder / RUNS / member.folder)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ulmus.errors import ConfigError, DivergedError
+from ulmus.errors import BudgetError, ConfigError, DivergedError
 from ulmus.training.fit import problem_of
 from ulmus.training.loop import Loop, launch
 from ulmus.training.problem import Problem
@@ -42,7 +42,8 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
     Validations are spaced to take at most a sixth of it.
 
     Raises:
-        ConfigError: not even ten steps fit, or several processes are asked for, whose speed one of them cannot know.
+        BudgetError: not even ten steps fit.
+        ConfigError: several processes are asked for, whose speed one of them cannot know.
         DataError: data are missing or damaged.
     """
     if recipe.training.devices * recipe.training.nodes > 1:
@@ -65,7 +66,7 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
     validations = max(1, min(VALIDATIONS, int(_SHARE_FOR_VALIDATION * seconds / per_validation)))
     steps = min(recipe.steps, int((seconds - validations * per_validation) / per_step))
     if steps < min(10, recipe.steps):
-        raise ConfigError(
+        raise BudgetError(
             f"in {seconds:g} s only {max(steps, 0)} steps of {per_step:.2f} s fit beside a validation of {per_validation:.1f} s; "
             "expected at least 10. Give a longer budget, or use a smaller batch or model."
         )
