@@ -183,6 +183,40 @@ def test_a_member_too_slow_for_its_share_of_the_budget_is_left_out(
     assert [run["model"] for run in runs] == ["small"]
 
 
+def test_a_row_of_steps_is_never_one_of_fewer_steps(study_file, tones, tmp_path, capsys, monkeypatch):
+    study = yaml.safe_load(study_file.read_text())
+    study["grids"]["size"] |= {
+        "key": "training.steps",
+        "values": [10, 40],
+        "brief": None,
+        "models": ["small"],
+    }
+    study_file.write_text(yaml.safe_dump(study))
+
+    def half(recipe, seconds):
+        return recipe.model_copy(
+            update={"training": recipe.training.model_copy(update={"steps": min(20, recipe.steps)})}
+        )
+
+    monkeypatch.setattr(running, "within_budget", half)
+    command = [
+        "reproduce",
+        str(study_file),
+        "--out",
+        str(tmp_path / "out"),
+        "--seeds",
+        "1",
+        "--budget",
+        "20s",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--data.folder", str(tones)])
+    assert ended.value.code == 0
+    assert "only 20 of 40 steps fit" in " ".join(capsys.readouterr().err.split())
+    runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    assert [(run["row"], run["steps"]) for run in runs] == [(10, 10)]
+
+
 def test_scores_are_renewed_for_other_test_trials(integrator_store, tmp_path):
     recipe = {"name": "small", "model": {"memory": 2}, "data": {"window_ms": 200, "burn_in_ms": 50}}
     recipe |= {"training": {"steps": 2, "validate_every": 2}, "models": {"elm": {}}}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmus.data import TrialSource
-from ulmus.errors import ConfigError, DivergedError
+from ulmus.errors import BudgetError, ConfigError, DivergedError
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
@@ -89,6 +89,11 @@ def run_member(
         recipe = run.recipe() if begun else wanted
         if not begun and seconds is not None:
             recipe = within_budget(recipe, seconds)
+            if "training.steps" in member.changes and recipe.steps < wanted.steps:
+                raise BudgetError(
+                    f"only {recipe.steps} of {wanted.steps} steps fit into {seconds:.0f} s; steps are what grid {member.grid} "
+                    "is about. Give a longer budget."
+                )
         try:
             fit(recipe, run.folder, resume=begun, on_progress=on_progress, stop=stop)
         except DivergedError:
