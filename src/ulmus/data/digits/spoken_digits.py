@@ -138,25 +138,27 @@ def make_spoken_digits(
         raise ConfigError(f"seed={seed}: expected 0 or more; correct the seed")
     source, out = Path(source), Path(out)
     recordings = find_recordings(source)
-    settings = {
-        "origin": origin,
-        "recordings": len(recordings),
-        "recordings_sha256": hashlib.sha256(json.dumps(recordings).encode()).hexdigest(),
-        "seed": seed,
-        "cochlea_version": MODEL_VERSION,
-    }
     names = [recording.speaker for recording in recordings]
+    held_out: dict[str, Any]
     if same_speakers:
         if test_speakers is not None:
             raise ConfigError(
                 f"test speakers {list(test_speakers)} and clips of the same speakers: expected one of the two; leave one out"
             )
         in_test = _test_clips(recordings, test_share, seed)
-        settings |= {"test_speakers": [], "test_share_of_clips": test_share}
+        held_out = {"test_speakers": [], "test_share_of_clips": test_share}
     else:
-        held_out = _test_speakers(names, test_speakers, test_share, seed)
-        in_test = [name in held_out for name in names]
-        settings |= {"test_speakers": held_out}
+        chosen_speakers = _test_speakers(names, test_speakers, test_share, seed)
+        in_test = [name in chosen_speakers for name in names]
+        held_out = {"test_speakers": chosen_speakers}
+    settings = {
+        "origin": origin,
+        "recordings": len(recordings),
+        "recordings_sha256": hashlib.sha256(json.dumps(recordings).encode()).hexdigest(),
+        **held_out,
+        "seed": seed,
+        "cochlea_version": MODEL_VERSION,
+    }
     _begin(out, settings)
     files = {split: out / f"spoken_digits_{split}.h5" for split in ("train", "test")}
     if not all(file.exists() for file in files.values()):
