@@ -50,6 +50,15 @@ def study_file(tmp_path):
     return file
 
 
+@pytest.fixture
+def fit_grid(tmp_path):
+    """A grid of one small neuron, trained on trials for two steps."""
+    recipe = {"name": "small", "model": {"memory": 2}, "data": {"window_ms": 200, "burn_in_ms": 50}}
+    recipe |= {"training": {"steps": 2, "validate_every": 2}, "models": {"elm": {}}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
+    return {"title": "Fit", "recipes": [str(tmp_path / "small.yaml")], "models": ["elm"], "score": "rmse_mv"}
+
+
 @pytest.mark.parametrize("name", shipped_studies())
 def test_every_shipped_study_names_recipes_and_keys_that_exist(name):
     trials = {"data.train": "store", "data.validation": "store"}
@@ -156,6 +165,15 @@ def test_a_member_that_diverges_does_not_stop_the_others(study_file, tones, tmp_
         assert "| 50 | 1 diverged | 0." in (tmp_path / "out" / "tables.md").read_text()
 
 
+def runs_within_a_budget(study_file, tones, out):
+    """Results of one seed of a study that a budget cuts short."""
+    command = ["reproduce", str(study_file), "--out", str(out), "--seeds", "1", "--budget", "20s"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--data.folder", str(tones)])
+    assert ended.value.code == 0
+    return json.loads((out / "results.json").read_text())["runs"]
+
+
 def test_a_member_too_slow_for_its_share_of_the_budget_is_left_out(
     study_file, tones, tmp_path, capsys, monkeypatch
 ):
@@ -165,21 +183,8 @@ def test_a_member_too_slow_for_its_share_of_the_budget_is_left_out(
         return real(recipe, 1e-6 if recipe.model.memory == 8 else seconds)
 
     monkeypatch.setattr(running, "within_budget", slow)
-    command = [
-        "reproduce",
-        str(study_file),
-        "--out",
-        str(tmp_path / "out"),
-        "--seeds",
-        "1",
-        "--budget",
-        "20s",
-    ]
-    with pytest.raises(SystemExit) as ended:
-        main([*command, "--data.folder", str(tones)])
-    assert ended.value.code == 0
+    runs = runs_within_a_budget(study_file, tones, tmp_path / "out")
     assert "left out, the others go on: in 1e-06 s only 0 steps" in " ".join(capsys.readouterr().err.split())
-    runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
     assert [run["model"] for run in runs] == ["small"]
 
 
@@ -199,30 +204,13 @@ def test_a_row_of_steps_is_never_one_of_fewer_steps(study_file, tones, tmp_path,
         )
 
     monkeypatch.setattr(running, "within_budget", half)
-    command = [
-        "reproduce",
-        str(study_file),
-        "--out",
-        str(tmp_path / "out"),
-        "--seeds",
-        "1",
-        "--budget",
-        "20s",
-    ]
-    with pytest.raises(SystemExit) as ended:
-        main([*command, "--data.folder", str(tones)])
-    assert ended.value.code == 0
+    runs = runs_within_a_budget(study_file, tones, tmp_path / "out")
     assert "only 20 of 40 steps fit" in " ".join(capsys.readouterr().err.split())
-    runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
     assert [(run["row"], run["steps"]) for run in runs] == [(10, 10)]
 
 
-def test_scores_are_renewed_for_other_test_trials(integrator_store, tmp_path):
-    recipe = {"name": "small", "model": {"memory": 2}, "data": {"window_ms": 200, "burn_in_ms": 50}}
-    recipe |= {"training": {"steps": 2, "validate_every": 2}, "models": {"elm": {}}}
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
-    grid = {"title": "Fit", "recipes": [str(tmp_path / "small.yaml")], "models": ["elm"], "score": "rmse_mv"}
-    study = {"name": "small", "title": "Small", "seeds": 1, "grids": {"fit": grid}}
+def test_scores_are_renewed_for_other_test_trials(fit_grid, integrator_store, tmp_path):
+    study = {"name": "small", "title": "Small", "seeds": 1, "grids": {"fit": fit_grid}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     data = ["--data.train", f"{integrator_store}[:8]", "--data.validation", f"{integrator_store}[8:10]"]
 
@@ -244,12 +232,10 @@ def test_scores_are_renewed_for_other_test_trials(integrator_store, tmp_path):
     assert renewed > written
 
 
-def test_all_neurons_stand_over_size_and_cost_with_others_beside(integrator_store, tmp_path, capsys):
-    recipe = {"name": "small", "model": {"memory": 2}, "data": {"window_ms": 200, "burn_in_ms": 50}}
-    recipe |= {"training": {"steps": 2, "validate_every": 2}, "models": {"elm": {}}}
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
-    grid = {"title": "Fit", "recipes": [str(tmp_path / "small.yaml")], "models": ["elm"], "score": "rmse_mv"}
-    grid |= {"key": "model.memory", "values": [1, 2]}
+def test_all_neurons_stand_over_size_and_cost_with_others_beside(
+    fit_grid, integrator_store, tmp_path, capsys
+):
+    grid = {**fit_grid, "key": "model.memory", "values": [1, 2]}
     study = {"name": "small", "title": "Small", "seeds": 2, "grids": {"fit": grid, "again": grid}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     other = Surrogate(ELM(inputs=12, outputs=2, memory=3))

@@ -16,7 +16,7 @@ from ulmus.report.study_page import write_study_page
 from ulmus.studies.beside import Beside, score_beside
 from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
 from ulmus.studies.study import Member, Study, load_study, members
-from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, table
+from ulmus.studies.tables import grid_rows, markdown, markdown_table, quality, quality_rows, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
@@ -148,19 +148,15 @@ def _write(study: Study, results: list[Result], beside: list[Beside], out: Path,
             cells, grid.row_name
         )
     qualities = {name: lines for name in PROTOCOLS if (lines := quality(results, beside, name))}
-    if (
-        len(
-            {
-                result.scores[name].get("data_hash")
-                for result in results
-                for name in qualities
-                if name in result.scores
-            }
-        )
-        > 1
-    ):
+    hashes = {
+        scores.get("data_hash")
+        for result in results
+        for scores in map(result.scores.get, qualities)
+        if scores
+    }
+    if len(hashes) > 1:
         say(
-            "the runs were scored on different trials, so they are not compared; give --test to score all on the same"
+            "the runs were scored on different trials and are not compared; give --test to score all on the same"
         )
         qualities = {}
     for protocol, lines in qualities.items():
@@ -168,6 +164,5 @@ def _write(study: Study, results: list[Result], beside: list[Beside], out: Path,
     write_text(out / "tables.md", text)
     write_study_page(study, tables, qualities, budget, out / "study.html")
     for (name, protocol), cells in tables.items():
-        rows = [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
-        columns = (study.grids[name].row_name, *study.grids[name].models)
-        print_table(f"{study.grids[name].title} ({study.grids[name].score}, {protocol})", rows, columns)
+        heads, rows = grid_rows(cells, study.grids[name].row_name)
+        print_table(f"{study.grids[name].title} ({study.grids[name].score}, {protocol})", rows, heads)

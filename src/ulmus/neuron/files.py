@@ -1,7 +1,9 @@
 """Neurons on disk: one safetensors file whose header holds, as JSON, everything but the weights."""
 
+import hashlib
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.resources import as_file, files
@@ -10,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import CheckpointError, closest
@@ -69,6 +71,14 @@ def shipped_neurons() -> list[str]:
     """Names of the fitted neurons that come with Ulmus; ``load(name).card`` says what each was fitted to and how well."""
     names = (entry.name for entry in SHIPPED.iterdir())
     return sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and values of the tensors of a model, such as its ``state_dict()``."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load(path: str | Path) -> Any:

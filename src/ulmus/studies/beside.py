@@ -1,6 +1,5 @@
 """Fitted neurons that are no runs of a study, such as the authors' checkpoints, scored on the same trials as its runs."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -8,10 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from ulmus.errors import ConfigError
 from ulmus.neuron import Surrogate, load
+from ulmus.neuron.files import weights_hash
 from ulmus.studies.running import TestTrials
 from ulmus.training.evaluation import evaluate
 from ulmus.training.predictions import PROTOCOLS
@@ -56,8 +54,12 @@ def _scores(source: Path, folder: Path, test: TestTrials) -> dict[str, dict[str,
         raise ConfigError(
             f"{source} is a {type(surrogate).__name__}; expected a neuron that was fitted to trials. Leave it out."
         )
-    of = {"data_hash": test.trials.content_hash, "weights_sha256": _weights_hash(surrogate)}
-    file = folder / BESIDE / f"{_name(source)}-{of['weights_sha256'][:8]}.json"
+    of = {
+        "data_hash": test.trials.content_hash,
+        "weights_sha256": weights_hash(surrogate.state_dict()),
+        "config": surrogate.neuron.config,
+    }
+    file = folder / BESIDE / f"{_name(source)}-{str(of['weights_sha256'])[:8]}.json"
     kept: Any = None
     with suppress(OSError, ValueError):  # not there, or damaged: it is only a copy of what is computed below
         kept = json.loads(file.read_text())
@@ -66,10 +68,3 @@ def _scores(source: Path, folder: Path, test: TestTrials) -> dict[str, dict[str,
         kept = of | {"source": str(source), "data": list(test.specs), "scores": scores}
         write_text(file, json.dumps(kept, indent=2))
     return dict(kept["scores"])
-
-
-def _weights_hash(surrogate: Surrogate) -> str:
-    digest = hashlib.sha256(json.dumps(surrogate.neuron.config, sort_keys=True, default=str).encode())
-    for name, value in sorted(surrogate.state_dict().items()):
-        digest.update(name.encode() + value.detach().to(torch.float64).numpy().tobytes())
-    return digest.hexdigest()

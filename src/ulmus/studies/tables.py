@@ -71,12 +71,17 @@ def _cell(grid: Grid, results: Sequence[Result], protocol: str, row: Any, model:
     )
 
 
+def grid_rows(
+    cells: dict[Any, dict[str, Cell]], row_name: str
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads and rows of the table of a grid."""
+    heads = (row_name, *next(iter(cells.values())))
+    return heads, [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
+
+
 def markdown(cells: dict[Any, dict[str, Cell]], row_name: str) -> str:
     """The table of a grid as Markdown."""
-    heads = (row_name, *next(iter(cells.values())))
-    return markdown_table(
-        heads, [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
-    )
+    return markdown_table(*grid_rows(cells, row_name))
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

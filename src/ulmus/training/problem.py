@@ -1,6 +1,5 @@
 """What the training loop does not know: the model, its batches, its losses and its scores."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from ulmus import kernels
 from ulmus.errors import CheckpointError
 from ulmus.kernels import Events
 from ulmus.neuron import ELM, load
+from ulmus.neuron.files import weights_hash
 
 Report = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
@@ -79,10 +79,7 @@ class Problem(ABC):
             ) from error
         for use, parts in start.card.get("trials", {}).items():
             self.model.card["trials"][use] += parts
-        digest = hashlib.sha256()
-        for name, value in sorted(state.items()):
-            digest.update(name.encode() + value.contiguous().numpy().tobytes())
-        self.hashes["start"] = digest.hexdigest()
+        self.hashes["start"] = weights_hash(state)
 
     def backend(self, device: torch.device) -> str:
         """Name of what computes the model."""

@@ -138,19 +138,7 @@ def make_spoken_digits(
         raise ConfigError(f"seed={seed}: expected 0 or more; correct the seed")
     source, out = Path(source), Path(out)
     recordings = find_recordings(source)
-    names = [recording.speaker for recording in recordings]
-    held_out: dict[str, Any]
-    if same_speakers:
-        if test_speakers is not None:
-            raise ConfigError(
-                f"test speakers {list(test_speakers)} and clips of the same speakers: expected one of the two; leave one out"
-            )
-        in_test = _test_clips(recordings, test_share, seed)
-        held_out = {"test_speakers": [], "test_share_of_clips": test_share}
-    else:
-        chosen_speakers = _test_speakers(names, test_speakers, test_share, seed)
-        in_test = [name in chosen_speakers for name in names]
-        held_out = {"test_speakers": chosen_speakers}
+    in_test, held_out = _held_out(recordings, test_speakers, test_share, same_speakers, seed)
     settings = {
         "origin": origin,
         "recordings": len(recordings),
@@ -172,6 +160,25 @@ def make_spoken_digits(
     if (out / _PENDING).exists():
         (out / _PENDING).rmdir()
     return files
+
+
+def _held_out(
+    recordings: list[Recording],
+    test_speakers: Sequence[str] | None,
+    share: float,
+    same_speakers: bool,
+    seed: int,
+) -> tuple[list[bool], dict[str, Any]]:
+    """Which recordings the test file holds, and what tells this choice from another one."""
+    if same_speakers:
+        if test_speakers is not None:
+            raise ConfigError(
+                f"test speakers {list(test_speakers)} and clips of the same speakers: expected one of the two; leave one out"
+            )
+        return _test_clips(recordings, share, seed), {"test_speakers": [], "test_share_of_clips": share}
+    names = [recording.speaker for recording in recordings]
+    chosen = _test_speakers(names, test_speakers, share, seed)
+    return [name in chosen for name in names], {"test_speakers": chosen}
 
 
 def _test_speakers(names: list[str], wanted: Sequence[str] | None, share: float, seed: int) -> list[str]:
