@@ -155,7 +155,7 @@ def test_burn_in_does_not_count(integrator_store, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_parameter_and_checkpoint(integrator_store, tmp_path):
-    recipe = make_recipe(integrator_store)
+    recipe = make_recipe(integrator_store, clip_norm=1.0)
     run = fit(recipe, tmp_path / "run", stop=Run(tmp_path / "run").state_file.exists)
     state = run.load_state()
     state["model"]["neuron.mlp.0.weight"][0, 0] = float("nan")
@@ -163,6 +163,19 @@ def test_a_loss_that_is_not_finite_stops_with_step_parameter_and_checkpoint(inte
     with pytest.raises(DivergedError, match=r"step 12: .*neuron\.mlp\.0\.weight.*state\.pt.*learning_rate"):
         fit(recipe, run.folder, resume=True)
     assert "step 12" in run.diverged()
+
+
+def test_gradients_too_long_for_squares_of_single_precision_are_clipped_like_others(
+    integrator_store, tmp_path
+):
+    recipe = make_recipe(integrator_store, steps=12, clip_norm=1.0)
+    weights = []
+    for weight in (1e10, 1e24):  # the direction is the same, and so long that it is clipped in every step
+        loss = SurrogateSettings(spike_weight=0.0, voltage_weight=weight)
+        run = fit(recipe.model_copy(update={"surrogate": loss}), tmp_path / f"{weight:g}")
+        weights.append(run.load_state()["model"])
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("validate_every", [1, 20])

@@ -18,6 +18,9 @@ from ulmus.training.recipe import Recipe, TrainingSettings
 from ulmus.training.run import Run
 
 STATE_FORMAT = 2
+_SQUARES_FIT = 1e15
+"""Norm up to which single precision can add up squares. Gradients through hundreds of steps do get longer at times, and clipping
+them must not end a run of hours."""
 
 
 class Progress(NamedTuple):
@@ -162,12 +165,12 @@ class Loop:
         losses = self.problem.loss(self.model, batch, self.fabric.device)
         self.optimizer.zero_grad()
         self.fabric.backward(losses[0])
-        norm = self._gradient_norm()
-        if self.training.clip_norm is not None:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.training.clip_norm)
         means = cast(Tensor, self.fabric.all_reduce(losses.detach(), reduce_op="mean")).tolist()
+        norm = self._gradient_norm()
         if not (math.isfinite(means[0]) and math.isfinite(norm)):
             raise self._diverged(f"step {self.position.step + 1}: loss or gradient is not finite")
+        if self.training.clip_norm is not None:
+            self._clip(norm, self.training.clip_norm)
         self.optimizer.step()
         if self.training.average:
             self.averaged.update_parameters(self.problem.model)
@@ -181,9 +184,17 @@ class Loop:
         # Signals reach processes at different steps; all must stop at the same.
         return bool(self.fabric.strategy.reduce_boolean_decision(stopping, all=False))
 
+    def _gradients(self) -> list[Tensor]:
+        return [value.grad for value in self.problem.model.parameters() if value.grad is not None]
+
     def _gradient_norm(self) -> float:
-        gradients = [value.grad for value in self.problem.model.parameters() if value.grad is not None]
-        return float(torch.nn.utils.get_total_norm(gradients))
+        return float(torch.nn.utils.get_total_norm([gradient.double() for gradient in self._gradients()]))
+
+    def _clip(self, norm: float, largest: float) -> None:
+        if norm > _SQUARES_FIT:
+            for gradient in self._gradients():
+                gradient.div_(norm)
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=largest)
 
     def _diverged(self, what: str) -> DivergedError:
         parameters = list(self.problem.model.named_parameters())
