@@ -178,6 +178,26 @@ def test_gradients_too_long_for_squares_of_single_precision_are_clipped_like_oth
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4)
 
 
+def test_steps_with_long_gradients_are_left_out_and_counted(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store, steps=14)
+    free = fit(recipe, tmp_path / "free")
+    bound = fit(make_recipe(integrator_store, steps=14, skip_norm=1e6), tmp_path / "bound")
+    for name, value in free.load_state()["model"].items():
+        assert torch.equal(bound.load_state()["model"][name], value)
+    assert [line["skipped"] for line in bound.metrics() if "learning_rate" in line] == [0, 0]
+
+    still = fit(make_recipe(integrator_store, steps=14, skip_norm=1e-9), tmp_path / "still")
+    begun = SurrogateProblem(recipe).model.state_dict()
+    for name, value in still.load_state()["model"].items():
+        assert torch.equal(begun[name], value)
+    assert [line["skipped"] for line in still.metrics() if "learning_rate" in line] == [7, 14]
+
+    with pytest.raises(
+        DivergedError, match=r"^step 21: 20 gradients in a row were longer than .*skip_norm=1e-09"
+    ):
+        fit(make_recipe(integrator_store, steps=30, skip_norm=1e-9), tmp_path / "stuck")
+
+
 @pytest.mark.parametrize("validate_every", [1, 20])
 def test_weights_that_explode_are_named_before_or_after_a_validation(
     validate_every, integrator_store, tmp_path

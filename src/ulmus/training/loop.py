@@ -21,6 +21,7 @@ STATE_FORMAT = 2
 _SQUARES_FIT = 1e15
 """Norm up to which single precision can add up squares. Gradients through hundreds of steps do get longer at times, and clipping
 them must not end a run of hours."""
+_MOST_SKIPPED = 20
 
 
 class Progress(NamedTuple):
@@ -41,6 +42,9 @@ class _Position:
     best: float = math.inf
     sums: list[float] = field(default_factory=list)
     """Losses since the last logged line."""
+    skipped: int = 0
+    """Steps that were left out, because their gradient was too long."""
+    skipped_in_row: int = 0
 
 
 def learning_rate(step: int, training: TrainingSettings, steps: int) -> float:
@@ -166,14 +170,10 @@ class Loop:
         self.optimizer.zero_grad()
         self.fabric.backward(losses[0])
         means = cast(Tensor, self.fabric.all_reduce(losses.detach(), reduce_op="mean")).tolist()
-        norm = self._gradient_norm()
-        if not (math.isfinite(means[0]) and math.isfinite(norm)):
-            raise self._diverged(f"step {self.position.step + 1}: loss or gradient is not finite")
-        if self.training.clip_norm is not None:
-            self._clip(norm, self.training.clip_norm)
-        self.optimizer.step()
-        if self.training.average:
-            self.averaged.update_parameters(self.problem.model)
+        if self._usable(means[0], self._gradient_norm()):
+            self.optimizer.step()
+            if self.training.average:
+                self.averaged.update_parameters(self.problem.model)
         self.position.step += 1
         self.position.sums = [total + loss for total, loss in zip(self.position.sums, means, strict=True)]
         return float(means[0])
@@ -189,6 +189,24 @@ class Loop:
 
     def _gradient_norm(self) -> float:
         return float(torch.nn.utils.get_total_norm([gradient.double() for gradient in self._gradients()]))
+
+    def _usable(self, loss: float, norm: float) -> bool:
+        """Clip the gradient of a step; False when the step is to be left out."""
+        where, longest = f"step {self.position.step + 1}", self.training.skip_norm
+        if not math.isfinite(loss) or (longest is None and not math.isfinite(norm)):
+            raise self._diverged(f"{where}: loss or gradient is not finite")
+        if longest is not None and not norm <= longest:
+            self.position.skipped += 1
+            self.position.skipped_in_row += 1
+            if self.position.skipped_in_row > _MOST_SKIPPED:
+                raise self._diverged(
+                    f"{where}: {_MOST_SKIPPED} gradients in a row were longer than training.skip_norm={longest:g}, or not finite"
+                )
+            return False
+        self.position.skipped_in_row = 0
+        if self.training.clip_norm is not None:
+            self._clip(norm, self.training.clip_norm)
+        return True
 
     def _clip(self, norm: float, largest: float) -> None:
         if norm > _SQUARES_FIT:
@@ -214,7 +232,8 @@ class Loop:
         self.position.sums = [0.0] * len(means)
         rate = learning_rate(self.position.step - 1, self.training, self.recipe.steps)
         named = dict(zip(self.problem.losses, means, strict=True))
-        self._report({"step": self.position.step, **named, "learning_rate": rate}, loss)
+        skipped = {"skipped": self.position.skipped} if self.training.skip_norm else {}
+        self._report({"step": self.position.step, **named, "learning_rate": rate, **skipped}, loss)
 
     def _validate(self, loss: float) -> None:
         if self.fabric.is_global_zero:

@@ -32,6 +32,9 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
     """Shrinks weights beside the gradient (AdamW)."""
     clip_norm: PositiveFloat | None = None
+    """Shorten gradients to this length (Euclidean norm over all parameters)."""
+    skip_norm: PositiveFloat | None = None
+    """Leave out a step whose gradient is longer than this or not finite: after hundreds of chaotic time steps it is noise."""
     validate_every: PositiveInt | None = None
     """Steps between validations; by default an epoch, or 10,000 steps of windows of trials."""
     select: str = "loss"
