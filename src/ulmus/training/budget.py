@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -55,9 +56,8 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
     problem = problem_of(recipe)
     recipe = with_steps(recipe, problem.batches_per_epoch, problem.validate_every)
     loop = Loop(problem, recipe, Run("."), launch(recipe.training))
-    batches = problem.batches(0, recipe.steps, (0, 1))
     try:
-        per_step = _time_of_a_step(loop, batches, _SHARE_FOR_PROBING * seconds)
+        per_step = _time_of_all_steps(loop, recipe.steps, _SHARE_FOR_PROBING * seconds) / recipe.steps
         per_validation = _time_of_a_validation(problem)
     except DivergedError:
         # Training meets it at the same place, and notes it in its run folder.
@@ -78,6 +78,16 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
         }
     )
     return recipe.model_copy(update={"training": training})
+
+
+def _time_of_all_steps(loop: Loop, steps: int, seconds: float) -> float:
+    """Seconds of a whole training, from some steps of every stretch."""
+    begins = loop.problem.stretches(steps)
+    total = 0.0
+    for begin, end in pairwise([*begins, steps]):
+        batches = loop.problem.batches(begin, steps, (0, 1))
+        total += (end - begin) * _time_of_a_step(loop, batches, seconds / len(begins))
+    return total
 
 
 def _time_of_a_step(loop: Loop, batches: Iterator[Any], seconds: float) -> float:

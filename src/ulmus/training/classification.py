@@ -12,6 +12,7 @@ from torch.nn import functional
 from ulmus.data.labelled import LabelledBatch, LabelledBatches
 from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
+from ulmus.training.data_settings import DigitsData, SequencesData
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import ClassifierRecipe
 
@@ -42,13 +43,27 @@ class ClassifierProblem(Problem):
             )
         self.batches_per_epoch = self.validate_every = train.batches_per_epoch
         self.hashes = {"train": train.content_hash, "validation": self.splits.validation.content_hash}
+        self.lessons = [(until, self._train(data)) for until, data in recipe.data.lessons()]
+        self.hashes |= {
+            f"lesson {number}": part.content_hash for number, (_, part) in enumerate(self.lessons, 1)
+        }
+
+    def _train(self, data: DigitsData | SequencesData, share: tuple[int, int] = (0, 1)) -> LabelledBatches:
+        return data.open(self.recipe.training.batch, self.recipe.seed, share).train
 
     def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[LabelledBatch]:
-        """Shuffled training sequences."""
-        splits = self.splits  # opened for one process, which has all of every batch
-        if share != (0, 1):
-            splits = self.recipe.data.open(self.recipe.training.batch, self.recipe.seed, share)
-        return splits.train.loader(first, total, self.recipe.data.workers)
+        """Shuffled training sequences, of every lesson and then of the task itself."""
+        data = self.recipe.data
+        parts = [part for _, part in self.lessons] + [self.splits.train]
+        if share != (0, 1):  # they were opened for one process, which has all of every batch
+            parts = [self._train(part, share) for part in [*(lesson for _, lesson in data.lessons()), data]]
+        begins = self.stretches(total)
+        for part, begin, end in zip(parts, begins, [*begins[1:], total], strict=True):
+            yield from part.loader(max(first, begin), max(first, end), data.workers)
+
+    def stretches(self, total: int) -> list[int]:
+        """First steps of the lessons and of the task itself."""
+        return [0, *(round(until * total) for until, _ in self.lessons)]
 
     def loss(self, model: nn.Module, batch: LabelledBatch, device: torch.device) -> Float[Tensor, "losses"]:
         """Cross-entropy and accuracy of a batch."""

@@ -1,8 +1,10 @@
 """The `data` of a recipe: what is learnt from, and where it lies."""
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from ulmus.data.digits.augmentation import ClipAugmentation
 from ulmus.data.digits.batches import AddedDigits, Binning, Digits
@@ -81,6 +83,10 @@ class DigitsData(Settings):
     workers: int = Field(default=0, ge=0)
     """Processes that make batches; batches are the same for any number."""
 
+    def lessons(self) -> list[tuple[float, Self]]:
+        """None: digits are learnt as they are."""
+        return []
+
     def open(self, batch: int, seed: int, share: tuple[int, int] = (0, 1)) -> LabelledSplits:
         """Training batches shuffled by the seed, of which this process gets a share; held-out ones the same always.
 
@@ -105,6 +111,17 @@ class DigitsData(Settings):
         )
 
 
+class Lesson(Settings):
+    """Easier data of the same task, for some of the first steps of training."""
+
+    until: float = Field(gt=0, lt=1)
+    """Share of all steps after which the next lesson begins, or after the last one the task itself."""
+    subfolder: str | None = None
+    """Where they lie in the folder of the data; beside the others by default."""
+    contour_paddles: Literal[6, 9, 14] | None = None
+    """Length of the contours of Pathfinder; that of the task by default."""
+
+
 class SequencesData(Settings):
     """A task of Long Range Arena: tokens or pixels, one a step."""
 
@@ -126,16 +143,40 @@ class SequencesData(Settings):
     """Put training items of similar length into the same batch."""
     step_ms: PositiveFloat = 1.0
     """What one step stands for in the time of a neuron: half of it lets a neuron see an image twice as large as before."""
+    curriculum: tuple[Lesson, ...] = ()
+    """Lessons to begin with, one after the other; validation is of the task itself all the time."""
     workers: int = Field(default=0, ge=0)
     """Processes that make batches; batches are the same for any number."""
+
+    @model_validator(mode="after")
+    def _lessons_in_order(self) -> Self:
+        ends = [lesson.until for lesson in self.curriculum]
+        if any(one >= other for one, other in pairwise(ends)):
+            raise ValueError(
+                f"lessons end at {ends} of all steps; expected each to end later than the one before"
+            )
+        return self
+
+    def lessons(self) -> list[tuple[float, Self]]:
+        """The data of every lesson, and the share of all steps after which it ends."""
+        found = []
+        for lesson in self.curriculum:
+            changes = {
+                "curriculum": (),
+                "folder": str(Path(self.folder) / (lesson.subfolder or "")),
+                "contour_paddles": lesson.contour_paddles or self.contour_paddles,
+            }
+            found.append((lesson.until, self.model_copy(update=changes)))
+        return found
 
     def open(self, batch: int, seed: int, share: tuple[int, int] = (0, 1)) -> LabelledSplits:
         """Training batches shuffled by the seed, of which this process gets a share; held-out ones the same always.
 
         Raises:
+            ConfigError: an option that the task does not have.
             DataError: a file is missing or damaged.
         """
-        options = self.model_dump(exclude={"kind", "task", "folder", "step_ms", "workers"})
+        options = self.model_dump(exclude={"kind", "task", "folder", "step_ms", "curriculum", "workers"})
         splits = open_sequences(self.task, self.folder, batch=batch, seed=seed, share=share, **options)
         for part in splits:
             part.step_ms = self.step_ms

@@ -39,6 +39,10 @@ class Problem(ABC):
     def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[Any]:
         """Batches number `first` up to `total`, in order; of each the share of this process, (number, of how many)."""
 
+    def stretches(self, total: int) -> list[int]:
+        """First steps of parts of the training that take different times: where another lesson begins."""
+        return [0]
+
     @abstractmethod
     def loss(self, model: nn.Module, batch: Any, device: torch.device) -> Float[Tensor, "losses"]:
         """Losses of a batch, in the order of ``losses``."""

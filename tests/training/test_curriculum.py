@@ -1,0 +1,109 @@
+"""Lessons before the task: which batches a run sees, that it resumes within them, and what a budget makes of them."""
+
+import pytest
+import torch
+
+from ulmus.data.tasks.listops_writer import make_listops
+from ulmus.errors import ConfigError
+from ulmus.training import budget
+from ulmus.training.classification import ClassifierProblem
+from ulmus.training.fit import fit
+from ulmus.training.recipe import load_recipe, parse_recipe
+
+LESSONS = [{"until": 0.2, "subfolder": "short"}, {"until": 0.5, "subfolder": "middle"}]
+
+
+@pytest.fixture(scope="module")
+def listops(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("listops")
+    lengths = {"": (60, 80), "short": (5, 20), "middle": (30, 50)}
+    for subfolder, (shortest, longest) in lengths.items():
+        make_listops(folder / subfolder, counts=(60, 8, 8), shortest=shortest, longest=longest, workers=1)
+    return folder
+
+
+def make_recipe(folder, curriculum=LESSONS, **training):
+    return parse_recipe(
+        {
+            "name": "lessons",
+            "model": {"memory": 4},
+            "data": {
+                "kind": "sequences",
+                "task": "listops",
+                "folder": str(folder),
+                "curriculum": list(curriculum),
+            },
+            "training": {"steps": 20, "batch": 6, "validate_every": 20} | training,
+        },
+        "test",
+    )
+
+
+def test_batches_are_of_the_lessons_and_then_of_the_task(listops):
+    recipe = make_recipe(listops)
+    plain = [
+        ClassifierProblem(make_recipe(listops / part, ())).splits.train for part in ("short", "middle", "")
+    ]
+    expected = [plain[0][k] for k in range(4)] + [plain[1][k] for k in range(4, 10)]
+    expected += [plain[2][k] for k in range(10, 20)]
+    problem = ClassifierProblem(recipe)
+    assert problem.stretches(20) == [0, 4, 10]
+    for first in (0, 3, 4, 12, 20):
+        found = list(problem.batches(first, 20, (0, 1)))
+        assert len(found) == 20 - first
+        for one, other in zip(found, expected[first:], strict=True):
+            assert torch.equal(one.labels, other.labels)
+            assert torch.equal(one.source, other.source)
+            assert torch.equal(one.inputs.dense(), other.inputs.dense())
+    halves = [list(problem.batches(0, 20, (number, 2))) for number in (0, 1)]
+    for whole, one, other in zip(expected, *halves, strict=True):
+        assert torch.equal(torch.cat([one.labels, other.labels]).sort().values, whole.labels.sort().values)
+    assert [problem.hashes[f"lesson {n}"] for n in (1, 2)] == [part.content_hash for part in plain[:2]]
+
+
+def test_a_run_resumes_within_a_lesson(listops, tmp_path):
+    recipe = make_recipe(listops, checkpoint_every=3)
+    whole = fit(recipe, tmp_path / "whole")
+    stops = iter([False] * 6 + [True] + [False] * 20)
+    fit(recipe, tmp_path / "parts", stop=lambda: next(stops))
+    assert not (tmp_path / "parts" / "checkpoints" / "best.safetensors").exists()
+    again = fit(recipe, tmp_path / "parts", resume=True)
+    for one, other in zip(
+        whole.load_state()["model"].values(), again.load_state()["model"].values(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_a_budget_counts_what_every_lesson_takes(listops, monkeypatch):
+    seen = []
+
+    def seconds_of_a_step(loop, batches, seconds):
+        seen.append(next(batches).inputs.time)
+        return [1.0, 2.0, 8.0][len(seen) - 1]
+
+    monkeypatch.setattr(budget, "_time_of_a_step", seconds_of_a_step)
+    monkeypatch.setattr(budget, "_time_of_a_validation", lambda problem: 1e-9)
+    shortened = budget.within_budget(make_recipe(listops, steps=1000), 482.0)
+    assert seen[0] < seen[1] < seen[2]
+    assert shortened.steps == int(482 / (0.2 * 1 + 0.3 * 2 + 0.5 * 8))
+
+
+def test_lessons_of_pathfinder_may_have_shorter_contours():
+    recipe = load_recipe(
+        "lra-pathfinder-elm",
+        {"data.folder": "lra", "data.curriculum": [{"until": 0.1, "contour_paddles": 6}, {"until": 0.3}]},
+    )
+    assert [(until, data.contour_paddles, data.folder) for until, data in recipe.data.lessons()] == [
+        (0.1, 6, "lra"),
+        (0.3, 14, "lra"),
+    ]
+
+
+def test_lessons_that_cannot_be(listops):
+    with pytest.raises(ConfigError, match=r"lessons end at \[0.5, 0.5\].*later"):
+        make_recipe(listops, [{"until": 0.5}, {"until": 0.5}])
+    with pytest.raises(ConfigError, match="until"):
+        make_recipe(listops, [{"until": 1.0}])
+    problem = make_recipe(listops, ()).data.model_copy(update={"longest": 40})
+    with pytest.raises(ConfigError, match="longest=40: sequences of task 'listops' are never cut"):
+        problem.open(6, 0)
