@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -71,10 +71,11 @@ def validated(kind: type[S], values: Mapping[str, Any], origin: str, if_missing:
 
 
 def dotted_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key of settings; of a group that can be of several kinds, those of all of them."""
+    """Every dotted key of settings; of a group that can be of several kinds, those of all of them; of a list the list."""
     keys = []
     for name, field in kind.model_fields.items():
-        inner = [key for group in _models(field.annotation) for key in dotted_keys(group, f"{prefix}{name}.")]
+        groups = [] if get_origin(field.annotation) is tuple else _models(field.annotation)
+        inner = [key for group in groups for key in dotted_keys(group, f"{prefix}{name}.")]
         keys += inner or [prefix + name]
     return list(dict.fromkeys(keys))
 

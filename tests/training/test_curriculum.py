@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from ulmus.cli.train import parse_overrides
 from ulmus.data.tasks.listops_writer import make_listops
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, DataError
 from ulmus.training import budget
 from ulmus.training.classification import ClassifierProblem
 from ulmus.training.fit import fit
+from ulmus.training.loop import Loop
 from ulmus.training.recipe import load_recipe, parse_recipe
 
 LESSONS = [{"until": 0.2, "subfolder": "short"}, {"until": 0.5, "subfolder": "middle"}]
@@ -88,15 +90,31 @@ def test_a_budget_counts_what_every_lesson_takes(listops, monkeypatch):
     assert shortened.steps == int(482 / (0.2 * 1 + 0.3 * 2 + 0.5 * 8))
 
 
-def test_lessons_of_pathfinder_may_have_shorter_contours():
-    recipe = load_recipe(
-        "lra-pathfinder-elm",
-        {"data.folder": "lra", "data.curriculum": [{"until": 0.1, "contour_paddles": 6}, {"until": 0.3}]},
+def test_a_budget_times_hard_lessons_without_learning_from_them(listops, monkeypatch):
+    monkeypatch.setattr(budget, "_time_of_a_validation", lambda problem: 1e-9)
+    rates, steps = [], Loop.step
+
+    def step(loop, batch):
+        loss = steps(loop, batch)
+        rates.append((batch.inputs.time > 20, loop.optimizer.param_groups[0]["lr"] == 0.0))
+        return loss
+
+    monkeypatch.setattr(Loop, "step", step)
+    budget.within_budget(make_recipe(listops, steps=100), 10.0)
+    assert set(rates) == {(False, False), (True, True)}
+
+
+def test_lessons_can_be_given_on_the_command_line():
+    given = parse_overrides(
+        ["--data.folder", "lra", "--data.curriculum", "[{until: .1, contour_paddles: 6}, {until: .3}]"]
     )
+    recipe = load_recipe("lra-pathfinder-elm", given)
     assert [(until, data.contour_paddles, data.folder) for until, data in recipe.data.lessons()] == [
         (0.1, 6, "lra"),
         (0.3, 14, "lra"),
     ]
+    none = parse_overrides(["--data.folder", "lra", "--data.curriculum", "[]"])
+    assert load_recipe("lra-listops-quick-elm", none).data.lessons() == []
 
 
 def test_lessons_that_cannot_be(listops):
@@ -104,6 +122,5 @@ def test_lessons_that_cannot_be(listops):
         make_recipe(listops, [{"until": 0.5}, {"until": 0.5}])
     with pytest.raises(ConfigError, match="until"):
         make_recipe(listops, [{"until": 1.0}])
-    problem = make_recipe(listops, ()).data.model_copy(update={"longest": 40})
-    with pytest.raises(ConfigError, match="longest=40: sequences of task 'listops' are never cut"):
-        problem.open(6, 0)
+    with pytest.raises(DataError, match="lesson 1 of data.curriculum: .*elsewhere holds no folder"):
+        ClassifierProblem(make_recipe(listops, [{"until": 0.1, "subfolder": "elsewhere"}]))

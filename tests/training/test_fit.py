@@ -16,7 +16,7 @@ from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.training.evaluation import evaluate, seen_note
 from ulmus.training.fit import fit
-from ulmus.training.loop import learning_rate
+from ulmus.training.loop import Loop, learning_rate
 from ulmus.training.models import PointNeuronModel
 from ulmus.training.recipe import SurrogateRecipe, SurrogateSettings
 from ulmus.training.run import Run
@@ -192,10 +192,31 @@ def test_steps_with_long_gradients_are_left_out_and_counted(integrator_store, tm
         assert torch.equal(begun[name], value)
     assert [line["skipped"] for line in still.metrics() if "learning_rate" in line] == [7, 14]
 
-    with pytest.raises(
-        DivergedError, match=r"^step 21: 20 gradients in a row were longer than .*skip_norm=1e-09"
-    ):
+    with pytest.raises(DivergedError, match=r"^step 20: the last 20 gradients .*skip_norm=1e-09.*Raise"):
         fit(make_recipe(integrator_store, steps=30, skip_norm=1e-9), tmp_path / "stuck")
+
+
+def test_single_steps_are_left_out_for_as_long_as_there_are_others(integrator_store, tmp_path, monkeypatch):
+    every_second = iter([float("nan"), 0.1] * 30)
+    monkeypatch.setattr(Loop, "_gradient_norm", lambda loop: next(every_second))
+    recipe = make_recipe(integrator_store, steps=60, skip_norm=1.0, clip_norm=1.0)
+    run = fit(recipe, tmp_path / "run")
+    assert run.finished()
+    assert [line["skipped"] for line in run.metrics() if "learning_rate" in line][-1] == 28
+    assert run.load_state()["position"]["skipped"] == 30
+
+
+def test_a_run_that_began_before_steps_were_counted_as_left_out_goes_on(integrator_store, tmp_path):
+    recipe = make_recipe(integrator_store, steps=20)
+    whole = fit(recipe, tmp_path / "whole")
+    stops = iter([False] * 9 + [True] + [False] * 20)
+    run = fit(recipe, tmp_path / "parts", stop=lambda: next(stops))
+    state = run.load_state()
+    del state["position"]["skipped"], state["position"]["skipped_in_row"]
+    run.save_state(state)
+    fit(recipe, run.folder, resume=True)
+    for name, value in whole.load_state()["model"].items():
+        assert torch.equal(run.load_state()["model"][name], value)
 
 
 @pytest.mark.parametrize("validate_every", [1, 20])

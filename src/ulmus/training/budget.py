@@ -3,12 +3,13 @@
 import re
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
 
 from ulmus.errors import BudgetError, ConfigError, DivergedError
+from ulmus.kernels import memory_budget
 from ulmus.training.fit import problem_of
 from ulmus.training.loop import Loop, launch
 from ulmus.training.problem import Problem
@@ -57,7 +58,8 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
     recipe = with_steps(recipe, problem.batches_per_epoch, problem.validate_every)
     loop = Loop(problem, recipe, Run("."), launch(recipe.training))
     try:
-        per_step = _time_of_all_steps(loop, recipe.steps, _SHARE_FOR_PROBING * seconds) / recipe.steps
+        with memory_budget(recipe.training.memory_budget_mib):
+            per_step = _time_of_all_steps(loop, recipe.steps, _SHARE_FOR_PROBING * seconds) / recipe.steps
         per_validation = _time_of_a_validation(problem)
     except DivergedError:
         # Training meets it at the same place, and notes it in its run folder.
@@ -82,11 +84,15 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
 
 def _time_of_all_steps(loop: Loop, steps: int, seconds: float) -> float:
     """Seconds of a whole training, from some steps of every stretch."""
-    begins = loop.problem.stretches(steps)
+    stretches = [
+        (begin, end) for begin, end in pairwise([*loop.problem.stretches(steps), steps]) if begin < end
+    ]
     total = 0.0
-    for begin, end in pairwise([*begins, steps]):
-        batches = loop.problem.batches(begin, steps, (0, 1))
-        total += (end - begin) * _time_of_a_step(loop, batches, seconds / len(begins))
+    for begin, end in stretches:
+        batches = islice(loop.problem.batches(begin, steps, (0, 1)), end - begin)
+        total += (end - begin) * _time_of_a_step(loop, batches, seconds / len(stretches))
+        # Later lessons are timed without learning: a model that has not had the earlier ones could diverge in them.
+        loop.training = loop.training.model_copy(update={"learning_rate": 0.0})
     return total
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ulmus.data.labelled import LabelledBatch, LabelledBatches
+from ulmus.errors import DataError
 from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
 from ulmus.training.data_settings import DigitsData, SequencesData
@@ -43,10 +44,17 @@ class ClassifierProblem(Problem):
             )
         self.batches_per_epoch = self.validate_every = train.batches_per_epoch
         self.hashes = {"train": train.content_hash, "validation": self.splits.validation.content_hash}
-        self.lessons = [(until, self._train(data)) for until, data in recipe.data.lessons()]
+        self.lessons = list(self._lessons())
         self.hashes |= {
             f"lesson {number}": part.content_hash for number, (_, part) in enumerate(self.lessons, 1)
         }
+
+    def _lessons(self) -> Iterator[tuple[float, LabelledBatches]]:
+        for number, (until, data) in enumerate(self.recipe.data.lessons(), 1):
+            try:
+                yield until, self._train(data)
+            except DataError as error:
+                raise DataError(f"lesson {number} of data.curriculum: {error}") from error
 
     def _train(self, data: DigitsData | SequencesData, share: tuple[int, int] = (0, 1)) -> LabelledBatches:
         return data.open(self.recipe.training.batch, self.recipe.seed, share).train
@@ -59,11 +67,12 @@ class ClassifierProblem(Problem):
             parts = [self._train(part, share) for part in [*(lesson for _, lesson in data.lessons()), data]]
         begins = self.stretches(total)
         for part, begin, end in zip(parts, begins, [*begins[1:], total], strict=True):
-            yield from part.loader(max(first, begin), max(first, end), data.workers)
+            if max(first, begin) < end:
+                yield from part.loader(max(first, begin), end, data.workers)
 
     def stretches(self, total: int) -> list[int]:
         """First steps of the lessons and of the task itself."""
-        return [0, *(round(until * total) for until, _ in self.lessons)]
+        return [0, *(int(until * total) for until, _ in self.lessons)]
 
     def loss(self, model: nn.Module, batch: LabelledBatch, device: torch.device) -> Float[Tensor, "losses"]:
         """Cross-entropy and accuracy of a batch."""

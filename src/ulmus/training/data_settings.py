@@ -83,7 +83,7 @@ class DigitsData(Settings):
     workers: int = Field(default=0, ge=0)
     """Processes that make batches; batches are the same for any number."""
 
-    def lessons(self) -> list[tuple[float, Self]]:
+    def lessons(self) -> list[tuple[float, "DigitsData | SequencesData"]]:
         """None: digits are learnt as they are."""
         return []
 
@@ -117,7 +117,7 @@ class Lesson(Settings):
     until: float = Field(gt=0, lt=1)
     """Share of all steps after which the next lesson begins, or after the last one the task itself."""
     subfolder: str | None = None
-    """Where they lie in the folder of the data; beside the others by default."""
+    """Folder of the data, as seen from that of the task; the same by default."""
     contour_paddles: Literal[6, 9, 14] | None = None
     """Length of the contours of Pathfinder; that of the task by default."""
 
@@ -157,9 +157,9 @@ class SequencesData(Settings):
             )
         return self
 
-    def lessons(self) -> list[tuple[float, Self]]:
+    def lessons(self) -> list[tuple[float, "DigitsData | SequencesData"]]:
         """The data of every lesson, and the share of all steps after which it ends."""
-        found = []
+        found: list[tuple[float, DigitsData | SequencesData]] = []
         for lesson in self.curriculum:
             changes = {
                 "curriculum": (),
@@ -173,7 +173,6 @@ class SequencesData(Settings):
         """Training batches shuffled by the seed, of which this process gets a share; held-out ones the same always.
 
         Raises:
-            ConfigError: an option that the task does not have.
             DataError: a file is missing or damaged.
         """
         options = self.model_dump(exclude={"kind", "task", "folder", "step_ms", "curriculum", "workers"})

@@ -22,6 +22,7 @@ _SQUARES_FIT = 1e15
 """Norm up to which single precision can add up squares. Gradients through hundreds of steps do get longer at times, and clipping
 them must not end a run of hours."""
 _MOST_SKIPPED = 20
+"""Steps in a row that may be left out."""
 
 
 class Progress(NamedTuple):
@@ -198,9 +199,11 @@ class Loop:
         if longest is not None and not norm <= longest:
             self.position.skipped += 1
             self.position.skipped_in_row += 1
-            if self.position.skipped_in_row > _MOST_SKIPPED:
-                raise self._diverged(
-                    f"{where}: {_MOST_SKIPPED} gradients in a row were longer than training.skip_norm={longest:g}, or not finite"
+            if self.position.skipped_in_row == _MOST_SKIPPED:
+                raise DivergedError(
+                    f"{where}: the last {_MOST_SKIPPED} gradients were not finite or longer than training.skip_norm={longest:g} "
+                    f"(this one {norm:.3g}), so that nothing is learnt any more. Last good checkpoint: {self._checkpoint()}. "
+                    "Raise training.skip_norm above what gradients usually are, or lower training.learning_rate."
                 )
             return False
         self.position.skipped_in_row = 0
@@ -210,9 +213,13 @@ class Loop:
 
     def _clip(self, norm: float, largest: float) -> None:
         if norm > _SQUARES_FIT:
+            longest = max(gradient.abs().max() for gradient in self._gradients())
             for gradient in self._gradients():
-                gradient.div_(norm)
+                gradient.div_(longest)
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=largest)
+
+    def _checkpoint(self) -> str:
+        return str(self.run.state_file) if self.run.state_file.is_file() else "none yet"
 
     def _diverged(self, what: str) -> DivergedError:
         parameters = list(self.problem.model.named_parameters())
@@ -220,11 +227,10 @@ class Loop:
             name for name, value in parameters if value.grad is not None and not value.grad.isfinite().all()
         ]
         named = f" ({', '.join(spoiled)})" if spoiled else ""
-        checkpoint = self.run.state_file if self.run.state_file.is_file() else "none yet"
         return DivergedError(
             f"{what}{named}; expected finite numbers. Last good checkpoint: "
-            f"{checkpoint}. Lower training.learning_rate, set training.clip_norm to 1, or use model.update=bounded; check "
-            "the data with `ulmus data verify`."
+            f"{self._checkpoint()}. Lower training.learning_rate, set training.clip_norm to 1, or use model.update=bounded; "
+            "check the data with `ulmus data verify`."
         )
 
     def _log(self, loss: float) -> None:

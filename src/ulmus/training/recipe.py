@@ -34,7 +34,8 @@ class TrainingSettings(Settings):
     clip_norm: PositiveFloat | None = None
     """Shorten gradients to this length (Euclidean norm over all parameters)."""
     skip_norm: PositiveFloat | None = None
-    """Leave out a step whose gradient is longer than this or not finite: after hundreds of chaotic time steps it is noise."""
+    """Leave out a step whose gradient is longer than this or not finite: after hundreds of chaotic time steps it is noise.
+    The metrics count them; after 20 in a row training stops."""
     validate_every: PositiveInt | None = None
     """Steps between validations; by default an epoch, or 10,000 steps of windows of trials."""
     select: str = "loss"

@@ -96,8 +96,6 @@ def task_splits(
         ConfigError: a task or option that does not exist.
         DataError: data are missing or damaged.
     """
-    if longest is not None and task not in LONGEST:
-        raise ConfigError(f"longest={longest}: sequences of task {task!r} are never cut; leave it out")
     folder = Path(folder).expanduser()
     processed = all((folder / part).is_dir() for part in PROCESSED)
     if task == "listops":
