@@ -8,6 +8,7 @@ import pytest
 import torch
 from kernel_cases import make
 
+from ulmus import ELM
 from ulmus.errors import BackendError, ConfigError
 from ulmus.kernels import backend_for, backends, dispatch, memory_budget, reference, run, use_backend
 
@@ -53,6 +54,17 @@ def test_what_has_no_fused_form_is_said_once(monkeypatch):
         run(*case)
     with use_backend("numba"), pytest.raises(BackendError, match="bfloat16"):
         run(*case)
+
+
+def test_mixed_precision_is_left_to_the_reference(monkeypatch):
+    monkeypatch.setattr(dispatch._Settings, "warned", set())
+    neuron = ELM(6, 2, memory=4)
+    x = torch.rand(2, 9, 6)
+    exact = neuron(x)[0]
+    with torch.autocast("cpu", torch.bfloat16), pytest.warns(UserWarning, match="mixed precision"):
+        mixed = neuron(x)[0]
+    torch.testing.assert_close(mixed.float(), exact, atol=0.05, rtol=0.05)
+    assert not torch.equal(mixed.float(), exact)
 
 
 def test_negative_memory_budget():

@@ -153,6 +153,8 @@ def _obstacle(inputs: Tensor | Events, weights: Weights) -> str | None:
         return f"the weights are on {weights.recurrent.device} and the input on {data.device}"
     if weights.recurrent.dtype not in _FUSED_DTYPES:
         return f"the weights are {weights.recurrent.dtype}"
+    if torch.is_autocast_enabled("cpu"):
+        return "automatic mixed precision is on"
     if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
         return "torch.func transforms have no fused form"
     return None
