@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ulmus.cli.console import console, print_table, progress, say
-from ulmus.cli.train import parse_overrides, stopping_on_signals
+from ulmus.cli.console import console, print_table, say
+from ulmus.cli.train import parse_overrides, stopping_on_signals, training_progress
 from ulmus.data.sources import open_trials
 from ulmus.errors import BudgetError, ConfigError
 from ulmus.report.study_page import write_study_page
@@ -18,7 +18,6 @@ from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run
 from ulmus.studies.study import Member, Study, load_study, members
 from ulmus.studies.tables import grid_rows, markdown, markdown_table, quality, quality_rows, table
 from ulmus.training.budget import parse_budget
-from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.recipe import ClassifierRecipe, Recipe
 from ulmus.training.run import Run, write_text
@@ -77,18 +76,14 @@ def reproduce(
     with stopping_on_signals() as stopped:
         for number, run in enumerate(unique, 1):
             say(f"{number} of {len(unique)}  {run.folder}")
-            with progress("train") as show:
-
-                def report(now: Progress, show: Any = show) -> None:
-                    show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
-
-                try:
+            try:
+                with training_progress() as report:
                     outcome = run_member(run, out, changes, share, unseen, report, lambda: bool(stopped))
-                except BudgetError as error:
-                    if number == len(unique) and not (out / "results.json").exists():
-                        raise
-                    say(f"left out, the others go on: {error}")
-                    continue
+            except BudgetError as error:
+                if number == len(unique) and not (out / "results.json").exists():
+                    raise
+                say(f"left out, the others go on: {error}")
+                continue
             if outcome is Outcome.STOPPED:
                 say("interrupted; the same command goes on")
                 sys.exit(130)

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -86,13 +86,16 @@ def train(
 def train_in(recipe: Recipe, folder: Path, resume: bool) -> bool:
     """Train with a progress bar; False when a signal asked to stop first."""
     say(f"training {recipe.name} (seed {recipe.seed}) in {folder}")
-    with stopping_on_signals() as stopped, progress("train") as show:
-
-        def report(now: Progress) -> None:
-            show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
-
+    with stopping_on_signals() as stopped, training_progress() as report:
         done = fit(recipe, folder, resume=resume, on_progress=report, stop=lambda: bool(stopped))
     return done.finished()
+
+
+@contextmanager
+def training_progress() -> Iterator[Callable[[Progress], None]]:
+    """What shows where a training stands; call it with every `Progress`."""
+    with progress("train") as show:
+        yield lambda now: show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
 
 
 @contextmanager
