@@ -35,7 +35,7 @@ def test_each_image_is_read_once_also_by_another_process(images, tmp_path):
 def test_damaged_pixels_are_read_anew(images, tmp_path):
     calls = []
     KeptPixels(tmp_path, "a", 5, 16).get(2, reader(images, 2, calls))
-    file = tmp_path / "pixels-a.u8"
+    file = tmp_path / "a.u8"
     file.write_bytes(b"x" * file.stat().st_size)
     np.testing.assert_array_equal(
         KeptPixels(tmp_path, "a", 5, 16).get(2, reader(images, 2, calls)), images[2]

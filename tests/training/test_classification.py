@@ -108,6 +108,26 @@ def test_values_that_do_not_fit():
         Classifier(neuron, ("a", "b"))(torch.zeros(2, 5, 3), torch.tensor([0, 3]))
 
 
+@pytest.mark.parametrize("reading", ["last", "mean"])
+def test_hints_are_outputs_of_every_step_behind_the_classes(reading, tmp_path):
+    torch.manual_seed(0)
+    neuron = ulmus.ELM(3, 5, memory=4)
+    classifier = Classifier(neuron, ("a", "b"), reading=reading, hints=3)
+    x = torch.randn(2, 12, 3)
+    logits, hints = classifier(x, with_hints=True)
+    outputs = neuron(x)[0]
+    assert torch.equal(hints, outputs[..., 2:])
+    torch.testing.assert_close(
+        logits, outputs[:, -1, :2] if reading == "last" else outputs[..., :2].mean(dim=1)
+    )
+    again = ulmus.load(ulmus.save(classifier, tmp_path / "classifier"))
+    assert torch.equal(again(x), logits)
+    with pytest.raises(ConfigError, match="outputs=5, but there are 2 classes and 2 hints"):
+        Classifier(neuron, ("a", "b"), hints=2)
+    with pytest.raises(ConfigError, match="none for two towers"):
+        Classifier(neuron, ("a", "b"), towers=2, hints=3)
+
+
 def test_saved_classifiers_come_back_whole(tmp_path):
     classifier = Classifier(ulmus.ELM(3, 6, memory=4), ("no", "yes"), reading="mean", towers=2, card={"a": 1})
     again = ulmus.load(ulmus.save(classifier, tmp_path / "classifier"))

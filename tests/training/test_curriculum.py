@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+import ulmus
 from ulmus.cli.train import parse_overrides
 from ulmus.data.tasks.listops_writer import make_listops
+from ulmus.data.tasks.pathfinder_settings import published_settings
+from ulmus.data.tasks.pathfinder_writer import make_pathfinder
 from ulmus.errors import ConfigError, DataError
 from ulmus.training import budget
 from ulmus.training.classification import ClassifierProblem
@@ -76,6 +79,73 @@ def test_a_run_resumes_within_a_lesson(listops, tmp_path):
         assert torch.equal(one, other)
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for contour in (6, 14):
+        make_pathfinder(folder, published_settings(32, contour), images=30, seed=1, workers=1)
+    return folder
+
+
+def make_hinted(folder, **training):
+    return parse_recipe(
+        {
+            "name": "hinted",
+            "model": {"memory": 4},
+            "classifier": {"reading": "mean", "hint_weight": 2.5},
+            "data": {
+                "kind": "sequences",
+                "task": "pathfinder",
+                "folder": str(folder),
+                "curriculum": [{"until": 0.5, "contour_paddles": 6, "hints": True}],
+            },
+            "training": {"steps": 4, "batch": 5, "validate_every": 4} | training,
+        },
+        "test",
+    )
+
+
+def test_hints_are_learnt_in_their_lesson_alone(images, tmp_path):
+    problem = ClassifierProblem(make_hinted(images))
+    first, _, _, last = problem.batches(0, 4, (0, 1))
+    assert last.hints is None
+    cpu = torch.device("cpu")
+    for batch in (first, last):
+        with torch.no_grad():
+            loss, accuracy = problem.loss(problem.model, batch, cpu)
+            outputs = problem.model.model(batch.inputs)[0].double()
+        odds = outputs[..., :2].mean(dim=1).log_softmax(dim=-1)
+        expected = -sum(row[label] for row, label in zip(odds, batch.labels, strict=True)) / 5
+        if batch.hints is not None:
+            told = [
+                -outputs[item, step, 2:].log_softmax(dim=-1)[int(batch.hints[item, step]) - 1]
+                for item, step in batch.hints.nonzero().tolist()
+            ]
+            expected = expected + 2.5 * sum(told) / len(told)
+        torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
+        assert float(accuracy) == pytest.approx(float((odds.argmax(dim=1) == batch.labels).double().mean()))
+    classifier = ulmus.load(fit(make_hinted(images), tmp_path / "run").folder)
+    assert (classifier.hints, classifier.classes) == (3, ("apart", "connected"))
+    assert classifier(first.inputs).shape == (5, 2)
+
+
+def test_a_run_resumes_within_a_lesson_with_hints(images, tmp_path):
+    whole = fit(make_hinted(images, checkpoint_every=1), tmp_path / "whole")
+    stops = iter([True] + [False] * 20)
+    fit(make_hinted(images, checkpoint_every=1), tmp_path / "parts", stop=lambda: next(stops))
+    again = fit(make_hinted(images, checkpoint_every=1), tmp_path / "parts", resume=True)
+    for one, other in zip(
+        whole.load_state()["model"].values(), again.load_state()["model"].values(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_tasks_without_hints_say_so(listops):
+    lessons = [{"until": 0.5, "subfolder": "short", "hints": True}]
+    with pytest.raises(DataError, match="lesson 1 of data.curriculum: ListOps, generated in .* has no hints"):
+        ClassifierProblem(make_recipe(listops, lessons))
+
+
 def test_a_budget_counts_what_every_lesson_takes(listops, monkeypatch):
     seen = []
 
@@ -124,3 +194,19 @@ def test_lessons_that_cannot_be(listops):
         make_recipe(listops, [{"until": 1.0}])
     with pytest.raises(DataError, match="lesson 1 of data.curriculum: .*elsewhere holds no folder"):
         ClassifierProblem(make_recipe(listops, [{"until": 0.1, "subfolder": "elsewhere"}]))
+    with pytest.raises(
+        ConfigError, match="contour_paddles changes nothing for task listops; expected it for"
+    ):
+        make_recipe(listops, [{"until": 0.1, "contour_paddles": 6}])
+
+
+@pytest.mark.parametrize(
+    ("task", "setting", "value"),
+    [("listops", "longest", 500), ("text", "size", 64), ("image", "contour_paddles", 9)],
+)
+def test_settings_of_another_task_are_refused(task, setting, value):
+    settings = {"kind": "sequences", "task": task, "folder": "lra", setting: value}
+    with pytest.raises(ConfigError, match=f"{setting} changes nothing for task {task}"):
+        parse_recipe(
+            {"name": "a", "model": {"memory": 4}, "data": settings, "training": {"steps": 1}}, "test"
+        )

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from ulmus.data.loading import Numbered
@@ -19,12 +19,14 @@ class LabelledBatch(NamedTuple):
         labels: class of every item.
         lengths: steps of every sequence, the rest is silence; None when all fill the batch.
         source: where in the data each item is from, one or more numbers.
+        hints: what is known at every step, 0 nothing, else 1 and the number of a hint's class; None when nobody tells.
     """
 
     inputs: Events | Float[Tensor, "sequences time channels"]
     labels: Int64[Tensor, "batch"]
     lengths: Int64[Tensor, "sequences"] | None
     source: Int64[Tensor, "batch parts"]
+    hints: UInt8[Tensor, "batch time"] | None = None
 
 
 class LabelledBatches(Numbered[LabelledBatch]):
@@ -36,6 +38,7 @@ class LabelledBatches(Numbered[LabelledBatch]):
         step_ms: what one step stands for; 1 where steps are no time.
         towers: sequences that belong to one class.
         content_hash: SHA-256 of the data.
+        hint_classes: what hints can say; none where there are none.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +46,7 @@ class LabelledBatches(Numbered[LabelledBatch]):
     step_ms: float = 1.0
     towers: int = 1
     content_hash: str
+    hint_classes: tuple[str, ...] = ()
 
 
 class LabelledSplits(NamedTuple):

@@ -1,7 +1,7 @@
 """A model that tells classes of sequences apart: its outputs, and how they are read."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from jaxtyping import Float, Int64
@@ -26,14 +26,15 @@ class Classifier(nn.Module):
         logits = head([r1, r2, r1 - r2, r1 * r2])    (two sequences to compare)
 
     Args:
-        model: What reads the sequences. Its outputs are the classes, or with two towers of any number.
+        model: What reads the sequences. Its outputs are the classes and then the hints, or with two towers of any number.
         classes: Names of the classes.
         reading: ``last`` or ``mean``.
         towers: Sequences that belong to one class: 1, or 2 to be compared.
+        hints: Outputs that say something of every step, which only training asks for.
         card: What a user should know of it: data, protocol, scores (JSON values).
 
     Raises:
-        ConfigError: a model whose outputs are not the classes, or a reading that is not known.
+        ConfigError: a model whose outputs are not the classes and hints, or a reading that is not known.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Classifier(nn.Module):
         *,
         reading: Literal["last", "mean"] = "last",
         towers: int = 1,
+        hints: int = 0,
         card: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -50,12 +52,18 @@ class Classifier(nn.Module):
             raise ConfigError(f"reading={reading!r} is not known; expected one of {READINGS}.")
         if towers not in (1, 2):
             raise ConfigError(f"towers={towers}: expected 1, or 2 sequences to compare.")
-        if model.outputs is None or (towers == 1 and model.outputs != len(classes)):
+        if hints < 0 or (hints and towers == 2):
             raise ConfigError(
-                f"the model has outputs={model.outputs}, but there are {len(classes)} classes; build it with as many outputs."
+                f"hints={hints} with {towers} towers: expected 0 or more, and none for two towers."
+            )
+        if model.outputs is None or (towers == 1 and model.outputs != len(classes) + hints):
+            and_hints = f" and {hints} hints" if hints else ""
+            raise ConfigError(
+                f"the model has outputs={model.outputs}, but there are {len(classes)} classes{and_hints}; build it with as many "
+                "outputs."
             )
         self.model = model
-        self.classes, self.reading, self.towers = tuple(classes), reading, towers
+        self.classes, self.reading, self.towers, self.hints = tuple(classes), reading, towers, hints
         self.card = dict(card or {})
         width = model.outputs
         self.head: nn.Module = nn.Identity()
@@ -64,16 +72,31 @@ class Classifier(nn.Module):
                 nn.Linear(4 * width, 2 * width), nn.ReLU(), nn.Linear(2 * width, len(classes))
             )
 
+    @overload
+    def forward(
+        self, inputs: Tensor | Events, lengths: Tensor | None = None, with_hints: Literal[False] = False
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, inputs: Tensor | Events, lengths: Tensor | None = None, *, with_hints: Literal[True]
+    ) -> tuple[Tensor, Tensor]: ...
+
     def forward(
         self,
         inputs: Float[Tensor, "sequences time channels"] | Events,
         lengths: Int64[Tensor, "sequences"] | None = None,
-    ) -> Float[Tensor, "batch classes"]:
+        with_hints: bool = False,
+    ) -> (
+        Float[Tensor, "batch classes"]
+        | tuple[Float[Tensor, "batch classes"], Float[Tensor, "sequences time hints"]]
+    ):
         """Logits of the classes.
 
         Args:
             inputs: Sequences from rest; of two towers, the first of all pairs and then the second.
             lengths: Steps of every sequence; the rest does not count.
+            with_hints: Give the logits of the hints at every step too.
 
         Raises:
             ShapeError: a length that is no number of steps, or an odd number of sequences for two towers.
@@ -81,6 +104,13 @@ class Classifier(nn.Module):
         # What looks at later steps has to be told which are padding.
         padding = {"lengths": lengths} if isinstance(self.model, Transformer) else {}
         outputs = self.model(inputs, **padding)[0]
+        told, hints = outputs.tensor_split([outputs.shape[-1] - self.hints], dim=-1)
+        logits = self._logits(told, lengths)
+        return (logits, hints) if with_hints else logits
+
+    def _logits(
+        self, outputs: Float[Tensor, "sequences time outputs"], lengths: Tensor | None
+    ) -> Float[Tensor, "batch classes"]:
         if lengths is not None and not bool(((lengths > 0) & (lengths <= outputs.shape[1])).all()):
             raise ShapeError(
                 f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but the sequences have {outputs.shape[1]} "

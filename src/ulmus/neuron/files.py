@@ -169,6 +169,7 @@ def _describe(model: Any) -> dict[str, Any]:
             "classes": model.classes,
             "reading": model.reading,
             "towers": model.towers,
+            "hints": model.hints,
             "card": model.card,
         }
     if described["kind"] not in KINDS:

@@ -32,7 +32,9 @@ class ClassifierProblem(Problem):
         self.recipe = recipe
         self.splits = recipe.data.open(recipe.training.batch, recipe.seed)
         train = self.splits.train
-        outputs = len(train.classes) if train.towers == 1 else recipe.classifier.latent
+        self.lessons = list(self._lessons())
+        hints = max(len(part.hint_classes) for part in [train, *(part for _, part in self.lessons)])
+        outputs = len(train.classes) + hints if train.towers == 1 else recipe.classifier.latent
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.model = Classifier(
@@ -40,11 +42,11 @@ class ClassifierProblem(Problem):
                 train.classes,
                 reading=recipe.classifier.reading,
                 towers=train.towers,
+                hints=hints,
                 card={"recipe": recipe.name, "seed": recipe.seed},
             )
         self.batches_per_epoch = self.validate_every = train.batches_per_epoch
         self.hashes = {"train": train.content_hash, "validation": self.splits.validation.content_hash}
-        self.lessons = list(self._lessons())
         self.hashes |= {
             f"lesson {number}": part.content_hash for number, (_, part) in enumerate(self.lessons, 1)
         }
@@ -75,11 +77,15 @@ class ClassifierProblem(Problem):
         return [0, *(int(until * total) for until, _ in self.lessons)]
 
     def loss(self, model: nn.Module, batch: LabelledBatch, device: torch.device) -> Float[Tensor, "losses"]:
-        """Cross-entropy and accuracy of a batch."""
-        logits, labels = _logits(model, batch, device)
-        smoothing = self.recipe.classifier.label_smoothing
-        entropy = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        return torch.stack([entropy, (logits.argmax(dim=1) == labels).float().mean()])
+        """Cross-entropy, with that of the hints where there are some, and accuracy of a batch."""
+        logits, hints, labels = _logits(model, batch, device)
+        settings = self.recipe.classifier
+        loss = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        if batch.hints is not None:
+            known = batch.hints.to(device)
+            at = known > 0
+            loss = loss + settings.hint_weight * functional.cross_entropy(hints[at], known[at].long() - 1)
+        return torch.stack([loss, (logits.argmax(dim=1) == labels).float().mean()])
 
     def example(self) -> Tensor | Events:
         """Input of the first batch."""
@@ -117,7 +123,7 @@ def evaluate_classes(
     confusion: Int64[np.ndarray, "true predicted"] = np.zeros((len(batches.classes),) * 2, dtype=np.int64)
     loss = 0.0
     for number, batch in enumerate(batches.loader(0, batches.batches_per_epoch), 1):
-        logits, labels = _logits(classifier, batch, device)
+        logits, _, labels = _logits(classifier, batch, device)
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
         np.add.at(confusion, (labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy()), 1)
         if on_batch:
@@ -135,6 +141,9 @@ def evaluate_classes(
     }
 
 
-def _logits(model: nn.Module, batch: LabelledBatch, device: torch.device) -> tuple[Tensor, Tensor]:
+def _logits(
+    model: nn.Module, batch: LabelledBatch, device: torch.device
+) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "sequences time hints"], Int64[Tensor, "batch"]]:
     lengths = None if batch.lengths is None else batch.lengths.to(device)
-    return model(batch.inputs.to(device), lengths), batch.labels.to(device)
+    logits, hints = model(batch.inputs.to(device), lengths, with_hints=True)
+    return logits, hints, batch.labels.to(device)

@@ -120,6 +120,16 @@ class Lesson(Settings):
     """Folder of the data, as seen from that of the task; the same by default."""
     contour_paddles: Literal[6, 9, 14] | None = None
     """Length of the contours of Pathfinder; that of the task by default."""
+    hints: bool = False
+    """Say at every step what is known by then, see the task's ``hints``."""
+
+
+_OF_TASKS = {
+    "size": ("pathfinder",),
+    "contour_paddles": ("pathfinder", "pathfinder-x"),
+    "longest": ("text", "retrieval"),
+}
+"""Settings that only some tasks have."""
 
 
 class SequencesData(Settings):
@@ -141,6 +151,9 @@ class SequencesData(Settings):
     """How many; 16 by default, 8 for images of 128 x 128."""
     similar_lengths: bool = True
     """Put training items of similar length into the same batch."""
+    hints: bool = False
+    """Say in training at every pixel how many discs its contour has had (Pathfinder images that were made here): more than the
+    benchmark tells."""
     step_ms: PositiveFloat = 1.0
     """What one step stands for in the time of a neuron: half of it lets a neuron see an image twice as large as before."""
     curriculum: tuple[Lesson, ...] = ()
@@ -157,6 +170,19 @@ class SequencesData(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _of_this_task(self) -> Self:
+        fields = type(self).model_fields
+        given = [name for name in _OF_TASKS if getattr(self, name) != fields[name].default]
+        given += ["contour_paddles" for lesson in self.curriculum if lesson.contour_paddles]
+        for name in given:
+            tasks = _OF_TASKS[name]
+            if self.task not in tasks:
+                raise ValueError(
+                    f"{name} changes nothing for task {self.task}; expected it for {' or '.join(tasks)} alone; leave it out"
+                )
+        return self
+
     def lessons(self) -> list[tuple[float, "DigitsData | SequencesData"]]:
         """The data of every lesson, and the share of all steps after which it ends."""
         found: list[tuple[float, DigitsData | SequencesData]] = []
@@ -165,6 +191,7 @@ class SequencesData(Settings):
                 "curriculum": (),
                 "folder": str(Path(self.folder) / (lesson.subfolder or "")),
                 "contour_paddles": lesson.contour_paddles or self.contour_paddles,
+                "hints": lesson.hints,
             }
             found.append((lesson.until, self.model_copy(update=changes)))
         return found

@@ -123,6 +123,8 @@ class ClassifierSettings(Settings):
     """Outputs of a model that reads two sequences, which are then compared; else the outputs are the classes."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread over all classes."""
+    hint_weight: float = Field(default=3.0, gt=0)
+    """Weight of the loss of hints, in lessons that have some, beside that of the class."""
 
 
 class ClassifierRecipe(BaseRecipe):

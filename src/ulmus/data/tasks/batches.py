@@ -26,9 +26,11 @@ class SequenceBatches(LabelledBatches):
         seed: of the order, 0 to 2**64 - 1; None keeps the order of `sequences`, as for validation and test.
         share: number of this process and of all processes that share the items of every batch.
         similar_lengths: put items of similar length into the same batch; no matter where all are equally long.
+        hints: give what is known at every step beside the classes.
 
     Raises:
         ConfigError: a value that gives no batch.
+        DataError: data without hints are asked for them.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class SequenceBatches(LabelledBatches):
         seed: int | None = None,
         share: tuple[int, int] = (0, 1),
         similar_lengths: bool = True,
+        hints: bool = False,
     ) -> None:
         rest = len(sequences) % batch if batch > 0 else 0
         if batch < share[1] or 0 < rest < share[1]:
@@ -53,7 +56,10 @@ class SequenceBatches(LabelledBatches):
         self.batches_per_epoch = -(-len(sequences) // batch)
         self.content_hash = sequences.content_hash
         self._mine = slice(share[0], None, share[1])
-        self._similar_lengths = similar_lengths
+        self._similar_lengths, self._hints = similar_lengths, hints
+        if hints:
+            sequences.hints(0)
+            self.hint_classes = sequences.hint_classes
         self._order: tuple[int, Int64[np.ndarray, "items"]] | None = None
 
     @property
@@ -91,6 +97,15 @@ class SequenceBatches(LabelledBatches):
         chosen = self.plan(epoch, k)[self._mine]
         tokens, length, label = self.sequences.batch(chosen.tolist())
         full = bool((length == tokens.shape[1]).all())
+        hints = (
+            torch.from_numpy(np.stack([self.sequences.hints(int(k)) for k in chosen]))
+            if self._hints
+            else None
+        )
         return LabelledBatch(
-            self.encoding(tokens, length), label, None if full else length, torch.from_numpy(chosen[:, None])
+            self.encoding(tokens, length),
+            label,
+            None if full else length,
+            torch.from_numpy(chosen[:, None]),
+            hints,
         )

@@ -16,13 +16,13 @@ class KeptPixels:
 
     Args:
         folder: where the files lie.
-        name: of the data, such as a hash; other data in the same folder have other files.
+        name: of the files; other data in the same folder have other ones.
         images: how many.
         pixels: of an image.
     """
 
     def __init__(self, folder: Path, name: str, images: int, pixels: int) -> None:
-        self._files = (folder / f"pixels-{name}.u8", folder / f"pixels-{name}.crc")
+        self._files = (folder / f"{name}.u8", folder / f"{name}.crc")
         self._shapes = ((images, pixels), (images,))
         self._open()
 

@@ -38,6 +38,7 @@ def open_sequences(
     gray: Gray = "bins",
     bins: int | None = None,
     similar_lengths: bool = True,
+    hints: bool = False,
 ) -> LabelledSplits:
     """Batches of a task: training shuffled by the seed, validation and test in order and the same for every process.
 
@@ -53,6 +54,7 @@ def open_sequences(
         gray: images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1.
         bins: how many; 16 by default, 8 for images of 128 x 128, as in the paper.
         similar_lengths: put training items of similar length into the same batch.
+        hints: say what is known at every step of training items; of Pathfinder images that were made here.
 
     Raises:
         ConfigError: a task or option that does not exist.
@@ -64,7 +66,7 @@ def open_sequences(
         large = task == "pathfinder-x" or (task == "pathfinder" and size == 128)
         encoding = _gray(gray, bins or (8 if large else 16))
     return LabelledSplits(
-        SequenceBatches(splits.train, encoding, batch, seed, share, similar_lengths),
+        SequenceBatches(splits.train, encoding, batch, seed, share, similar_lengths, hints),
         SequenceBatches(splits.valid, encoding, batch),
         SequenceBatches(splits.test, encoding, batch),
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ulmus.data.tasks.archive import find_folder, generated_by_us
+from ulmus.data.tasks.archive import RECORD, find_folder, generated_by_us
 from ulmus.data.tasks.encoding import GRAY_LEVELS
 from ulmus.data.tasks.kept_pixels import KeptPixels
-from ulmus.data.tasks.pathfinder_settings import SIZES, SUBSETS
+from ulmus.data.tasks.pathfinder_hints import HINTS, hints
+from ulmus.data.tasks.pathfinder_images import draw_scene, render
+from ulmus.data.tasks.pathfinder_settings import SIZES, SUBSETS, PathfinderSettings
 from ulmus.data.tasks.sequences import Sequences, Splits, random_split
 from ulmus.errors import ConfigError, DataError
 
@@ -58,6 +60,7 @@ class Pathfinder(Sequences):
         if not self.generated:
             place = (self.path.parent.name, self.path.name)
             rows = [row for row in rows if (*place, row[0]) not in EMPTY_IN_ARCHIVE]
+        self.hint_classes = HINTS if self.generated else ()
         self._paths = [path for path, _ in rows]
         self.labels = np.array([label for _, label in rows], dtype=np.int64)
         self._check_complete()
@@ -84,9 +87,33 @@ class Pathfinder(Sequences):
         """
         return self._kept.get(index, lambda: self.image(index).reshape(-1))
 
+    def hints(self, index: int) -> UInt8[np.ndarray, "pixels"]:
+        """How many discs the contour of every pixel has had, see :func:`ulmus.data.tasks.pathfinder_hints.hints`.
+
+        Raises:
+            DataError: the images were not made here, or are not those that their record describes.
+        """
+        return self._kept_hints.get(index, lambda: self._hints(index).reshape(-1))
+
+    def _hints(self, index: int) -> UInt8[np.ndarray, "size size"]:
+        if not self.generated:
+            return super().hints(index)
+        settings = PathfinderSettings.from_json(self.generated)
+        scene = draw_scene(settings, self.generated["seed"], index, self.generated["balanced"])
+        if not np.array_equal(render(settings, scene).reshape(-1), self.read(index)):
+            raise DataError(
+                f"{self.path / self._paths[index]} is not the image that {self.path / RECORD} describes; expected images as "
+                "`ulmus data make pathfinder` wrote them; make them again in another folder"
+            )
+        return hints(settings, scene)
+
     @cached_property
     def _kept(self) -> KeptPixels:
-        return KeptPixels(self.path, self.content_hash[:16], len(self), self.size**2)
+        return KeptPixels(self.path, f"pixels-{self.content_hash[:16]}", len(self), self.size**2)
+
+    @cached_property
+    def _kept_hints(self) -> KeptPixels:
+        return KeptPixels(self.path, f"hints-{self.content_hash[:16]}", len(self), self.size**2)
 
     def image(self, index: int) -> UInt8[np.ndarray, "size size"]:
         """One image; the index is not checked.

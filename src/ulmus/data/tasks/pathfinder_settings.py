@@ -1,7 +1,7 @@
 """What a Pathfinder image is made with: the published settings by image size and contour length."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 from ulmus.errors import ConfigError
 
@@ -51,6 +51,12 @@ class PathfinderSettings:
     def to_json(self) -> dict[str, Any]:
         """All values, for the record beside the images."""
         return {**asdict(self), "paddle_margins": list(self.paddle_margins)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The settings in a record, which may hold more."""
+        own = {field.name: values[field.name] for field in fields(cls)}
+        return cls(**{**own, "paddle_margins": tuple(own["paddle_margins"])})
 
 
 # size: padding, seed distance, disc radius, paddle length, thickness, margins, continuity, contrast of the contours

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, Int64, Integer
+from jaxtyping import Int, Int64, Integer, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -41,6 +41,7 @@ class Sequences(ABC):
         labels: class of every item.
         towers: sequences of an item.
         generated: the settings that the data were made with, if they are ours.
+        hint_classes: what a hint can say, where there are some.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Sequences(ABC):
     labels: Int64[np.ndarray, "items"]
     towers: int = 1
     generated: dict[str, Any] | None = None
+    hint_classes: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, index: int, tower: int = 0) -> Integer[np.ndarray, "time"]:
@@ -58,6 +60,17 @@ class Sequences(ABC):
         Raises:
             DataError: its file is missing or damaged.
         """
+
+    def hints(self, index: int) -> UInt8[np.ndarray, "time"]:
+        """What is known at every step of an item: 0 nothing, else 1 and the number of a hint's class.
+
+        Raises:
+            DataError: nobody knows more of these data than their classes.
+        """
+        raise DataError(
+            f"{self.name} in {self.path} has no hints; expected images that `ulmus data make pathfinder` drew, whose "
+            "contours are known; make them, or leave out `hints`"
+        )
 
     @property
     @abstractmethod
@@ -125,11 +138,15 @@ class Part(Sequences):
         self._whole, self._indices, self._split = whole, indices, split
         self.name, self.path, self.generated = whole.name, whole.path, whole.generated
         self.tokens, self.classes, self.towers = whole.tokens, whole.classes, whole.towers
-        self.labels = whole.labels[indices]
+        self.labels, self.hint_classes = whole.labels[indices], whole.hint_classes
 
     def read(self, index: int, tower: int = 0) -> Integer[np.ndarray, "time"]:
         """One sequence of an item; the index is not checked."""
         return self._whole.read(int(self._indices[index]), tower)
+
+    def hints(self, index: int) -> UInt8[np.ndarray, "time"]:
+        """What is known at every step of an item."""
+        return self._whole.hints(int(self._indices[index]))
 
     @cached_property
     def content_hash(self) -> str:
