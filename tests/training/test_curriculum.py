@@ -140,10 +140,15 @@ def test_a_run_resumes_within_a_lesson_with_hints(images, tmp_path):
         assert torch.equal(one, other)
 
 
-def test_tasks_without_hints_say_so(listops):
-    lessons = [{"until": 0.5, "subfolder": "short", "hints": True}]
-    with pytest.raises(DataError, match="lesson 1 of data.curriculum: ListOps, generated in .* has no hints"):
-        ClassifierProblem(make_recipe(listops, lessons))
+def test_hints_of_expressions_end_where_the_expressions_do(listops):
+    recipe = make_recipe(listops, [{"until": 0.5, "subfolder": "short", "hints": True}], steps=6)
+    mixed = recipe.data.model_copy(update={"similar_lengths": False})
+    batch, *_, last = ClassifierProblem(recipe.model_copy(update={"data": mixed})).batches(0, 6, (0, 1))
+    assert last.hints is None
+    assert batch.hints.shape == (6, batch.inputs.time)
+    for told, length, label in zip(batch.hints, batch.lengths.tolist(), batch.labels.tolist(), strict=True):
+        assert told[length - 1] == 1 + label
+        assert not told[length:].any()
 
 
 def test_a_budget_counts_what_every_lesson_takes(listops, monkeypatch):

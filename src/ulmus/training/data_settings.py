@@ -152,8 +152,8 @@ class SequencesData(Settings):
     similar_lengths: bool = True
     """Put training items of similar length into the same batch."""
     hints: bool = False
-    """Say in training at every pixel how many discs its contour has had (Pathfinder images that were made here): more than the
-    benchmark tells."""
+    """Say in training what is known at every step, which is more than the benchmark tells: of ListOps the value so far of the
+    innermost open expression, of Pathfinder images that were made here how many discs the contour of a pixel has had."""
     step_ms: PositiveFloat = 1.0
     """What one step stands for in the time of a neuron: half of it lets a neuron see an image twice as large as before."""
     curriculum: tuple[Lesson, ...] = ()

@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
+from torch import Tensor
 
 from ulmus.data.labelled import LabelledBatch, LabelledBatches
 from ulmus.data.loading import random_of
@@ -97,11 +98,7 @@ class SequenceBatches(LabelledBatches):
         chosen = self.plan(epoch, k)[self._mine]
         tokens, length, label = self.sequences.batch(chosen.tolist())
         full = bool((length == tokens.shape[1]).all())
-        hints = (
-            torch.from_numpy(np.stack([self.sequences.hints(int(k)) for k in chosen]))
-            if self._hints
-            else None
-        )
+        hints = self._told(chosen, tokens.shape[1]) if self._hints else None
         return LabelledBatch(
             self.encoding(tokens, length),
             label,
@@ -109,3 +106,10 @@ class SequenceBatches(LabelledBatches):
             torch.from_numpy(chosen[:, None]),
             hints,
         )
+
+    def _told(self, chosen: Int64[np.ndarray, "batch"], time: int) -> UInt8[Tensor, "batch time"]:
+        told = np.zeros((len(chosen), time), dtype=np.uint8)
+        for row, item in zip(told, chosen.tolist(), strict=True):
+            known = self.sequences.hints(item)
+            row[: len(known)] = known
+        return torch.from_numpy(told)

@@ -68,8 +68,8 @@ class Sequences(ABC):
             DataError: nobody knows more of these data than their classes.
         """
         raise DataError(
-            f"{self.name} in {self.path} has no hints; expected images that `ulmus data make pathfinder` drew, whose "
-            "contours are known; make them, or leave out `hints`"
+            f"{self.name} in {self.path} has no hints; expected ListOps, or Pathfinder images that `ulmus data make` drew, whose "
+            "contours are known; make such images, or leave out `hints`"
         )
 
     @property
