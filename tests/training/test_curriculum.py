@@ -10,7 +10,7 @@ from ulmus.data.tasks.pathfinder_settings import published_settings
 from ulmus.data.tasks.pathfinder_writer import make_pathfinder
 from ulmus.errors import ConfigError, DataError
 from ulmus.training import budget
-from ulmus.training.classification import ClassifierProblem
+from ulmus.training.classification import ClassifierProblem, hints_note
 from ulmus.training.fit import fit
 from ulmus.training.loop import Loop
 from ulmus.training.recipe import load_recipe, parse_recipe
@@ -125,6 +125,7 @@ def test_hints_are_learnt_in_their_lesson_alone(images, tmp_path):
         torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
         assert float(accuracy) == pytest.approx(float((odds.argmax(dim=1) == batch.labels).double().mean()))
     classifier = ulmus.load(fit(make_hinted(images), tmp_path / "run").folder)
+    assert "told more than the classes" in hints_note(classifier)
     assert (classifier.hints, classifier.classes) == (3, ("apart", "connected"))
     assert classifier(first.inputs).shape == (5, 2)
 

@@ -105,6 +105,16 @@ class ClassifierProblem(Problem):
         return f"validation accuracy {100 * scores['accuracy']:.2f} %"
 
 
+def hints_note(classifier: Classifier) -> str | None:
+    """A remark on a classifier whose training was told more than the classes."""
+    if not classifier.hints:
+        return None
+    return (
+        "training was told more than the classes of whole sequences, hints at single steps: compare these scores with those of "
+        "models that were told as much"
+    )
+
+
 @torch.no_grad()
 def evaluate_classes(
     classifier: Classifier,
