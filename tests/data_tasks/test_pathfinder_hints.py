@@ -1,4 +1,4 @@
-"""Hints: what following the contours of an image row by row would tell, and nothing that could not be known yet."""
+"""Hints: how many discs of its contour lie before a pixel, and to whom this is told."""
 
 import json
 import shutil
@@ -87,7 +87,7 @@ def test_published_images_have_none(images, tmp_path):
     folder.symlink_to(tmp_path / "copied")
     shutil.copytree(images / "pathfinder32" / "curv_contour_length_14", tmp_path / "copied")
     (folder / "generated.json").unlink()
-    with pytest.raises(DataError, match="has no hints; expected ListOps, or Pathfinder images that"):
+    with pytest.raises(DataError, match="has no hints; expected images that"):
         open_sequences("pathfinder", tmp_path, batch=8, hints=True)
 
 
@@ -96,4 +96,23 @@ def test_images_that_their_record_does_not_describe_are_refused(images, tmp_path
     record = tmp_path / "lra" / "pathfinder32" / "curv_contour_length_14" / "generated.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"seed": 4}))
     with pytest.raises(DataError, match=r"sample_0.png is not the image that .*generated.json describes"):
+        Pathfinder(tmp_path / "lra", 32).hints(0)
+
+
+@pytest.mark.parametrize("damage", [{"seed": None}, {"seed": "x"}, {"paddle_margins": 1}, {"size": "32"}])
+def test_a_damaged_record_is_named(images, tmp_path, damage):
+    shutil.copytree(images, tmp_path / "lra")
+    record = tmp_path / "lra" / "pathfinder32" / "curv_contour_length_14" / "generated.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | damage))
+    with pytest.raises(DataError, match=r"generated.json does not say how the images were made"):
+        Pathfinder(tmp_path / "lra", 32).hints(0)
+
+
+def test_another_label_than_that_of_the_scene_is_refused(images, tmp_path):
+    shutil.copytree(images, tmp_path / "lra")
+    metadata = tmp_path / "lra" / "pathfinder32" / "curv_contour_length_14" / "metadata" / "0.npy"
+    rows = [line.split() for line in metadata.read_text().splitlines()]
+    flipped = [[*row[:3], str(1 - int(row[3])), *row[4:]] for row in rows]
+    metadata.write_text("".join(" ".join(row) + "\n" for row in flipped))
+    with pytest.raises(DataError, match="is not the image"):
         Pathfinder(tmp_path / "lra", 32).hints(0)

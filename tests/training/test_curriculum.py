@@ -11,6 +11,7 @@ from ulmus.data.tasks.pathfinder_writer import make_pathfinder
 from ulmus.errors import ConfigError, DataError
 from ulmus.training import budget
 from ulmus.training.classification import ClassifierProblem, hints_note
+from ulmus.training.data_settings import Lesson
 from ulmus.training.fit import fit
 from ulmus.training.loop import Loop
 from ulmus.training.recipe import load_recipe, parse_recipe
@@ -141,15 +142,17 @@ def test_a_run_resumes_within_a_lesson_with_hints(images, tmp_path):
         assert torch.equal(one, other)
 
 
-def test_hints_of_expressions_end_where_the_expressions_do(listops):
-    recipe = make_recipe(listops, [{"until": 0.5, "subfolder": "short", "hints": True}], steps=6)
-    mixed = recipe.data.model_copy(update={"similar_lengths": False})
-    batch, *_, last = ClassifierProblem(recipe.model_copy(update={"data": mixed})).batches(0, 6, (0, 1))
-    assert last.hints is None
-    assert batch.hints.shape == (6, batch.inputs.time)
-    for told, length, label in zip(batch.hints, batch.lengths.tolist(), batch.labels.tolist(), strict=True):
-        assert told[length - 1] == 1 + label
-        assert not told[length:].any()
+def test_tasks_without_hints_say_so(listops):
+    lessons = [{"until": 0.5, "subfolder": "short", "hints": True}]
+    with pytest.raises(DataError, match="lesson 1 of data.curriculum: ListOps, generated in .* has no hints"):
+        ClassifierProblem(make_recipe(listops, lessons))
+
+
+def test_lessons_have_the_hints_of_the_task_unless_they_say_otherwise(images):
+    data = make_hinted(images).data
+    lessons = (*data.curriculum, Lesson(until=0.6), Lesson(until=0.7, hints=False))
+    data = data.model_copy(update={"hints": True, "curriculum": lessons})
+    assert [lesson.hints for _, lesson in data.lessons()] == [True, True, False]
 
 
 def test_a_budget_counts_what_every_lesson_takes(listops, monkeypatch):
@@ -208,7 +211,7 @@ def test_lessons_that_cannot_be(listops):
 
 @pytest.mark.parametrize(
     ("task", "setting", "value"),
-    [("listops", "longest", 500), ("text", "size", 64), ("image", "contour_paddles", 9)],
+    [("listops", "longest", 500), ("image", "contour_paddles", 9)],
 )
 def test_settings_of_another_task_are_refused(task, setting, value):
     settings = {"kind": "sequences", "task": task, "folder": "lra", setting: value}

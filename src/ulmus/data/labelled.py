@@ -19,7 +19,7 @@ class LabelledBatch(NamedTuple):
         labels: class of every item.
         lengths: steps of every sequence, the rest is silence; None when all fill the batch.
         source: where in the data each item is from, one or more numbers.
-        hints: what is known at every step, 0 nothing, else 1 and the number of a hint's class; None when nobody tells.
+        hints: what a teacher says at every step, 0 nothing, else the place of a hint's class, from 1 on; None without one.
     """
 
     inputs: Events | Float[Tensor, "sequences time channels"]

@@ -169,7 +169,7 @@ def _describe(model: Any) -> dict[str, Any]:
             "classes": model.classes,
             "reading": model.reading,
             "towers": model.towers,
-            "hints": model.hints,
+            **({"hints": model.hints} if model.hints else {}),  # earlier versions read what has none
             "card": model.card,
         }
     if described["kind"] not in KINDS:

@@ -120,12 +120,11 @@ class Lesson(Settings):
     """Folder of the data, as seen from that of the task; the same by default."""
     contour_paddles: Literal[6, 9, 14] | None = None
     """Length of the contours of Pathfinder; that of the task by default."""
-    hints: bool = False
-    """Say at every step what is known by then, see the task's ``hints``."""
+    hints: bool | None = None
+    """Say more than the class of an image, see the task's ``hints``; those of the task by default."""
 
 
 _OF_TASKS = {
-    "size": ("pathfinder",),
     "contour_paddles": ("pathfinder", "pathfinder-x"),
     "longest": ("text", "retrieval"),
 }
@@ -152,8 +151,8 @@ class SequencesData(Settings):
     similar_lengths: bool = True
     """Put training items of similar length into the same batch."""
     hints: bool = False
-    """Say in training what is known at every step, which is more than the benchmark tells: of ListOps the value so far of the
-    innermost open expression, of Pathfinder images that were made here how many discs the contour of a pixel has had."""
+    """Say in training at every pixel how many discs of its contour lie before it, in reading order: more than the benchmark
+    tells. Of Pathfinder images that were made here."""
     step_ms: PositiveFloat = 1.0
     """What one step stands for in the time of a neuron: half of it lets a neuron see an image twice as large as before."""
     curriculum: tuple[Lesson, ...] = ()
@@ -191,7 +190,7 @@ class SequencesData(Settings):
                 "curriculum": (),
                 "folder": str(Path(self.folder) / (lesson.subfolder or "")),
                 "contour_paddles": lesson.contour_paddles or self.contour_paddles,
-                "hints": lesson.hints,
+                "hints": self.hints if lesson.hints is None else lesson.hints,
             }
             found.append((lesson.until, self.model_copy(update=changes)))
         return found

@@ -2,8 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
-from torch import Tensor
+from jaxtyping import Int64
 
 from ulmus.data.labelled import LabelledBatch, LabelledBatches
 from ulmus.data.loading import random_of
@@ -98,18 +97,13 @@ class SequenceBatches(LabelledBatches):
         chosen = self.plan(epoch, k)[self._mine]
         tokens, length, label = self.sequences.batch(chosen.tolist())
         full = bool((length == tokens.shape[1]).all())
-        hints = self._told(chosen, tokens.shape[1]) if self._hints else None
+        told = (
+            [torch.from_numpy(self.sequences.hints(item)) for item in chosen.tolist()] if self._hints else []
+        )
         return LabelledBatch(
             self.encoding(tokens, length),
             label,
             None if full else length,
             torch.from_numpy(chosen[:, None]),
-            hints,
+            torch.stack(told) if told else None,
         )
-
-    def _told(self, chosen: Int64[np.ndarray, "batch"], time: int) -> UInt8[Tensor, "batch time"]:
-        told = np.zeros((len(chosen), time), dtype=np.uint8)
-        for row, item in zip(told, chosen.tolist(), strict=True):
-            known = self.sequences.hints(item)
-            row[: len(known)] = known
-        return torch.from_numpy(told)

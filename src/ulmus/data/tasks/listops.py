@@ -8,7 +8,6 @@ from jaxtyping import Int64, UInt8
 
 from ulmus.data.tasks.archive import find_folder, generated_by_us
 from ulmus.data.tasks.lines import Lines
-from ulmus.data.tasks.listops_hints import HINTS, hints
 from ulmus.data.tasks.sequences import Sequences, Splits, file_hash
 from ulmus.errors import DataError
 
@@ -47,7 +46,7 @@ class ListOps(Sequences):
         DataError: the file is missing, or is not a table of expressions.
     """
 
-    tokens, classes, hint_classes = len(TOKENS), tuple("0123456789"), HINTS
+    tokens, classes = len(TOKENS), tuple("0123456789")
 
     def __init__(self, path: str | Path, end_token: bool = False) -> None:
         self.path = Path(path)
@@ -93,10 +92,6 @@ class ListOps(Sequences):
         except DataError as error:
             raise DataError(f"{self.path}, line {index + 2}: {error}") from error
         return np.append(numbers, np.uint8(_END)) if self._end_token else numbers
-
-    def hints(self, index: int) -> UInt8[np.ndarray, "time"]:
-        """The value, so far, of the innermost open expression, see :func:`ulmus.data.tasks.listops_hints.hints`."""
-        return hints([TOKENS[number] for number in self.read(index)])
 
 
 def listops_splits(root: str | Path, end_token: bool = False) -> Splits:

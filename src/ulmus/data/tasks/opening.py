@@ -54,7 +54,7 @@ def open_sequences(
         gray: images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1.
         bins: how many; 16 by default, 8 for images of 128 x 128, as in the paper.
         similar_lengths: put training items of similar length into the same batch.
-        hints: say what is known at every step of training items; of ListOps, and of Pathfinder images that were made here.
+        hints: say more of training items, at every step; of Pathfinder images that were made here.
 
     Raises:
         ConfigError: a task or option that does not exist.

@@ -88,7 +88,7 @@ class Pathfinder(Sequences):
         return self._kept.get(index, lambda: self.image(index).reshape(-1))
 
     def hints(self, index: int) -> UInt8[np.ndarray, "pixels"]:
-        """How many discs the contour of every pixel has had, see :func:`ulmus.data.tasks.pathfinder_hints.hints`.
+        """How many discs of its contour lie before every pixel, see :func:`ulmus.data.tasks.pathfinder_hints.hints`.
 
         Raises:
             DataError: the images were not made here, or are not those that their record describes.
@@ -98,9 +98,16 @@ class Pathfinder(Sequences):
     def _hints(self, index: int) -> UInt8[np.ndarray, "size size"]:
         if not self.generated:
             return super().hints(index)
-        settings = PathfinderSettings.from_json(self.generated)
-        scene = draw_scene(settings, self.generated["seed"], index, self.generated["balanced"])
-        if not np.array_equal(render(settings, scene).reshape(-1), self.read(index)):
+        try:
+            settings = PathfinderSettings.from_json(self.generated)
+            scene = draw_scene(settings, int(self.generated["seed"]), index, bool(self.generated["balanced"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.path / RECORD} does not say how the images were made ({type(error).__name__}: {error}); expected it as "
+                "`ulmus data make pathfinder` wrote it; restore it from a copy"
+            ) from error
+        same = np.array_equal(render(settings, scene).reshape(-1), self.read(index))
+        if not same or scene.label != self.labels[index]:
             raise DataError(
                 f"{self.path / self._paths[index]} is not the image that {self.path / RECORD} describes; expected images as "
                 "`ulmus data make pathfinder` wrote them; make them again in another folder"

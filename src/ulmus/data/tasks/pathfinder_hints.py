@@ -1,4 +1,4 @@
-"""What somebody who follows the contours of a Pathfinder image row by row knows at every pixel."""
+"""What a teacher who knows the contours of a Pathfinder image says at every pixel."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,10 +14,11 @@ _INK = 32  # gray level; fainter pixels are edges of a stroke and belong to noth
 
 
 def hints(settings: PathfinderSettings, scene: Scene) -> UInt8[np.ndarray, "size size"]:
-    """How many discs the contour of a pixel has had, up to this pixel in reading order.
+    """How many discs of the contour of a pixel lie before it, in reading order.
 
-    0 where there is no ink, else 1 and the number of discs: a disc counts from its middle on, and distractors have none. An
-    image is connected exactly if some pixel has 3.
+    0 where there is no ink, else 1, 2, 3 for no, one, both discs: a disc counts from its middle on, and distractors have none.
+    An image is connected exactly if some pixel has 3. Whether the way from a disc to the pixel lies before it too is not
+    asked: where a contour turns back, a reader has to guess.
     """
     drawn = strokes(settings, scene.margin)
     shape = (settings.size, settings.size)

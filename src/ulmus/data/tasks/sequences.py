@@ -62,14 +62,14 @@ class Sequences(ABC):
         """
 
     def hints(self, index: int) -> UInt8[np.ndarray, "time"]:
-        """What is known at every step of an item: 0 nothing, else 1 and the number of a hint's class.
+        """What a teacher says at every step of an item: 0 nothing, else the place of a hint's class, from 1 on.
 
         Raises:
             DataError: nobody knows more of these data than their classes.
         """
         raise DataError(
-            f"{self.name} in {self.path} has no hints; expected ListOps, or Pathfinder images that `ulmus data make` drew, whose "
-            "contours are known; make such images, or leave out `hints`"
+            f"{self.name} in {self.path} has no hints; expected images that `ulmus data make pathfinder` drew, whose "
+            "contours are known; make them, or leave out `hints`"
         )
 
     @property
@@ -145,7 +145,7 @@ class Part(Sequences):
         return self._whole.read(int(self._indices[index]), tower)
 
     def hints(self, index: int) -> UInt8[np.ndarray, "time"]:
-        """What is known at every step of an item."""
+        """What a teacher says at every step of an item."""
         return self._whole.hints(int(self._indices[index]))
 
     @cached_property
