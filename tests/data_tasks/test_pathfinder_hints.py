@@ -1,4 +1,4 @@
-"""Hints: how many discs of its contour lie before a pixel, and to whom this is told."""
+"""Hints: how many discs a pixel is linked to by what lies before it, and to whom this is told."""
 
 import json
 import shutil
@@ -34,6 +34,17 @@ def test_a_contour_is_followed_from_disc_to_disc(connected):
     assert set(found[6:18, 20]) == {1}  # no disc on this one yet
     assert found[22, 6 if connected else 20] == (3 if connected else 2)
     assert (found[:, :13] if connected else found[:, 13:]).max() == found.max()
+
+
+def test_a_link_that_lies_ahead_is_not_told():
+    up, right = 90, 180
+    bowl = [(row, 6, up) for row in range(6, 21, 3)] + [(21, column, right) for column in (9, 12, 15)]
+    bowl += [(row, 21, up) for row in range(21, 5, -3)]  # both discs at row 6, joined at row 21
+    aside = [(28, 28, up)] * len(bowl)
+    found = hints(published_settings(32), Scene(1, 0, 1, np.array([bowl, aside])))
+    assert set(found[8:18, 6]) == set(found[8:18, 21]) == {2}
+    assert found[:18].max() == 2
+    assert found.max() == 3
 
 
 @pytest.mark.parametrize(("size", "length"), [(32, 6), (32, 14), (64, 9), (128, 14)])

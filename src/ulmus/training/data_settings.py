@@ -151,8 +151,8 @@ class SequencesData(Settings):
     similar_lengths: bool = True
     """Put training items of similar length into the same batch."""
     hints: bool = False
-    """Say in training at every pixel how many discs of its contour lie before it, in reading order: more than the benchmark
-    tells. Of Pathfinder images that were made here."""
+    """Say in training at every pixel how many discs it is linked to by what lies before it: more than the benchmark tells. Of
+    Pathfinder images that were made here."""
     step_ms: PositiveFloat = 1.0
     """What one step stands for in the time of a neuron: half of it lets a neuron see an image twice as large as before."""
     curriculum: tuple[Lesson, ...] = ()

@@ -88,7 +88,7 @@ class Pathfinder(Sequences):
         return self._kept.get(index, lambda: self.image(index).reshape(-1))
 
     def hints(self, index: int) -> UInt8[np.ndarray, "pixels"]:
-        """How many discs of its contour lie before every pixel, see :func:`ulmus.data.tasks.pathfinder_hints.hints`.
+        """How many discs every pixel is linked to by what lies before it, see :func:`ulmus.data.tasks.pathfinder_hints.hints`.
 
         Raises:
             DataError: the images were not made here, or are not those that their record describes.
@@ -120,7 +120,7 @@ class Pathfinder(Sequences):
 
     @cached_property
     def _kept_hints(self) -> KeptPixels:
-        return KeptPixels(self.path, f"hints-{self.content_hash[:16]}", len(self), self.size**2)
+        return KeptPixels(self.path, f"links-{self.content_hash[:16]}", len(self), self.size**2)
 
     def image(self, index: int) -> UInt8[np.ndarray, "size size"]:
         """One image; the index is not checked.

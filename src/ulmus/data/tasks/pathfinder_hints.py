@@ -1,4 +1,4 @@
-"""What a teacher who knows the contours of a Pathfinder image says at every pixel."""
+"""What somebody who follows the contours of a Pathfinder image row by row can know at every pixel."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,24 +14,29 @@ _INK = 32  # gray level; fainter pixels are edges of a stroke and belong to noth
 
 
 def hints(settings: PathfinderSettings, scene: Scene) -> UInt8[np.ndarray, "size size"]:
-    """How many discs of the contour of a pixel lie before it, in reading order.
+    """How many discs a pixel is linked to by what lies before it, in reading order.
 
-    0 where there is no ink, else 1, 2, 3 for no, one, both discs: a disc counts from its middle on, and distractors have none.
-    An image is connected exactly if some pixel has 3. Whether the way from a disc to the pixel lies before it too is not
-    asked: where a contour turns back, a reader has to guess.
+    0 where there is no ink, else 1, 2, 3 for no, one, both discs. A pixel is linked to a disc if they are of one contour, the
+    middle of the disc lies before it, and so does some of every paddle between them; distractors have no discs. An image is
+    connected exactly if some pixel has 3.
     """
     drawn = strokes(settings, scene.margin)
-    shape = (settings.size, settings.size)
-    owned = np.zeros((TARGETS + 1, *shape), np.uint8)  # two contours with their discs, all distractors
-    discs = np.zeros((TARGETS + 1, *shape), np.uint8)
-    for own, contours in zip(
-        owned, (scene.contours[:1], scene.contours[1:2], scene.contours[2:]), strict=True
-    ):
-        paint(own, drawn.line, contours)
-    position = np.arange(settings.size**2).reshape(shape)
-    owners = (scene.first, scene.first if scene.label else 1 - scene.first)
-    for owner, (row, column) in zip(owners, scene.discs, strict=True):
-        lay(owned[owner], drawn.disc, row, column)
-        discs[owner] += position >= row * settings.size + column
-    passed = np.take_along_axis(discs, owned.argmax(axis=0)[None], axis=0)[0]
-    return np.where(render(settings, scene) >= _INK, 1 + passed, 0).astype(np.uint8)
+    targets, paddles = scene.contours[:TARGETS], scene.contours.shape[1]
+    # Layers of ink: every paddle of the two long contours, then all distractors.
+    layers = np.zeros((TARGETS * paddles + 1, settings.size, settings.size), np.uint8)
+    for layer, paddle in zip(layers, targets.reshape(-1, 1, 1, 3), strict=False):
+        paint(layer, drawn.line, paddle)
+    paint(layers[-1], drawn.line, scene.contours[TARGETS:])
+    begins = (layers[:-1] >= _INK).reshape(TARGETS, paddles, -1).argmax(axis=2)
+    linked = np.full((2, len(layers)), settings.size**2)  # from where on a layer is linked to each disc
+    ends = ((scene.first, 0), (scene.first if scene.label else 1 - scene.first, paddles - 1))
+    for since, (contour, end), (row, column) in zip(linked, ends, scene.discs, strict=True):
+        lay(layers[contour * paddles + end], drawn.disc, row, column)
+        way = begins[contour] if end == 0 else begins[contour, ::-1]
+        since_way = np.maximum(np.maximum.accumulate(way), row * settings.size + column)
+        since[contour * paddles : (contour + 1) * paddles] = since_way if end == 0 else since_way[::-1]
+    owner = layers.argmax(axis=0).reshape(-1)
+    discs = (
+        (np.arange(settings.size**2) >= linked[:, owner]).sum(axis=0).reshape(settings.size, settings.size)
+    )
+    return np.where(render(settings, scene) >= _INK, 1 + discs, 0).astype(np.uint8)
