@@ -127,3 +127,16 @@ def test_another_label_than_that_of_the_scene_is_refused(images, tmp_path):
     metadata.write_text("".join(" ".join(row) + "\n" for row in flipped))
     with pytest.raises(DataError, match="is not the image"):
         Pathfinder(tmp_path / "lra", 32).hints(0)
+
+
+def test_what_is_wrong_with_an_image_is_said_as_briefly_by_another_process(images, tmp_path):
+    shutil.copytree(images, tmp_path / "lra")
+    train = open_sequences("pathfinder", tmp_path / "lra", batch=4).train
+    for image in train.sequences.path.rglob("*.png"):
+        image.unlink()
+    messages = []
+    for workers in (0, 1):
+        with pytest.raises(DataError, match="sample_") as raised:
+            next(train.loader(0, 1, workers))
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]

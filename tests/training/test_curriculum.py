@@ -211,7 +211,12 @@ def test_lessons_that_cannot_be(listops):
 
 @pytest.mark.parametrize(
     ("task", "setting", "value"),
-    [("listops", "longest", 500), ("image", "contour_paddles", 9)],
+    [
+        ("listops", "longest", 500),
+        ("image", "contour_paddles", 9),
+        ("text", "bins", 8),
+        ("listops", "gray", "intensity"),
+    ],
 )
 def test_settings_of_another_task_are_refused(task, setting, value):
     settings = {"kind": "sequences", "task": task, "folder": "lra", setting: value}
@@ -219,3 +224,14 @@ def test_settings_of_another_task_are_refused(task, setting, value):
         parse_recipe(
             {"name": "a", "model": {"memory": 4}, "data": settings, "training": {"steps": 1}}, "test"
         )
+
+
+def test_a_weight_of_hints_needs_hints():
+    data = {"kind": "sequences", "task": "pathfinder", "folder": "lra"}
+    recipe = {"name": "a", "classifier": {"hint_weight": 1.0}, "training": {"steps": 1}}
+    with pytest.raises(
+        ConfigError, match="hint_weight=1.0 changes nothing: neither the task nor a lesson has"
+    ):
+        parse_recipe({**recipe, "data": data}, "test")
+    told = [data | {"hints": True}, data | {"curriculum": [{"until": 0.5, "hints": True}]}]
+    assert all(parse_recipe({**recipe, "data": one}, "test").classifier.hint_weight == 1 for one in told)

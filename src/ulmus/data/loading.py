@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from ulmus.errors import UlmusError
+
 B = TypeVar("B")
 
 
@@ -45,16 +47,36 @@ class Numbered(Dataset[B], ABC):
         numbers = range(first_batch, total)
         if not workers:
             return map(self.__getitem__, numbers)
-        return iter(
+        return map(
+            _batch,
             DataLoader(
-                self,
+                _OrError(self),
                 batch_size=None,
                 sampler=numbers,
                 num_workers=workers,
                 collate_fn=_unchanged,
                 multiprocessing_context="spawn",  # a fork of a process with threads can deadlock
-            )
+            ),
         )
+
+
+class _OrError(Dataset[Any]):
+    """Batches, or what is wrong with them, as a value: raised in a worker, its message would come with a traceback."""
+
+    def __init__(self, batches: Numbered[Any]) -> None:
+        self._batches = batches
+
+    def __getitem__(self, number: int) -> Any:
+        try:
+            return self._batches[number]
+        except UlmusError as error:
+            return error
+
+
+def _batch(made: B | UlmusError) -> B:
+    if isinstance(made, UlmusError):
+        raise made
+    return made
 
 
 def random_of(seed: int, epoch: int, k: int) -> np.random.Philox:

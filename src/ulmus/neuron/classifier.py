@@ -52,9 +52,9 @@ class Classifier(nn.Module):
             raise ConfigError(f"reading={reading!r} is not known; expected one of {READINGS}.")
         if towers not in (1, 2):
             raise ConfigError(f"towers={towers}: expected 1, or 2 sequences to compare.")
-        if hints < 0 or (hints and towers == 2):
+        if not isinstance(hints, int) or hints < 0 or (hints and towers == 2):
             raise ConfigError(
-                f"hints={hints} with {towers} towers: expected 0 or more, and none for two towers."
+                f"hints={hints!r} with towers={towers}: expected an integer from 0 on, and 0 if two sequences are compared."
             )
         if model.outputs is None or (towers == 1 and model.outputs != len(classes) + hints):
             and_hints = f" and {hints} hints" if hints else ""

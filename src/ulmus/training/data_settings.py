@@ -127,6 +127,8 @@ class Lesson(Settings):
 _OF_TASKS = {
     "contour_paddles": ("pathfinder", "pathfinder-x"),
     "longest": ("text", "retrieval"),
+    "gray": ("image", "pathfinder", "pathfinder-x"),
+    "bins": ("image", "pathfinder", "pathfinder-x"),
 }
 """Settings that only some tasks have."""
 

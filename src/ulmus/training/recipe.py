@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, closest
-from ulmus.training.data_settings import LabelledData, TrialsData
+from ulmus.training.data_settings import LabelledData, SequencesData, TrialsData
 from ulmus.training.models import MODELS, ELMModel, Model
 from ulmus.validation import Settings, dotted_keys, parse_yaml, validated
 
@@ -137,6 +137,18 @@ class ClassifierRecipe(BaseRecipe):
     @model_validator(mode="after")
     def _score_exists(self) -> "ClassifierRecipe":
         _check_select(self.training, ["loss", "accuracy"])
+        return self
+
+    @model_validator(mode="after")
+    def _hints_have_a_weight(self) -> "ClassifierRecipe":
+        weight = self.classifier.hint_weight
+        parts = [self.data, *(lesson for _, lesson in self.data.lessons())]
+        hints = any(isinstance(part, SequencesData) and part.hints for part in parts)
+        if weight != ClassifierSettings().hint_weight and not hints:
+            raise ValueError(
+                f"classifier.hint_weight={weight} changes nothing: neither the task nor a lesson has hints; "
+                "set data.hints, or leave the weight out"
+            )
         return self
 
 
