@@ -132,8 +132,8 @@ def test_another_label_than_that_of_the_scene_is_refused(images, tmp_path):
 def test_what_is_wrong_with_an_image_is_said_as_briefly_by_another_process(images, tmp_path):
     shutil.copytree(images, tmp_path / "lra")
     train = open_sequences("pathfinder", tmp_path / "lra", batch=4).train
-    for image in train.sequences.path.rglob("*.png"):
-        image.unlink()
+    for kept in [*train.sequences.path.rglob("*.png"), *train.sequences.path.glob("*.u8")]:
+        kept.unlink()
     messages = []
     for workers in (0, 1):
         with pytest.raises(DataError, match="sample_") as raised:

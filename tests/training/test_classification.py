@@ -124,8 +124,10 @@ def test_hints_are_outputs_of_every_step_behind_the_classes(reading, tmp_path):
     assert torch.equal(again(x), logits)
     with pytest.raises(ConfigError, match="outputs=5, but there are 2 classes and 2 hints"):
         Classifier(neuron, ("a", "b"), hints=2)
-    with pytest.raises(ConfigError, match="none for two towers"):
+    with pytest.raises(ConfigError, match="hints=3 with towers=2: expected an integer"):
         Classifier(neuron, ("a", "b"), towers=2, hints=3)
+    with pytest.raises(ConfigError, match="hints='3' with towers=1"):
+        Classifier(neuron, ("a", "b"), hints="3")
 
 
 def test_saved_classifiers_come_back_whole(tmp_path):
