@@ -124,11 +124,13 @@ class Lesson(Settings):
     """Say more than the class of an image, see the task's ``hints``; those of the task by default."""
 
 
+_CONTOURS = ("pathfinder", "pathfinder-x")
+_IMAGES = ("image", *_CONTOURS)
 _OF_TASKS = {
-    "contour_paddles": ("pathfinder", "pathfinder-x"),
+    "contour_paddles": _CONTOURS,
     "longest": ("text", "retrieval"),
-    "gray": ("image", "pathfinder", "pathfinder-x"),
-    "bins": ("image", "pathfinder", "pathfinder-x"),
+    "gray": _IMAGES,
+    "bins": _IMAGES,
 }
 """Settings that only some tasks have."""
 

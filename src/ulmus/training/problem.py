@@ -79,7 +79,7 @@ class Problem(ABC):
         except RuntimeError as error:
             raise CheckpointError(
                 f"the model in {start_from} has another shape than the recipe's ({str(error).splitlines()[-1].strip()}); "
-                "use the same model settings, and hints if it learnt with some, or leave start_from out."
+                "use the same model settings and outputs (of a classifier: classes and hints), or leave start_from out."
             ) from error
         for use, parts in start.card.get("trials", {}).items():
             self.model.card["trials"][use] += parts
