@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulmus.data.tasks import GrayBins, Intensity, OneHot, SequenceBatches, Sequences, open_sequences
+from ulmus.data.tasks import GrayBins, Intensity, LitPixels, OneHot, SequenceBatches, Sequences, open_sequences
 from ulmus.data.tasks.listops_writer import make_listops
 from ulmus.data.tasks.pathfinder_settings import published_settings
 from ulmus.data.tasks.pathfinder_writer import make_pathfinder
@@ -122,6 +122,45 @@ def test_encodings_are_what_they_say():
     np.testing.assert_allclose(Intensity()(*pair)[:, :, 0], tokens / 255, rtol=1e-6)
 
 
+def by_hand(image, bins):
+    """Every pixel outside the darkest bin: its bin, and where it is on 32 columns and 32 rows."""
+    width, dark = len(image), int(image.max()) * bins < 256
+    middles = (np.arange(32) + 0.5) / 32
+    steps = []
+    for row, column in np.ndindex(width, width):
+        level = int(image[row, column]) * bins // 256
+        if level or (dark and row == column == 0):
+            gray = [float(level == channel) for channel in range(1, bins)]
+            places = [
+                np.interp(np.clip((place + 0.5) / width, middles[0], middles[-1]), middles, unit)
+                for place in (column, row)
+                for unit in np.eye(32)
+            ]
+            steps.append([*gray, *places])
+    return np.array(steps)
+
+
+@pytest.mark.parametrize("width", [32, 64, 128])
+def test_lit_pixels_are_read_one_by_one_with_their_places(width):
+    random = np.random.default_rng(0)
+    images = random.integers(32, 256, (3, width, width), dtype=np.uint8)
+    images[random.random(images.shape) < np.array([0.9, 0.95, 1.0])[:, None, None]] = 31
+    tokens = torch.from_numpy(images.reshape(3, -1))
+    encoding = LitPixels(width)
+    events = encoding(tokens, torch.full((3,), width**2))
+    dense = events.dense().numpy()
+    assert events.channels == encoding.channels == dense.shape[2] == 7 + 64
+    assert (events.values > 0).all()
+    steps = encoding.steps(tokens)
+    for image, found, read in zip(images, dense, steps, strict=True):
+        expected = by_hand(image, 8)
+        np.testing.assert_allclose(found[: len(expected)], expected, atol=1e-6)
+        assert not found[len(expected) :].any()
+        assert read.sum() == len(expected)
+    assert steps[2].sum() == 1  # an image without light is one step without a gray level
+    assert not dense[2, 0, :7].any()
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     root = tmp_path_factory.mktemp("archive")
@@ -155,6 +194,16 @@ def test_pathfinder_by_name(archive):
     assert 0 < len(sparse.test.batch(0, 0).inputs.inputs) < 4 * 1024 / 2
     gray = open_sequences("pathfinder", archive, batch=4, gray="intensity").test.batch(0, 0)
     assert gray.inputs.shape == (4, 1024, 1)
+    lit = open_sequences("pathfinder", archive, batch=4, gray="lit", hints=True)
+    items = lit.train.sequences
+    told = lit.train.batch(0, 0)
+    assert lit.train.channels == 7 + 64
+    for row, (item,) in enumerate(told.source.tolist()):
+        read = items[item][0] >= 32
+        steps = int(told.lengths[row])
+        assert steps == read.sum()
+        np.testing.assert_array_equal(told.hints[row, :steps], items.hints(item)[read])
+        assert not told.hints[row, steps:].any()
     with pytest.raises(ConfigError, match="gray='color'"):
         open_sequences("pathfinder", archive, batch=4, gray="color")
     with pytest.raises(ConfigError, match="task='chess'"):

@@ -149,9 +149,10 @@ class SequencesData(Settings):
     longest: int | None = Field(default=None, ge=1)
     """Tokens after which texts are cut; 4096 for ``text`` and 4000 for ``retrieval`` by default."""
     gray: Gray = "bins"
-    """Images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1."""
+    """Images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1. Or ``lit``: only pixels
+    that are not in the darkest bin, one a step, each with its column and row."""
     bins: int | None = Field(default=None, ge=2, le=256)
-    """How many; 16 by default, 8 for images of 128 x 128."""
+    """How many; 16 by default, 8 for images of 128 x 128 and for ``lit``."""
     similar_lengths: bool = True
     """Put training items of similar length into the same batch."""
     hints: bool = False

@@ -1,7 +1,7 @@
 """Sequence classification tasks: ListOps, Pathfinder and pixels, read from the published layouts or generated in them."""
 
 from ulmus.data.tasks.batches import SequenceBatches
-from ulmus.data.tasks.encoding import GrayBins, Intensity, OneHot, gray_bins
+from ulmus.data.tasks.encoding import GrayBins, Intensity, LitPixels, OneHot, gray_bins
 from ulmus.data.tasks.listops import ListOps, listops_splits
 from ulmus.data.tasks.opening import open_sequences, task_splits
 from ulmus.data.tasks.pathfinder import Pathfinder, pathfinder_splits
@@ -13,6 +13,7 @@ __all__ = [
     "Intensity",
     "Labelled",
     "ListOps",
+    "LitPixels",
     "OneHot",
     "Part",
     "Pathfinder",

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch.nn.utils.rnn import pad_sequence
 
 from ulmus.data.labelled import LabelledBatch, LabelledBatches
 from ulmus.data.loading import random_of
@@ -96,14 +97,16 @@ class SequenceBatches(LabelledBatches):
         """
         chosen = self.plan(epoch, k)[self._mine]
         tokens, length, label = self.sequences.batch(chosen.tolist())
-        full = bool((length == tokens.shape[1]).all())
-        told = (
-            [torch.from_numpy(self.sequences.hints(item)) for item in chosen.tolist()] if self._hints else []
-        )
+        inputs, hints = self.encoding(tokens, length), None
+        if self._hints:
+            hints = torch.from_numpy(np.stack([self.sequences.hints(item) for item in chosen.tolist()]))
+        read = self.encoding.steps(tokens)
+        if read is not None:
+            length = read.sum(dim=1)
+            if hints is not None:
+                told = [row[those] for row, those in zip(hints, read, strict=True)]
+                hints = pad_sequence(told, batch_first=True)
+        full = bool((length == length.max()).all())
         return LabelledBatch(
-            self.encoding(tokens, length),
-            label,
-            None if full else length,
-            torch.from_numpy(chosen[:, None]),
-            torch.stack(told) if told else None,
+            inputs, label, None if full else length, torch.from_numpy(chosen[:, None]), hints
         )

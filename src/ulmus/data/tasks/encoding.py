@@ -1,4 +1,4 @@
-"""From tokens to the input of a model: one event per step, or the gray level itself."""
+"""From tokens to the input of a model: one event per step, the gray level itself, or only what is lit."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,13 +6,15 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int, Int64, UInt8
+from jaxtyping import Bool, Float32, Int, Int64, UInt8
 from torch import Tensor
 
 from ulmus.errors import ConfigError
 from ulmus.kernels.events import Events
 
 GRAY_LEVELS = 256
+PLACES = 32
+"""Channels for the columns of an image, and for its rows."""
 
 
 class Encoding(Protocol):
@@ -22,14 +24,22 @@ class Encoding(Protocol):
     def channels(self) -> int:
         """Channels of the input."""
 
+    def steps(self, tokens: Int[Tensor, "sequences time"]) -> Bool[Tensor, "sequences time"] | None:
+        """Which tokens become a step; None if all do."""
+
     def __call__(
         self, tokens: Int[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]
     ) -> Events | Float32[Tensor, "sequences time channels"]:
         """Input of sequences of these lengths; nothing behind their ends."""
 
 
+class _EveryToken:
+    def steps(self, tokens: Int[Tensor, "sequences time"]) -> None:
+        """Every token becomes a step."""
+
+
 @dataclass(frozen=True)
-class OneHot:
+class OneHot(_EveryToken):
     """Every token has a channel of its own, on which a step of a sequence has one event of amplitude 1.
 
     Attributes:
@@ -44,7 +54,7 @@ class OneHot:
 
 
 @dataclass(frozen=True)
-class GrayBins:
+class GrayBins(_EveryToken):
     """Gray levels in equal bins, each with a channel, as the paper feeds images (16 bins, 8 for Pathfinder-X).
 
     Attributes:
@@ -78,7 +88,7 @@ class GrayBins:
 
 
 @dataclass(frozen=True)
-class Intensity:
+class Intensity(_EveryToken):
     """The gray level as a number from 0 to 1, on one dense channel."""
 
     channels: int = 1
@@ -88,6 +98,66 @@ class Intensity:
     ) -> Float32[Tensor, "sequences time 1"]:
         """Gray levels; tokens behind the end of a sequence are 0."""
         return (tokens.float() / (GRAY_LEVELS - 1))[:, :, None]
+
+
+@dataclass(frozen=True)
+class LitPixels:
+    """Only the pixels that are not in the darkest bin, one a step, each with its gray bin and its place.
+
+    Contours fill a twentieth to a fifth of an image of Pathfinder, so that its sequence becomes as much shorter. What the
+    number of the step told before, the place, is told by channels: 32 for columns and 32 for rows, as many in an image
+    of any size. Between the middles of two of them a pixel is told by both, in proportion.
+
+    Attributes:
+        width: of the images, which are square.
+        bins: gray bins, 2 to 256.
+
+    Raises:
+        ConfigError: another number of bins.
+    """
+
+    width: int
+    bins: int = 8
+
+    def __post_init__(self) -> None:
+        GrayBins(self.bins)
+
+    @property
+    def channels(self) -> int:
+        """Gray bins but the darkest, columns, rows."""
+        return self.bins - 1 + 2 * PLACES
+
+    def steps(self, tokens: UInt8[Tensor, "sequences time"]) -> Bool[Tensor, "sequences time"]:
+        """Which pixels are read: those with light, and the first one of an image without."""
+        lit = tokens >= -(-GRAY_LEVELS // self.bins)
+        lit[:, 0] |= ~lit.any(dim=1)
+        return lit
+
+    @cached_property
+    def _places(self) -> tuple[Int64[np.ndarray, "width 2"], Float32[np.ndarray, "width 2"]]:
+        """Channels of every column, and how much each of them tells."""
+        middle = np.clip((np.arange(self.width) + 0.5) * PLACES / self.width - 0.5, 0, PLACES - 1)
+        below = np.minimum(middle.astype(np.int64), PLACES - 2)
+        above = (middle - below).astype(np.float32)
+        return np.stack([below, below + 1], axis=1), np.stack([1 - above, above], axis=1)
+
+    def __call__(self, tokens: UInt8[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]) -> Events:
+        """Up to five events per step."""
+        lit = self.steps(tokens).numpy()
+        counts = lit.sum(axis=1)
+        row, column = np.divmod(np.nonzero(lit)[1], self.width)
+        gray = gray_bins(tokens.numpy()[lit], self.bins).astype(np.int64) - 1
+        places, shares = self._places
+        channel = np.column_stack([gray, self.bins - 1 + places[column], self.bins - 1 + PLACES + places[row]])
+        value = np.column_stack([gray >= 0, shares[column], shares[row]]).astype(np.float32)
+        told = value > 0
+        time = int(counts.max())
+        events = np.zeros((len(lit), time), dtype=np.int32)
+        events[np.arange(time) < counts[:, None]] = told.sum(axis=1)
+        row_start = np.zeros(events.size + 1, dtype=np.int32)
+        np.cumsum(events, out=row_start[1:])
+        start, inputs, values = map(torch.from_numpy, (row_start, channel[told].astype(np.int32), value[told]))
+        return Events(start, inputs, values, len(lit), time, self.channels)
 
 
 def gray_bins(pixels: UInt8[np.ndarray, "*shape"], bins: int) -> UInt8[np.ndarray, "*shape"]:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from ulmus.data.labelled import LabelledSplits
 from ulmus.data.tasks.archive import find_folder, has_folder
 from ulmus.data.tasks.batches import SequenceBatches
-from ulmus.data.tasks.encoding import GRAY_LEVELS, Encoding, GrayBins, Intensity, OneHot
+from ulmus.data.tasks.encoding import GRAY_LEVELS, Encoding, GrayBins, Intensity, LitPixels, OneHot
 from ulmus.data.tasks.images import CIFAR_CLASSES, CIFAR_FOLDER, cifar_splits, has_idx_files, idx_splits
 from ulmus.data.tasks.listops import listops_splits
 from ulmus.data.tasks.manual_pages import has_manual_pages, manual_splits
@@ -19,7 +19,9 @@ from ulmus.data.tasks.text import REVIEWS_FILE, imdb_splits, review_splits
 from ulmus.errors import ConfigError, DataError
 
 Task = Literal["listops", "text", "retrieval", "image", "pathfinder", "pathfinder-x"]
-Gray = Literal["bins", "silent-background", "intensity"]
+Gray = Literal["bins", "silent-background", "intensity", "lit"]
+IMAGE_WIDTH = {"image": 32, "pathfinder-x": 128}
+"""Of tasks whose images have one size."""
 LONGEST = {"text": 4096, "retrieval": 4000}
 """Where texts are cut by default."""
 IMDB_FOLDER = "aclImdb"
@@ -51,8 +53,9 @@ def open_sequences(
         size: width of the images of ``pathfinder``; ``pathfinder-x`` has 128.
         contour_paddles: of Pathfinder: 14 (hard, the benchmark), 9 or 6.
         longest: tokens after which texts are cut; 4096 for ``text`` and 4000 for ``retrieval`` by default.
-        gray: images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1.
-        bins: how many; 16 by default, 8 for images of 128 x 128, as in the paper.
+        gray: images as gray levels in equal bins, without the darkest of them, or as one number from 0 to 1; or the pixels
+            outside the darkest bin alone, each with its place, see :class:`ulmus.data.tasks.encoding.LitPixels`.
+        bins: how many; 16 by default, 8 for images of 128 x 128, as in the paper, and for ``lit``.
         similar_lengths: put training items of similar length into the same batch.
         hints: say more of training items, at every step; of Pathfinder images that were made here.
 
@@ -63,8 +66,7 @@ def open_sequences(
     splits = task_splits(task, folder, size=size, contour_paddles=contour_paddles, longest=longest)
     encoding: Encoding = OneHot(splits.train.tokens)
     if splits.train.tokens == GRAY_LEVELS:
-        large = task == "pathfinder-x" or (task == "pathfinder" and size == 128)
-        encoding = _gray(gray, bins or (8 if large else 16))
+        encoding = _gray(gray, bins, IMAGE_WIDTH.get(task, size))
     return LabelledSplits(
         SequenceBatches(splits.train, encoding, batch, seed, share, similar_lengths, hints),
         SequenceBatches(splits.valid, encoding, batch),
@@ -72,10 +74,14 @@ def open_sequences(
     )
 
 
-def _gray(gray: str, bins: int) -> Encoding:
+def _gray(gray: str, bins: int | None, width: int) -> Encoding:
     if gray not in get_args(Gray):
         raise ConfigError(f"gray={gray!r}: expected one of {', '.join(get_args(Gray))}; choose one of them")
-    return Intensity() if gray == "intensity" else GrayBins(bins, gray == "silent-background")
+    if gray == "intensity":
+        return Intensity()
+    if gray == "lit":
+        return LitPixels(width, bins or 8)
+    return GrayBins(bins or (8 if width == 128 else 16), gray == "silent-background")
 
 
 def task_splits(
@@ -103,7 +109,7 @@ def task_splits(
     if task == "listops":
         return listops_splits(folder)
     if task in ("pathfinder", "pathfinder-x"):
-        size = 128 if task == "pathfinder-x" else size
+        size = IMAGE_WIDTH.get(task, size)
         if processed:
             return processed_splits(folder, f"Pathfinder-{size}", Pathfinder.classes, size**2)
         return pathfinder_splits(folder, size, contour_paddles)
