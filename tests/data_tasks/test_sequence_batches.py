@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from ulmus.data.tasks import GrayBins, Intensity, LitPixels, OneHot, SequenceBatches, Sequences, open_sequences
+from ulmus.data.tasks import (
+    GrayBins,
+    Intensity,
+    LitPixels,
+    OneHot,
+    SequenceBatches,
+    Sequences,
+    open_sequences,
+)
 from ulmus.data.tasks.listops_writer import make_listops
 from ulmus.data.tasks.pathfinder_settings import published_settings
 from ulmus.data.tasks.pathfinder_writer import make_pathfinder
@@ -157,6 +165,8 @@ def test_lit_pixels_are_read_one_by_one_with_their_places(width):
         np.testing.assert_allclose(found[: len(expected)], expected, atol=1e-6)
         assert not found[len(expected) :].any()
         assert read.sum() == len(expected)
+    with pytest.raises(ConfigError, match="width=31: expected images of 32 x 32 or larger"):
+        LitPixels(31)
     assert steps[2].sum() == 1  # an image without light is one step without a gray level
     assert not dense[2, 0, :7].any()
 

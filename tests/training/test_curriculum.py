@@ -10,10 +10,11 @@ from ulmus.data.tasks.pathfinder_settings import published_settings
 from ulmus.data.tasks.pathfinder_writer import make_pathfinder
 from ulmus.errors import ConfigError, DataError
 from ulmus.training import budget
-from ulmus.training.classification import ClassifierProblem, hints_note
+from ulmus.training.classification import ClassifierProblem, hints_note, lit_note
 from ulmus.training.data_settings import Lesson
 from ulmus.training.fit import fit
 from ulmus.training.loop import Loop
+from ulmus.training.models import MODELS
 from ulmus.training.recipe import load_recipe, parse_recipe
 
 LESSONS = [{"until": 0.2, "subfolder": "short"}, {"until": 0.5, "subfolder": "middle"}]
@@ -131,6 +132,25 @@ def test_hints_are_learnt_in_their_lesson_alone(images, tmp_path):
     assert classifier(first.inputs).shape == (5, 2)
 
 
+@pytest.mark.parametrize("kind", ["elm", "elm-network", "lstm", "transformer"])
+def test_lit_pixels_teach_what_their_hints_say_whatever_reads_them(images, kind):
+    recipe = make_hinted(images)
+    data = recipe.data.model_copy(update={"gray": "lit"})
+    problem = ClassifierProblem(recipe.model_copy(update={"data": data, "model": MODELS[kind]()}))
+    first = next(problem.batches(0, 4, (0, 1)))
+    problem.model.eval()
+    with torch.no_grad():
+        losses = problem.loss(problem.model, first, torch.device("cpu"))
+        logits, hints = problem.model(first.inputs, first.lengths, with_hints=True)
+        for item, steps in enumerate(first.lengths.tolist()):  # alone, nothing pads it
+            alone = problem.model(first.inputs.dense()[item : item + 1, :steps], with_hints=True)
+            torch.testing.assert_close(alone[0][0], logits[item], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(alone[1][0], hints[item, :steps], rtol=1e-4, atol=1e-5)
+    assert torch.isfinite(losses).all()
+    assert "only the lit pixels" in lit_note(problem.recipe)
+    assert lit_note(recipe) is None
+
+
 def test_a_run_resumes_within_a_lesson_with_hints(images, tmp_path):
     whole = fit(make_hinted(images, checkpoint_every=1), tmp_path / "whole")
     stops = iter([True] + [False] * 20)
@@ -224,6 +244,14 @@ def test_settings_of_another_task_are_refused(task, setting, value):
         parse_recipe(
             {"name": "a", "model": {"memory": 4}, "data": settings, "training": {"steps": 1}}, "test"
         )
+
+
+def test_bins_need_bins():
+    settings = {"kind": "sequences", "task": "image", "folder": "lra", "gray": "intensity", "bins": 4}
+    recipe = {"name": "a", "model": {"memory": 4}, "data": settings, "training": {"steps": 1}}
+    with pytest.raises(ConfigError, match="bins=4 changes nothing for gray 'intensity'"):
+        parse_recipe(recipe, "test")
+    assert parse_recipe({**recipe, "data": settings | {"gray": "lit"}}, "test").data.bins == 4
 
 
 def test_a_weight_of_hints_needs_hints():

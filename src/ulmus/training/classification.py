@@ -15,7 +15,7 @@ from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
 from ulmus.training.data_settings import DigitsData, SequencesData
 from ulmus.training.problem import Problem
-from ulmus.training.recipe import ClassifierRecipe
+from ulmus.training.recipe import BaseRecipe, ClassifierRecipe
 
 
 class ClassifierProblem(Problem):
@@ -112,6 +112,17 @@ def hints_note(classifier: Classifier) -> str | None:
     return (
         "training was told more than the classes of whole sequences, hints at single steps: compare these scores with those of "
         "models that were told as much"
+    )
+
+
+def lit_note(recipe: BaseRecipe) -> str | None:
+    """A remark on a classifier of images that reads only their lit pixels."""
+    data = recipe.data if isinstance(recipe, ClassifierRecipe) else None
+    if not isinstance(data, SequencesData) or data.gray != "lit":
+        return None
+    return (
+        "it reads only the lit pixels of an image and is told the place of each: compare these scores with those of models that "
+        "read so"
     )
 
 

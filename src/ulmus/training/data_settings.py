@@ -154,7 +154,7 @@ class SequencesData(Settings):
     bins: int | None = Field(default=None, ge=2, le=256)
     """How many; 16 by default, 8 for images of 128 x 128 and for ``lit``."""
     similar_lengths: bool = True
-    """Put training items of similar length into the same batch."""
+    """Put training items of similar length into the same batch, where lengths are known before reading: texts and expressions."""
     hints: bool = False
     """Say in training at every pixel how many discs it is linked to by what lies before it: more than the benchmark tells. Of
     Pathfinder images that were made here."""
@@ -185,6 +185,14 @@ class SequencesData(Settings):
                 raise ValueError(
                     f"{name} changes nothing for task {self.task}; expected it for {' or '.join(tasks)} alone; leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _bins_for_bins(self) -> Self:
+        if self.bins is not None and self.gray == "intensity":
+            raise ValueError(
+                f"bins={self.bins} changes nothing for gray 'intensity'; expected it for the other kinds; leave it out"
+            )
         return self
 
     def lessons(self) -> list[tuple[float, "DigitsData | SequencesData"]]:

@@ -104,16 +104,16 @@ class Intensity(_EveryToken):
 class LitPixels:
     """Only the pixels that are not in the darkest bin, one a step, each with its gray bin and its place.
 
-    Contours fill a twentieth to a fifth of an image of Pathfinder, so that its sequence becomes as much shorter. What the
-    number of the step told before, the place, is told by channels: 32 for columns and 32 for rows, as many in an image
-    of any size. Between the middles of two of them a pixel is told by both, in proportion.
+    Most of an image of Pathfinder is dark, so that its sequence becomes five to twenty times shorter. What the number of
+    the step told before, the place, is told by channels: 32 for columns and 32 for rows, as many in an image of any
+    size. Between the middles of two of them a pixel is told by both, in proportion; beyond the outermost middles by one.
 
     Attributes:
-        width: of the images, which are square.
+        width: of the images, which are square; 32 or more.
         bins: gray bins, 2 to 256.
 
     Raises:
-        ConfigError: another number of bins.
+        ConfigError: narrower images, or another number of bins.
     """
 
     width: int
@@ -121,6 +121,10 @@ class LitPixels:
 
     def __post_init__(self) -> None:
         GrayBins(self.bins)
+        if self.width < PLACES:
+            raise ConfigError(
+                f"width={self.width}: expected images of {PLACES} x {PLACES} or larger; choose another gray"
+            )
 
     @property
     def channels(self) -> int:
@@ -148,7 +152,9 @@ class LitPixels:
         row, column = np.divmod(np.nonzero(lit)[1], self.width)
         gray = gray_bins(tokens.numpy()[lit], self.bins).astype(np.int64) - 1
         places, shares = self._places
-        channel = np.column_stack([gray, self.bins - 1 + places[column], self.bins - 1 + PLACES + places[row]])
+        channel = np.column_stack(
+            [gray, self.bins - 1 + places[column], self.bins - 1 + PLACES + places[row]]
+        )
         value = np.column_stack([gray >= 0, shares[column], shares[row]]).astype(np.float32)
         told = value > 0
         time = int(counts.max())
@@ -156,7 +162,9 @@ class LitPixels:
         events[np.arange(time) < counts[:, None]] = told.sum(axis=1)
         row_start = np.zeros(events.size + 1, dtype=np.int32)
         np.cumsum(events, out=row_start[1:])
-        start, inputs, values = map(torch.from_numpy, (row_start, channel[told].astype(np.int32), value[told]))
+        start, inputs, values = map(
+            torch.from_numpy, (row_start, channel[told].astype(np.int32), value[told])
+        )
         return Events(start, inputs, values, len(lit), time, self.channels)
 
 

@@ -80,8 +80,9 @@ def _gray(gray: str, bins: int | None, width: int) -> Encoding:
     if gray == "intensity":
         return Intensity()
     if gray == "lit":
-        return LitPixels(width, bins or 8)
-    return GrayBins(bins or (8 if width == 128 else 16), gray == "silent-background")
+        return LitPixels(width, 8 if bins is None else bins)
+    usual = 8 if width == 128 else 16
+    return GrayBins(usual if bins is None else bins, gray == "silent-background")
 
 
 def task_splits(

@@ -18,7 +18,7 @@ def hints(settings: PathfinderSettings, scene: Scene) -> UInt8[np.ndarray, "size
 
     0 where there is no ink, else 1, 2, 3 for no, one, both discs. A pixel is linked to a disc if they are of one contour, the
     middle of the disc lies before it, and so does some of every paddle between them; distractors have no discs. An image is
-    connected exactly if some pixel has 3.
+    connected if some pixel has 3; the other way round it may fail where both long contours lie on each other.
     """
     drawn = strokes(settings, scene.margin)
     targets, paddles = scene.contours[:TARGETS], scene.contours.shape[1]
