@@ -1,9 +1,10 @@
 """Sparse input: the events of a batch of sequences, without the dense array."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Bool, Float, Int32, Integer
 from torch import Tensor
 
 
@@ -21,6 +22,21 @@ class Events(NamedTuple):
     batch: int
     time: int
     channels: int
+
+    @classmethod
+    def counted(
+        cls,
+        counts: Integer[np.ndarray, "batch time"] | Bool[np.ndarray, "batch time"],
+        inputs: Integer[np.ndarray, "events"],
+        values: Float[np.ndarray, "events"],
+        channels: int,
+    ) -> Self:
+        """Events one after the other, sequence by sequence and step by step, of which every step has so many."""
+        row_start = np.zeros(counts.size + 1, dtype=np.int32)
+        np.cumsum(counts, out=row_start[1:])
+        batch, time = counts.shape
+        parts = torch.from_numpy(inputs.astype(np.int32)), torch.from_numpy(values.astype(np.float32))
+        return cls(torch.from_numpy(row_start), *parts, batch, time, channels)
 
     def dense(self) -> Float[Tensor, "batch time channels"]:
         """The same input as a dense array, zero where nothing happened."""

@@ -124,16 +124,9 @@ class DigitBatches(LabelledBatches):
             places.append(place + position * spans)
             counts.append(count)
         rows, inputs = np.divmod(np.concatenate(places), CHANNELS)
-        row_start = np.zeros(chosen.size * binning.steps + 1, dtype=np.int32)
-        np.cumsum(np.bincount(rows, minlength=len(row_start) - 1), out=row_start[1:])
-        return Events(
-            torch.from_numpy(row_start),
-            torch.from_numpy(inputs.astype(np.int32)),
-            torch.from_numpy(np.concatenate(counts).astype(np.float32)),
-            len(chosen),
-            chosen.shape[1] * binning.steps,
-            CHANNELS,
-        )
+        shape = len(chosen), chosen.shape[1] * binning.steps
+        of_steps = np.bincount(rows, minlength=shape[0] * shape[1]).reshape(shape)
+        return Events.counted(of_steps, inputs, np.concatenate(counts), CHANNELS)
 
 
 class Digits(DigitBatches):

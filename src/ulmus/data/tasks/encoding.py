@@ -5,7 +5,6 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float32, Int, Int64, UInt8
 from torch import Tensor
 
@@ -157,15 +156,9 @@ class LitPixels:
         )
         value = np.column_stack([gray >= 0, shares[column], shares[row]]).astype(np.float32)
         told = value > 0
-        time = int(counts.max())
-        events = np.zeros((len(lit), time), dtype=np.int32)
-        events[np.arange(time) < counts[:, None]] = told.sum(axis=1)
-        row_start = np.zeros(events.size + 1, dtype=np.int32)
-        np.cumsum(events, out=row_start[1:])
-        start, inputs, values = map(
-            torch.from_numpy, (row_start, channel[told].astype(np.int32), value[told])
-        )
-        return Events(start, inputs, values, len(lit), time, self.channels)
+        events = np.zeros((len(lit), counts.max()), dtype=np.int32)
+        events[np.arange(counts.max()) < counts[:, None]] = told.sum(axis=1)
+        return Events.counted(events, channel[told], value[told], self.channels)
 
 
 def gray_bins(pixels: UInt8[np.ndarray, "*shape"], bins: int) -> UInt8[np.ndarray, "*shape"]:
@@ -177,18 +170,9 @@ def _one_per_step(
     channel: Int[np.ndarray, "sequences time"], length: Int64[np.ndarray, "sequences"], channels: int
 ) -> Events:
     """An event of amplitude 1 in every step that is not behind the end and whose channel is not below 0."""
-    sequences, time = channel.shape
+    time = channel.shape[1]
     present = channel >= 0
     if (length != time).any():
         present &= np.arange(time) < length[:, None]
-    row_start = np.zeros(channel.size + 1, dtype=np.int32)
-    np.cumsum(present, out=row_start[1:])
     inputs = channel[present]
-    return Events(
-        torch.from_numpy(row_start),
-        torch.from_numpy(inputs),
-        torch.ones(len(inputs)),
-        sequences,
-        time,
-        channels,
-    )
+    return Events.counted(present, inputs, np.ones(len(inputs)), channels)

@@ -79,10 +79,9 @@ def _gray(gray: str, bins: int | None, width: int) -> Encoding:
         raise ConfigError(f"gray={gray!r}: expected one of {', '.join(get_args(Gray))}; choose one of them")
     if gray == "intensity":
         return Intensity()
-    if gray == "lit":
-        return LitPixels(width, 8 if bins is None else bins)
-    usual = 8 if width == 128 else 16
-    return GrayBins(usual if bins is None else bins, gray == "silent-background")
+    if bins is None:
+        bins = 8 if gray == "lit" or width == 128 else 16
+    return LitPixels(width, bins) if gray == "lit" else GrayBins(bins, gray == "silent-background")
 
 
 def task_splits(
