@@ -17,7 +17,7 @@ from ulmus.data.tasks import (
 from ulmus.data.tasks.listops_writer import make_listops
 from ulmus.data.tasks.pathfinder_settings import published_settings
 from ulmus.data.tasks.pathfinder_writer import make_pathfinder
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, ShapeError
 
 
 class Numbers(Sequences):
@@ -167,6 +167,8 @@ def test_lit_pixels_are_read_one_by_one_with_their_places(width):
         assert read.sum() == len(expected)
     with pytest.raises(ConfigError, match="width=31: expected images of 32 x 32 or larger"):
         LitPixels(31)
+    with pytest.raises(ShapeError, match=f"have {width} tokens; expected the {width**2} pixels"):
+        encoding.steps(tokens[:, :width])
     assert steps[2].sum() == 1  # an image without light is one step without a gray level
     assert not dense[2, 0, :7].any()
 

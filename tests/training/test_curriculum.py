@@ -10,7 +10,7 @@ from ulmus.data.tasks.pathfinder_settings import published_settings
 from ulmus.data.tasks.pathfinder_writer import make_pathfinder
 from ulmus.errors import ConfigError, DataError
 from ulmus.training import budget
-from ulmus.training.classification import ClassifierProblem, hints_note, lit_note
+from ulmus.training.classification import ClassifierProblem, notes
 from ulmus.training.data_settings import Lesson
 from ulmus.training.fit import fit
 from ulmus.training.loop import Loop
@@ -24,8 +24,10 @@ LESSONS = [{"until": 0.2, "subfolder": "short"}, {"until": 0.5, "subfolder": "mi
 def listops(tmp_path_factory):
     folder = tmp_path_factory.mktemp("listops")
     lengths = {"": (60, 80), "short": (5, 20), "middle": (30, 50)}
-    for subfolder, (shortest, longest) in lengths.items():
-        make_listops(folder / subfolder, counts=(60, 8, 8), shortest=shortest, longest=longest, workers=1)
+    for seed, (subfolder, (shortest, longest)) in enumerate(lengths.items()):
+        make_listops(
+            folder / subfolder, counts=(60, 8, 8), seed=seed, shortest=shortest, longest=longest, workers=1
+        )
     return folder
 
 
@@ -84,8 +86,8 @@ def test_a_run_resumes_within_a_lesson(listops, tmp_path):
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    for contour in (6, 14):
-        make_pathfinder(folder, published_settings(32, contour), images=30, seed=1, workers=1)
+    for seed, contour in enumerate((6, 14)):
+        make_pathfinder(folder, published_settings(32, contour), images=30, seed=seed, workers=1)
     return folder
 
 
@@ -127,7 +129,9 @@ def test_hints_are_learnt_in_their_lesson_alone(images, tmp_path):
         torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
         assert float(accuracy) == pytest.approx(float((odds.argmax(dim=1) == batch.labels).double().mean()))
     classifier = ulmus.load(fit(make_hinted(images), tmp_path / "run").folder)
-    assert "told more than the classes" in hints_note(classifier)
+    told, lessons = notes(classifier, make_hinted(images))
+    assert "told more than the classes" in told
+    assert "other data than those of the task" in lessons
     assert (classifier.hints, classifier.classes) == (3, ("apart", "connected"))
     assert classifier(first.inputs).shape == (5, 2)
 
@@ -147,8 +151,8 @@ def test_lit_pixels_teach_what_their_hints_say_whatever_reads_them(images, kind)
             torch.testing.assert_close(alone[0][0], logits[item], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(alone[1][0], hints[item, :steps], rtol=1e-4, atol=1e-5)
     assert torch.isfinite(losses).all()
-    assert "only the lit pixels" in lit_note(problem.recipe)
-    assert lit_note(recipe) is None
+    assert "only the lit pixels" in notes(problem.model, problem.recipe)[-1]
+    assert not any("lit pixels" in note for note in notes(problem.model, recipe))
 
 
 def test_a_run_resumes_within_a_lesson_with_hints(images, tmp_path):
@@ -166,6 +170,22 @@ def test_tasks_without_hints_say_so(listops):
     lessons = [{"until": 0.5, "subfolder": "short", "hints": True}]
     with pytest.raises(DataError, match="lesson 1 of data.curriculum: ListOps, generated in .* has no hints"):
         ClassifierProblem(make_recipe(listops, lessons))
+
+
+def test_a_lesson_drawn_from_the_random_numbers_of_the_held_out_data_is_refused(images, tmp_path):
+    make_pathfinder(tmp_path, published_settings(32, 14), images=30, seed=1, workers=1)
+    make_pathfinder(tmp_path, published_settings(32, 6), images=30, seed=1, workers=1)
+    make_pathfinder(tmp_path / "more", published_settings(32, 14), images=50, seed=1, workers=1)
+    for lesson in ({"contour_paddles": 6}, {"subfolder": "more"}):
+        data = {"folder": str(tmp_path), "curriculum": (Lesson(until=0.5, **lesson),)}
+        recipe = make_hinted(images)
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
+        with pytest.raises(
+            ConfigError, match="lesson 1 of data.curriculum was made with seed 1, like the task"
+        ):
+            ClassifierProblem(recipe)
+    data["curriculum"] = (Lesson(until=0.5, hints=True),)  # the training part of the task itself
+    ClassifierProblem(recipe.model_copy(update={"data": recipe.data.model_copy(update=data)}))
 
 
 def test_lessons_have_the_hints_of_the_task_unless_they_say_otherwise(images):

@@ -19,7 +19,7 @@ from ulmus.cli.console import (
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DataError
 from ulmus.neuron import Classifier, Surrogate, load
-from ulmus.training.classification import evaluate_classes, hints_note, lit_note
+from ulmus.training.classification import evaluate_classes, notes
 from ulmus.training.evaluation import Evaluation, evaluation, few_note, seen_note
 from ulmus.training.intervals import RESAMPLES, differences
 from ulmus.training.predictions import PROTOCOLS, check_fit, choose_threshold
@@ -182,9 +182,16 @@ def _score_classes(classifier: Classifier, model: Path, split: str) -> dict[str,
     batches = getattr(recipe.data.open(recipe.training.batch, recipe.seed), split)
     with progress("evaluate") as show:
         scores = evaluate_classes(classifier, batches, show)
-    for note in filter(None, (hints_note(classifier), lit_note(recipe))):
+    remarks = notes(classifier, recipe)
+    for note in remarks:
         say(f"{model}: {note}")
-    return {**scores, "protocol": split, "model": str(model), "data_hash": batches.content_hash}
+    return {
+        **scores,
+        "protocol": split,
+        "model": str(model),
+        "data_hash": batches.content_hash,
+        "notes": remarks,
+    }
 
 
 def load_surrogate(model: Path) -> Surrogate:

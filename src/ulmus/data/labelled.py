@@ -1,6 +1,6 @@
 """Sequences with a class each, in numbered batches: what every classification task gives to training."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
@@ -39,6 +39,7 @@ class LabelledBatches(Numbered[LabelledBatch]):
         towers: sequences that belong to one class.
         content_hash: SHA-256 of the data.
         hint_classes: what hints can say; none where there are none.
+        generated: the settings that the data were made with, if they are ours.
     """
 
     classes: tuple[str, ...]
@@ -47,6 +48,7 @@ class LabelledBatches(Numbered[LabelledBatch]):
     towers: int = 1
     content_hash: str
     hint_classes: tuple[str, ...] = ()
+    generated: dict[str, Any] | None = None
 
 
 class LabelledSplits(NamedTuple):

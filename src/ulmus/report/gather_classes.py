@@ -8,7 +8,7 @@ import numpy as np
 from ulmus.neuron import ELM, Classifier
 from ulmus.report.content import ClassifierContent, Confusion, Score, TimeConstants
 from ulmus.report.gather import divergence, learning_curve, run_provenance, training_cost
-from ulmus.training.classification import hints_note, lit_note
+from ulmus.training.classification import notes
 from ulmus.training.run import Run
 
 _VALIDATED = {"loss": ("loss", 1.0), "accuracy (%)": ("accuracy", 100.0)}
@@ -50,7 +50,7 @@ def gather_classes(classifier: Classifier, run: Run) -> ClassifierContent:
         time_constants=tuple(_time_constants(classifier)),
         recipe_yaml=run.recipe_file.read_text(),
         provenance=({} if test is None else {"test data hash": test["data_hash"]}) | run_provenance(run),
-        notes=(*divergence(run), *filter(None, [hints_note(classifier), lit_note(run.recipe())])),
+        notes=(*divergence(run), *notes(classifier, run.recipe())),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ulmus.data.labelled import LabelledBatch, LabelledBatches
-from ulmus.errors import DataError
+from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
 from ulmus.training.data_settings import DigitsData, SequencesData
@@ -54,9 +54,24 @@ class ClassifierProblem(Problem):
     def _lessons(self) -> Iterator[tuple[float, LabelledBatches]]:
         for number, (until, data) in enumerate(self.recipe.data.lessons(), 1):
             try:
-                yield until, self._train(data)
+                part = self._train(data)
             except DataError as error:
                 raise DataError(f"lesson {number} of data.curriculum: {error}") from error
+            self._check_apart(number, part)
+            yield until, part
+
+    def _check_apart(self, number: int, lesson: LabelledBatches) -> None:
+        """Refuse a lesson drawn from the same random numbers as the held-out data: it holds their images or parts of them."""
+        task = self.splits.train
+        if lesson.content_hash == task.content_hash or not (lesson.generated and task.generated):
+            return
+        seed = lesson.generated.get("seed")
+        if seed == task.generated.get("seed"):
+            raise ConfigError(
+                f"lesson {number} of data.curriculum was made with seed {seed}, like the task itself, so that it shares "
+                "items, or parts of them, with the data held out for validation and test; expected another seed; make the "
+                "lesson again with `ulmus data make --seed`, in a folder without the present one"
+            )
 
     def _train(self, data: DigitsData | SequencesData, share: tuple[int, int] = (0, 1)) -> LabelledBatches:
         return data.open(self.recipe.training.batch, self.recipe.seed, share).train
@@ -105,25 +120,26 @@ class ClassifierProblem(Problem):
         return f"validation accuracy {100 * scores['accuracy']:.2f} %"
 
 
-def hints_note(classifier: Classifier) -> str | None:
-    """A remark on a classifier whose training was told more than the classes."""
-    if not classifier.hints:
-        return None
-    return (
-        "training was told more than the classes of whole sequences, hints at single steps: compare these scores with those of "
-        "models that were told as much"
-    )
-
-
-def lit_note(recipe: BaseRecipe) -> str | None:
-    """A remark on a classifier of images that reads only their lit pixels."""
+def notes(classifier: Classifier, recipe: BaseRecipe) -> list[str]:
+    """Remarks on a classifier whose training or input was more than its task gives."""
     data = recipe.data if isinstance(recipe, ClassifierRecipe) else None
-    if not isinstance(data, SequencesData) or data.gray != "lit":
-        return None
-    return (
-        "it reads only the lit pixels of an image and is told the place of each: compare these scores with those of models that "
-        "read so"
-    )
+    found = []
+    if classifier.hints:
+        found.append(
+            "training was told more than the classes of whole sequences, hints at single steps: compare these scores with those "
+            "of models that were told as much"
+        )
+    if isinstance(data, SequencesData) and data.curriculum:
+        found.append(
+            "training began with other data than those of the task (data.curriculum): compare these scores with those of models "
+            "that learnt from as much"
+        )
+    if isinstance(data, SequencesData) and data.gray == "lit":
+        found.append(
+            "it reads only the lit pixels of an image and is told the place of each: compare these scores with those of models "
+            "that read so"
+        )
+    return found
 
 
 @torch.no_grad()

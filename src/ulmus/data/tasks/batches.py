@@ -55,7 +55,7 @@ class SequenceBatches(LabelledBatches):
         self.sequences, self.encoding, self.batch_size, self.seed = sequences, encoding, batch, seed
         self.classes, self.channels, self.towers = sequences.classes, encoding.channels, sequences.towers
         self.batches_per_epoch = -(-len(sequences) // batch)
-        self.content_hash = sequences.content_hash
+        self.content_hash, self.generated = sequences.content_hash, sequences.generated
         self._mine = slice(share[0], None, share[1])
         self._similar_lengths, self._hints = similar_lengths, hints
         if hints:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64, UInt8
 from torch import Tensor
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels.events import Events
 
 GRAY_LEVELS = 256
@@ -68,8 +68,7 @@ class GrayBins(_EveryToken):
     silent_background: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bins <= GRAY_LEVELS:
-            raise ConfigError(f"bins={self.bins}: expected 2 to {GRAY_LEVELS}; correct bins")
+        _check_bins(self.bins)
 
     @property
     def channels(self) -> int:
@@ -119,7 +118,7 @@ class LitPixels:
     bins: int = 8
 
     def __post_init__(self) -> None:
-        GrayBins(self.bins)
+        _check_bins(self.bins)
         if self.width < PLACES:
             raise ConfigError(
                 f"width={self.width}: expected images of {PLACES} x {PLACES} or larger; choose another gray"
@@ -131,7 +130,16 @@ class LitPixels:
         return self.bins - 1 + 2 * PLACES
 
     def steps(self, tokens: UInt8[Tensor, "sequences time"]) -> Bool[Tensor, "sequences time"]:
-        """Which pixels are read: those with light, and the first one of an image without."""
+        """Which pixels are read: those with light, and the first one of an image without.
+
+        Raises:
+            ShapeError: sequences of another length than the pixels of an image.
+        """
+        if tokens.shape[1] != self.width**2:
+            raise ShapeError(
+                f"sequences have {tokens.shape[1]} tokens; expected the {self.width**2} pixels of an image of "
+                f"{self.width} x {self.width}; give the width of these images"
+            )
         lit = tokens >= -(-GRAY_LEVELS // self.bins)
         lit[:, 0] |= ~lit.any(dim=1)
         return lit
@@ -149,6 +157,7 @@ class LitPixels:
         lit = self.steps(tokens).numpy()
         counts = lit.sum(axis=1)
         row, column = np.divmod(np.nonzero(lit)[1], self.width)
+        # The darkest bin has no channel: only the placeholder of an image without light is in it.
         gray = gray_bins(tokens.numpy()[lit], self.bins).astype(np.int64) - 1
         places, shares = self._places
         channel = np.column_stack(
@@ -159,6 +168,11 @@ class LitPixels:
         events = np.zeros((len(lit), counts.max()), dtype=np.int32)
         events[np.arange(counts.max()) < counts[:, None]] = told.sum(axis=1)
         return Events.counted(events, channel[told], value[told], self.channels)
+
+
+def _check_bins(bins: int) -> None:
+    if not 2 <= bins <= GRAY_LEVELS:
+        raise ConfigError(f"bins={bins}: expected 2 to {GRAY_LEVELS}; correct bins")
 
 
 def gray_bins(pixels: UInt8[np.ndarray, "*shape"], bins: int) -> UInt8[np.ndarray, "*shape"]:
