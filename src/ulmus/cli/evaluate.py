@@ -51,7 +51,7 @@ def evaluate(
     Args:
         models: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
         data: Stores or recordings, with optional pattern and slice: 'trials_*.h5[96:]'. Given several times, they are
-            one set of trials.
+            one set of trials. For a classifier: the folder of its task, where that is not the one in its recipe.
         each: Score every --data by itself instead, for example to see whether a fit fires at the right rate and with the
             right intervals under other input.
         protocol: For trials: stream (whole trials from rest, raw millivolts) or official (the authors' windows and
@@ -77,7 +77,7 @@ def evaluate(
         first: Evaluation | None = None
         for model, loaded in models_loaded:
             if isinstance(loaded, Classifier):
-                result = _score_classes(loaded, model, split)
+                result = _score_classes(loaded, model, split, next(iter(specs), None))
             else:
                 found = _score_trials(loaded, model, specs, protocol, threshold_on, resamples)
                 result = {**found.scores, "model": str(model), "data": specs}
@@ -99,16 +99,23 @@ def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
     """Whether every model can be scored on the data.
 
     Raises:
-        ConfigError: trials for a classifier, or none for a neuron.
-        DataError: trials that do not fit a neuron.
+        ConfigError: several folders for a classifier, or no trials for a neuron.
+        DataError: no folder for a classifier, or trials that do not fit a neuron.
     """
-    trials = open_trials(data) if data else None
+    classifiers = [model for model, loaded in models if isinstance(loaded, Classifier)]
+    if classifiers and len(data) > 1:
+        raise ConfigError(
+            f"{classifiers[0]} is a classifier, which is scored on the held-out sequences of one folder, not of "
+            f"{', '.join(data)}; give --data once, or not at all."
+        )
+    if classifiers and data and not Path(data[0]).expanduser().is_dir():
+        raise DataError(
+            f"{data[0]} is not a folder; expected the data of the task that {classifiers[0]} was trained on; give their folder, "
+            "or leave --data out."
+        )
+    trials = open_trials(data) if data and len(classifiers) < len(models) else None
     for model, loaded in models:
         if isinstance(loaded, Classifier):
-            if data:
-                raise ConfigError(
-                    f"{model} is a classifier, which is scored on the held-out sequences of its task; leave --data out."
-                )
             continue
         surrogate = as_surrogate(loaded, model)
         if trials is None:
@@ -175,14 +182,21 @@ def _score_trials(
     return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 
 
-def _score_classes(classifier: Classifier, model: Path, split: str) -> dict[str, Any]:
-    recipe = Run(model).recipe()
+def _score_classes(classifier: Classifier, model: Path, split: str, folder: str | None) -> dict[str, Any]:
+    run = Run(model)
+    recipe = run.recipe()
     if not isinstance(recipe, ClassifierRecipe):
         raise ConfigError(f"{model} was not trained on classes; train it again.")
-    batches = getattr(recipe.data.open(recipe.training.batch, recipe.seed), split)
+    data = recipe.data if folder is None else recipe.data.model_copy(update={"folder": folder})
+    splits = data.open(recipe.training.batch, recipe.seed)
+    batches = getattr(splits, split)
     with progress("evaluate") as show:
         scores = evaluate_classes(classifier, batches, show)
     remarks = notes(classifier, recipe)
+    if splits.train.content_hash != run.provenance()["data"]["train"]:
+        remarks.append(
+            f"{data.folder} holds other data than it learnt from, so that some of what is scored here may have been learnt from"
+        )
     for note in remarks:
         say(f"{model}: {note}")
     return {
