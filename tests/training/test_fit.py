@@ -192,8 +192,32 @@ def test_steps_with_long_gradients_are_left_out_and_counted(integrator_store, tm
         assert torch.equal(begun[name], value)
     assert [line["skipped"] for line in still.metrics() if "learning_rate" in line] == [7, 14]
 
-    with pytest.raises(DivergedError, match=r"^step 20: the last 20 gradients .*skip_norm=1e-09.*Raise"):
-        fit(make_recipe(integrator_store, steps=30, skip_norm=1e-9), tmp_path / "stuck")
+
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+def test_where_all_gradients_are_long_they_are_shortened_and_taken(integrator_store, tmp_path, clip_norm):
+    recipe = make_recipe(integrator_store, steps=30, skip_norm=1e-6, clip_norm=clip_norm, optimizer="adam")
+    taken = []
+    step = torch.optim.AdamW.step
+
+    def recorded(optimizer, *arguments):
+        gradients = [value.grad for group in optimizer.param_groups for value in group["params"]]
+        taken.append(float(torch.nn.utils.get_total_norm([g for g in gradients if g is not None])))
+        return step(optimizer, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", recorded)
+        run = fit(recipe, tmp_path / "run")
+    assert run.load_state()["position"]["skipped"] == 19
+    assert taken == pytest.approx([clip_norm or 1e-6] * 11, rel=1e-3)
+
+
+def test_gradients_that_are_never_finite_end_a_run(integrator_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(Loop, "_gradient_norm", lambda loop: float("inf"))
+    with pytest.raises(
+        DivergedError,
+        match=r"^step 20: the last 20 gradients were not finite or longer than 1; .*learning_rate",
+    ):
+        fit(make_recipe(integrator_store, steps=30, skip_norm=1.0), tmp_path / "run")
 
 
 def test_single_steps_are_left_out_for_as_long_as_there_are_others(integrator_store, tmp_path, monkeypatch):

@@ -21,8 +21,8 @@ STATE_FORMAT = 2
 _SQUARES_FIT = 1e15
 """Norm up to which single precision can add up squares. Gradients through hundreds of steps do get longer at times, and clipping
 them must not end a run of hours."""
-_MOST_SKIPPED = 20
-"""Steps in a row that may be left out."""
+_LONG_IN_A_ROW = 20
+"""Gradients too long one after the other after which they are no exceptions any more."""
 
 
 class Progress(NamedTuple):
@@ -46,6 +46,7 @@ class _Position:
     skipped: int = 0
     """Steps that were left out, because their gradient was too long."""
     skipped_in_row: int = 0
+    """Gradients too long one after the other."""
 
 
 def learning_rate(step: int, training: TrainingSettings, steps: int) -> float:
@@ -194,21 +195,24 @@ class Loop:
     def _usable(self, loss: float, norm: float) -> bool:
         """Clip the gradient of a step; False when the step is to be left out."""
         where, longest = f"step {self.position.step + 1}", self.training.skip_norm
-        if not math.isfinite(loss) or (longest is None and not math.isfinite(norm)):
+        finite = math.isfinite(norm)
+        if not math.isfinite(loss) or (longest is None and not finite):
             raise self._diverged(f"{where}: loss or gradient is not finite")
+        clip = self.training.clip_norm
         if longest is not None and not norm <= longest:
-            self.position.skipped += 1
             self.position.skipped_in_row += 1
-            if self.position.skipped_in_row == _MOST_SKIPPED:
-                raise DivergedError(
-                    f"{where}: the last {_MOST_SKIPPED} gradients were not finite or longer than training.skip_norm={longest:g} "
-                    f"(this one {norm:.3g}), so that nothing is learnt any more. Last good checkpoint: {self._checkpoint()}. "
-                    "Raise training.skip_norm above what gradients usually are, or lower training.learning_rate."
+            if self.position.skipped_in_row < _LONG_IN_A_ROW:
+                self.position.skipped += 1
+                return False
+            if not finite:
+                raise self._diverged(
+                    f"{where}: the last {_LONG_IN_A_ROW} gradients were not finite or longer than {longest:g}"
                 )
-            return False
-        self.position.skipped_in_row = 0
-        if self.training.clip_norm is not None:
-            self._clip(norm, self.training.clip_norm)
+            clip = clip or longest  # without a step, the weights would stay where all gradients are long
+        else:
+            self.position.skipped_in_row = 0
+        if clip is not None:
+            self._clip(norm, clip)
         return True
 
     def _clip(self, norm: float, largest: float) -> None:
