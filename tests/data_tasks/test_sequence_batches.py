@@ -121,13 +121,13 @@ def test_encodings_are_what_they_say():
     length = np.array([40, 7, 1])
     tokens *= np.arange(40) < length[:, None]
     pair = torch.from_numpy(tokens), torch.from_numpy(length)
-    np.testing.assert_array_equal(OneHot(256)(*pair).dense(), one_hot(tokens, length, 256))
+    np.testing.assert_array_equal(OneHot(256)(*pair).inputs.dense(), one_hot(tokens, length, 256))
     levels = np.digitize(tokens, np.arange(32, 256, 32))
-    np.testing.assert_array_equal(GrayBins(8)(*pair).dense(), one_hot(levels, length, 8))
-    silent = GrayBins(8, silent_background=True)(*pair)
+    np.testing.assert_array_equal(GrayBins(8)(*pair).inputs.dense(), one_hot(levels, length, 8))
+    silent = GrayBins(8, silent_background=True)(*pair).inputs
     assert silent.channels == 7
     np.testing.assert_array_equal(silent.dense(), one_hot(levels.astype(int) - 1, length, 7))
-    np.testing.assert_allclose(Intensity()(*pair)[:, :, 0], tokens / 255, rtol=1e-6)
+    np.testing.assert_allclose(Intensity()(*pair).inputs[:, :, 0], tokens / 255, rtol=1e-6)
 
 
 def by_hand(image, bins):
@@ -155,11 +155,10 @@ def test_lit_pixels_are_read_one_by_one_with_their_places(width):
     images[random.random(images.shape) < np.array([0.9, 0.95, 1.0])[:, None, None]] = 31
     tokens = torch.from_numpy(images.reshape(3, -1))
     encoding = LitPixels(width)
-    events = encoding(tokens, torch.full((3,), width**2))
+    events, steps = encoding(tokens, torch.full((3,), width**2))
     dense = events.dense().numpy()
     assert events.channels == encoding.channels == dense.shape[2] == 7 + 64
     assert (events.values > 0).all()
-    steps = encoding.steps(tokens)
     for image, found, read in zip(images, dense, steps, strict=True):
         expected = by_hand(image, 8)
         np.testing.assert_allclose(found[: len(expected)], expected, atol=1e-6)
@@ -168,7 +167,7 @@ def test_lit_pixels_are_read_one_by_one_with_their_places(width):
     with pytest.raises(ConfigError, match="width=31: expected images of 32 x 32 or larger"):
         LitPixels(31)
     with pytest.raises(ShapeError, match=f"have {width} tokens; expected the {width**2} pixels"):
-        encoding.steps(tokens[:, :width])
+        encoding(tokens[:, :width], torch.full((3,), width))
     assert steps[2].sum() == 1  # an image without light is one step without a gray level
     assert not dense[2, 0, :7].any()
 

@@ -97,10 +97,9 @@ class SequenceBatches(LabelledBatches):
         """
         chosen = self.plan(epoch, k)[self._mine]
         tokens, length, label = self.sequences.batch(chosen.tolist())
-        inputs, hints = self.encoding(tokens, length), None
+        (inputs, read), hints = self.encoding(tokens, length), None
         if self._hints:
             hints = torch.from_numpy(np.stack([self.sequences.hints(item) for item in chosen.tolist()]))
-        read = self.encoding.steps(tokens)
         if read is not None:
             length = read.sum(dim=1)
             if hints is not None:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Int, Int64, UInt8
 from torch import Tensor
 
@@ -16,6 +17,18 @@ PLACES = 32
 """Channels for the columns of an image, and for its rows."""
 
 
+class Encoded(NamedTuple):
+    """Input of sequences side by side.
+
+    Attributes:
+        inputs: nothing happens behind the end of a sequence.
+        read: which tokens became a step; None if all did.
+    """
+
+    inputs: Events | Float32[Tensor, "sequences time channels"]
+    read: Bool[Tensor, "sequences tokens"] | None = None
+
+
 class Encoding(Protocol):
     """How tokens become input."""
 
@@ -23,22 +36,12 @@ class Encoding(Protocol):
     def channels(self) -> int:
         """Channels of the input."""
 
-    def steps(self, tokens: Int[Tensor, "sequences time"]) -> Bool[Tensor, "sequences time"] | None:
-        """Which tokens become a step; None if all do."""
-
-    def __call__(
-        self, tokens: Int[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]
-    ) -> Events | Float32[Tensor, "sequences time channels"]:
-        """Input of sequences of these lengths; nothing behind their ends."""
-
-
-class _EveryToken:
-    def steps(self, tokens: Int[Tensor, "sequences time"]) -> None:
-        """Every token becomes a step."""
+    def __call__(self, tokens: Int[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]) -> Encoded:
+        """Input of sequences of these lengths."""
 
 
 @dataclass(frozen=True)
-class OneHot(_EveryToken):
+class OneHot:
     """Every token has a channel of its own, on which a step of a sequence has one event of amplitude 1.
 
     Attributes:
@@ -47,13 +50,13 @@ class OneHot(_EveryToken):
 
     channels: int
 
-    def __call__(self, tokens: Int[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]) -> Events:
+    def __call__(self, tokens: Int[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]) -> Encoded:
         """One event per step."""
-        return _one_per_step(tokens.numpy().astype(np.int32), length.numpy(), self.channels)
+        return Encoded(_one_per_step(tokens.numpy().astype(np.int32), length.numpy(), self.channels))
 
 
 @dataclass(frozen=True)
-class GrayBins(_EveryToken):
+class GrayBins:
     """Gray levels in equal bins, each with a channel, as the paper feeds images (16 bins, 8 for Pathfinder-X).
 
     Attributes:
@@ -80,22 +83,24 @@ class GrayBins(_EveryToken):
         bins = gray_bins(np.arange(GRAY_LEVELS, dtype=np.uint8), self.bins)
         return bins.astype(np.int32) - self.silent_background
 
-    def __call__(self, tokens: UInt8[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]) -> Events:
+    def __call__(
+        self, tokens: UInt8[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]
+    ) -> Encoded:
         """One event per step, or none where the background is silent."""
-        return _one_per_step(self._channel[tokens.numpy()], length.numpy(), self.channels)
+        return Encoded(_one_per_step(self._channel[tokens.numpy()], length.numpy(), self.channels))
 
 
 @dataclass(frozen=True)
-class Intensity(_EveryToken):
+class Intensity:
     """The gray level as a number from 0 to 1, on one dense channel."""
 
     channels: int = 1
 
     def __call__(
         self, tokens: UInt8[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]
-    ) -> Float32[Tensor, "sequences time 1"]:
+    ) -> Encoded:
         """Gray levels; tokens behind the end of a sequence are 0."""
-        return (tokens.float() / (GRAY_LEVELS - 1))[:, :, None]
+        return Encoded((tokens.float() / (GRAY_LEVELS - 1))[:, :, None])
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,18 @@ class LitPixels:
         """Gray bins but the darkest, columns, rows."""
         return self.bins - 1 + 2 * PLACES
 
-    def steps(self, tokens: UInt8[Tensor, "sequences time"]) -> Bool[Tensor, "sequences time"]:
-        """Which pixels are read: those with light, and the first one of an image without.
+    @cached_property
+    def _places(self) -> tuple[Int64[np.ndarray, "width 2"], Float32[np.ndarray, "width 2"]]:
+        """Channels of every column, and how much each of them tells."""
+        middle = np.clip((np.arange(self.width) + 0.5) * PLACES / self.width - 0.5, 0, PLACES - 1)
+        below = np.minimum(middle.astype(np.int64), PLACES - 2)
+        above = (middle - below).astype(np.float32)
+        return np.stack([below, below + 1], axis=1), np.stack([1 - above, above], axis=1)
+
+    def __call__(
+        self, tokens: UInt8[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]
+    ) -> Encoded:
+        """Up to five events for every pixel with light, or the place of the first pixel of an image without.
 
         Raises:
             ShapeError: sequences of another length than the pixels of an image.
@@ -140,21 +155,8 @@ class LitPixels:
                 f"sequences have {tokens.shape[1]} tokens; expected the {self.width**2} pixels of an image of "
                 f"{self.width} x {self.width}; give the width of these images"
             )
-        lit = tokens >= -(-GRAY_LEVELS // self.bins)
-        lit[:, 0] |= ~lit.any(dim=1)
-        return lit
-
-    @cached_property
-    def _places(self) -> tuple[Int64[np.ndarray, "width 2"], Float32[np.ndarray, "width 2"]]:
-        """Channels of every column, and how much each of them tells."""
-        middle = np.clip((np.arange(self.width) + 0.5) * PLACES / self.width - 0.5, 0, PLACES - 1)
-        below = np.minimum(middle.astype(np.int64), PLACES - 2)
-        above = (middle - below).astype(np.float32)
-        return np.stack([below, below + 1], axis=1), np.stack([1 - above, above], axis=1)
-
-    def __call__(self, tokens: UInt8[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]) -> Events:
-        """Up to five events per step."""
-        lit = self.steps(tokens).numpy()
+        lit = tokens.numpy() >= -(-GRAY_LEVELS // self.bins)
+        lit[:, 0] |= ~lit.any(axis=1)
         counts = lit.sum(axis=1)
         row, column = np.divmod(np.nonzero(lit)[1], self.width)
         # The darkest bin has no channel: only the placeholder of an image without light is in it.
@@ -167,7 +169,8 @@ class LitPixels:
         told = value > 0
         events = np.zeros((len(lit), counts.max()), dtype=np.int32)
         events[np.arange(counts.max()) < counts[:, None]] = told.sum(axis=1)
-        return Events.counted(events, channel[told], value[told], self.channels)
+        inputs = Events.counted(events, channel[told], value[told], self.channels)
+        return Encoded(inputs, torch.from_numpy(lit))
 
 
 def _check_bins(bins: int) -> None:
