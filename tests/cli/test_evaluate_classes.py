@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from ulmus.cli.evaluate import evaluate
+from ulmus.data.tasks.listops import ListOps
 from ulmus.data.tasks.listops_writer import make_listops
-from ulmus.errors import ConfigError, DataError
+from ulmus.errors import CheckpointError, ConfigError, DataError
 from ulmus.training.fit import fit
 from ulmus.training.recipe import parse_recipe
 
@@ -48,7 +50,7 @@ def test_data_that_were_moved_are_found_where_they_are_said_to_be(trained, capsy
 def test_other_data_than_it_learnt_from_are_named(trained, tmp_path, capsys):
     make_listops(tmp_path, counts=(24, 6, 10), seed=5, shortest=5, longest=30, workers=1)
     evaluate(trained[0], data=[str(tmp_path)], json=True)
-    assert "other data than it learnt from" in json.loads(capsys.readouterr().out)["notes"][-1]
+    assert "other data than those of its training" in json.loads(capsys.readouterr().out)["notes"][-1]
 
 
 def test_data_that_a_classifier_cannot_be_scored_on(trained, tmp_path):
@@ -56,3 +58,20 @@ def test_data_that_a_classifier_cannot_be_scored_on(trained, tmp_path):
         evaluate(trained[0], data=["a", "b"])
     with pytest.raises(DataError, match="nowhere is not a folder"):
         evaluate(trained[0], data=[str(tmp_path / "nowhere")])
+    with pytest.raises(ConfigError, match="no --data fits all; score them apart"):
+        evaluate(trained[0], Path("l5pc-small"), data=[str(trained[1])])
+
+
+def test_data_of_other_classes_are_refused(trained, monkeypatch):
+    monkeypatch.setattr(ListOps, "classes", ("a", "b"))
+    with pytest.raises(
+        DataError, match=r"has 2 classes \(a, b\), but .* tells 10 \(0, 1, .*expected data of its task"
+    ):
+        evaluate(trained[0], data=[str(trained[1])])
+
+
+def test_a_run_that_does_not_say_what_it_learnt_from(trained, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    (run / "provenance.json").write_text('{"sessions": []}')
+    with pytest.raises(CheckpointError, match="provenance.json does not say what the run learnt from"):
+        evaluate(run, data=[str(trained[1])])

@@ -183,9 +183,10 @@ def test_a_lesson_drawn_from_the_random_numbers_of_the_held_out_data_is_refused(
         with pytest.raises(
             ConfigError, match="lesson 1 of data.curriculum was made with seed 1, like the task"
         ):
-            ClassifierProblem(recipe)
+            fit(recipe, tmp_path / "run")
+        ClassifierProblem(recipe)  # a run that began before this was refused can go on
     data["curriculum"] = (Lesson(until=0.5, hints=True),)  # the training part of the task itself
-    ClassifierProblem(recipe.model_copy(update={"data": recipe.data.model_copy(update=data)}))
+    ClassifierProblem(recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})).check_new()
 
 
 def test_lessons_have_the_hints_of_the_task_unless_they_say_otherwise(images):

@@ -20,6 +20,7 @@ from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DataError
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import evaluate_classes, notes
+from ulmus.training.data_settings import SequencesData
 from ulmus.training.evaluation import Evaluation, evaluation, few_note, seen_note
 from ulmus.training.intervals import RESAMPLES, differences
 from ulmus.training.predictions import PROTOCOLS, check_fit, choose_threshold
@@ -113,7 +114,11 @@ def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
             f"{data[0]} is not a folder; expected the data of the task that {classifiers[0]} was trained on; give their folder, "
             "or leave --data out."
         )
-    trials = open_trials(data) if data and len(classifiers) < len(models) else None
+    if classifiers and data and len(classifiers) < len(models):
+        raise ConfigError(
+            f"{classifiers[0]} is a classifier and others of these models are not, so that no --data fits all; score them apart."
+        )
+    trials = open_trials(data) if data and not classifiers else None
     for model, loaded in models:
         if isinstance(loaded, Classifier):
             continue
@@ -184,25 +189,34 @@ def _score_trials(
 
 def _score_classes(classifier: Classifier, model: Path, split: str, folder: str | None) -> dict[str, Any]:
     run = Run(model)
-    recipe = run.recipe()
+    recipe, learnt = run.recipe(), run.provenance()["data"]
     if not isinstance(recipe, ClassifierRecipe):
         raise ConfigError(f"{model} was not trained on classes; train it again.")
     data = recipe.data if folder is None else recipe.data.model_copy(update={"folder": folder})
+    if isinstance(data, SequencesData):
+        data = data.model_copy(update={"hints": False})  # of training alone; the data may have none
     splits = data.open(recipe.training.batch, recipe.seed)
     batches = getattr(splits, split)
+    if batches.classes != classifier.classes:
+        raise DataError(
+            f"{data.folder} has {len(batches.classes)} classes ({', '.join(batches.classes)}), but {model} tells "
+            f"{len(classifier.classes)} ({', '.join(classifier.classes)}); expected data of its task; give another folder."
+        )
+    remarks = notes(classifier, recipe)
+    if any(learnt.get(part) != getattr(splits, part).content_hash for part in ("train", "validation")):
+        remarks.append(
+            f"{data.folder} holds other data than those of its training: whether it learnt from some that are scored here is "
+            "not known"
+        )
     with progress("evaluate") as show:
         scores = evaluate_classes(classifier, batches, show)
-    remarks = notes(classifier, recipe)
-    if splits.train.content_hash != run.provenance()["data"]["train"]:
-        remarks.append(
-            f"{data.folder} holds other data than it learnt from, so that some of what is scored here may have been learnt from"
-        )
     for note in remarks:
         say(f"{model}: {note}")
     return {
         **scores,
         "protocol": split,
         "model": str(model),
+        "data": [data.folder],
         "data_hash": batches.content_hash,
         "notes": remarks,
     }

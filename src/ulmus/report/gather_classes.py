@@ -50,7 +50,10 @@ def gather_classes(classifier: Classifier, run: Run) -> ClassifierContent:
         time_constants=tuple(_time_constants(classifier)),
         recipe_yaml=run.recipe_file.read_text(),
         provenance=({} if test is None else {"test data hash": test["data_hash"]}) | run_provenance(run),
-        notes=(*divergence(run), *notes(classifier, run.recipe())),
+        notes=(
+            *divergence(run),
+            *dict.fromkeys([*notes(classifier, run.recipe()), *(test or {}).get("notes", [])]),
+        ),
     )
 
 

@@ -54,24 +54,26 @@ class ClassifierProblem(Problem):
     def _lessons(self) -> Iterator[tuple[float, LabelledBatches]]:
         for number, (until, data) in enumerate(self.recipe.data.lessons(), 1):
             try:
-                part = self._train(data)
+                yield until, self._train(data)
             except DataError as error:
                 raise DataError(f"lesson {number} of data.curriculum: {error}") from error
-            self._check_apart(number, part)
-            yield until, part
 
-    def _check_apart(self, number: int, lesson: LabelledBatches) -> None:
-        """Refuse a lesson drawn from the same random numbers as the held-out data: it holds their images or parts of them."""
+    def check_new(self) -> None:
+        """Refuse lessons drawn from the same random numbers as the held-out data: they hold their items, or parts of them.
+
+        Raises:
+            ConfigError: names the first such lesson.
+        """
         task = self.splits.train
-        if lesson.content_hash == task.content_hash or not (lesson.generated and task.generated):
-            return
-        seed = lesson.generated.get("seed")
-        if seed == task.generated.get("seed"):
-            raise ConfigError(
-                f"lesson {number} of data.curriculum was made with seed {seed}, like the task itself, so that it shares "
-                "items, or parts of them, with the data held out for validation and test; expected another seed; make the "
-                "lesson again with `ulmus data make --seed`, in a folder without the present one"
-            )
+        seed = (task.generated or {}).get("seed")
+        for number, (_, lesson) in enumerate(self.lessons, 1):
+            others = (lesson.generated or {}).get("seed")
+            if seed is not None and seed == others and lesson.content_hash != task.content_hash:
+                raise ConfigError(
+                    f"lesson {number} of data.curriculum was made with seed {seed}, like the task itself, so that it shares "
+                    "items, or parts of them, with the data held out for validation and test; expected another seed; delete "
+                    "the folder of the lesson and make it again with another --seed"
+                )
 
     def _train(self, data: DigitsData | SequencesData, share: tuple[int, int] = (0, 1)) -> LabelledBatches:
         return data.open(self.recipe.training.batch, self.recipe.seed, share).train
@@ -138,6 +140,10 @@ def notes(classifier: Classifier, recipe: BaseRecipe) -> list[str]:
         found.append(
             "it reads only the lit pixels of an image and is told the place of each: compare these scores with those of models "
             "that read so"
+        )
+    if recipe.start_from:
+        found.append(
+            f"training began with the weights of {recipe.start_from}: what those had learnt from, and were told, counts too"
         )
     return found
 

@@ -57,6 +57,8 @@ def fit(
     _check_folder(run, resume)
     torch.set_num_threads(recipe.training.threads)
     problem = problem_of(recipe)
+    if not resume:
+        problem.check_new()
     recipe = with_steps(recipe, problem.batches_per_epoch, problem.validate_every)
     state = _state_to_resume(run, recipe) if resume else None
     fabric = launch(recipe.training)

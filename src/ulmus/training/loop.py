@@ -47,6 +47,8 @@ class _Position:
     """Steps that were left out, because their gradient was too long."""
     skipped_in_row: int = 0
     """Gradients too long one after the other."""
+    not_finite_in_row: int = 0
+    """Of these, the last ones that were not even finite."""
 
 
 def learning_rate(step: int, training: TrainingSettings, steps: int) -> float:
@@ -198,19 +200,19 @@ class Loop:
         finite = math.isfinite(norm)
         if not math.isfinite(loss) or (longest is None and not finite):
             raise self._diverged(f"{where}: loss or gradient is not finite")
-        clip = self.training.clip_norm
-        if longest is not None and not norm <= longest:
-            self.position.skipped_in_row += 1
-            if self.position.skipped_in_row < _LONG_IN_A_ROW:
-                self.position.skipped += 1
-                return False
-            if not finite:
-                raise self._diverged(
-                    f"{where}: the last {_LONG_IN_A_ROW} gradients were not finite or longer than {longest:g}"
-                )
-            clip = clip or longest  # without a step, the weights would stay where all gradients are long
+        clip, position = self.training.clip_norm, self.position
+        if longest is None or norm <= longest:
+            position.skipped_in_row = position.not_finite_in_row = 0
         else:
-            self.position.skipped_in_row = 0
+            position.skipped_in_row += 1
+            position.not_finite_in_row = 0 if finite else position.not_finite_in_row + 1
+            if position.not_finite_in_row == _LONG_IN_A_ROW:
+                raise self._diverged(f"{where}: the last {_LONG_IN_A_ROW} gradients were not finite")
+            if position.skipped_in_row < _LONG_IN_A_ROW or not finite:
+                position.skipped += 1
+                return False
+            # Without a step, the weights would stay where all gradients are long.
+            clip = longest if clip is None else min(clip, longest)
         if clip is not None:
             self._clip(norm, clip)
         return True

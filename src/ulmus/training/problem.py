@@ -35,6 +35,13 @@ class Problem(ABC):
     batches_per_epoch: int
     validate_every: int
 
+    def check_new(self) -> None:  # noqa: B027 - most problems have nothing to refuse
+        """Refuse what a new run must not begin with; runs that began before are not stopped by it.
+
+        Raises:
+            ConfigError: names it.
+        """
+
     @abstractmethod
     def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[Any]:
         """Batches number `first` up to `total`, in order; of each the share of this process, (number, of how many)."""

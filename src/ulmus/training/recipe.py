@@ -35,8 +35,8 @@ class TrainingSettings(Settings):
     """Shorten gradients to this length (Euclidean norm over all parameters)."""
     skip_norm: PositiveFloat | None = None
     """Leave out a step whose gradient is longer than this or not finite: after hundreds of chaotic time steps it is noise.
-    The metrics count them. From the 20th in a row on they are shortened to ``clip_norm``, or else to this length, and taken:
-    the weights are then where all gradients are long, and must leave."""
+    The metrics count them. From the 20th in a row on, finite ones are shortened to this length (or to a smaller ``clip_norm``)
+    and taken: the weights are then where all gradients are long, and must leave."""
     validate_every: PositiveInt | None = None
     """Steps between validations; by default an epoch, or 10,000 steps of windows of trials."""
     select: str = "loss"

@@ -138,6 +138,10 @@ class Run:
             raise CheckpointError(
                 f"{self.provenance_file} is not JSON ({error}); restore it from a copy."
             ) from error
+        if not isinstance(values, dict) or not isinstance(values.get("data"), dict):
+            raise CheckpointError(
+                f"{self.provenance_file} does not say what the run learnt from; restore it from a copy."
+            )
         return values
 
     def _text(self, file: Path) -> str:
