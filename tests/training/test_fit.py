@@ -194,7 +194,9 @@ def test_steps_with_long_gradients_are_left_out_and_counted(integrator_store, tm
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1e-7, 0.01])
-def test_where_all_gradients_are_long_they_are_shortened_and_taken(integrator_store, tmp_path, clip_norm):
+def test_where_all_gradients_are_long_they_are_shortened_and_taken(
+    integrator_store, tmp_path, monkeypatch, clip_norm
+):
     recipe = make_recipe(integrator_store, steps=30, skip_norm=1e-6, clip_norm=clip_norm, optimizer="adam")
     taken = []
     step = torch.optim.AdamW.step
@@ -204,9 +206,8 @@ def test_where_all_gradients_are_long_they_are_shortened_and_taken(integrator_st
         taken.append(float(torch.nn.utils.get_total_norm([g for g in gradients if g is not None])))
         return step(optimizer, *arguments)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", recorded)
-        run = fit(recipe, tmp_path / "run")
+    monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
+    run = fit(recipe, tmp_path / "run")
     assert run.load_state()["position"]["skipped"] == 19
     assert taken == pytest.approx([1e-7 if clip_norm == 1e-7 else 1e-6] * 11, rel=1e-3)
 

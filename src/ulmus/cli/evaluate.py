@@ -103,25 +103,12 @@ def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
         ConfigError: several folders for a classifier, or no trials for a neuron.
         DataError: no folder for a classifier, or trials that do not fit a neuron.
     """
+    neurons = [(model, loaded) for model, loaded in models if not isinstance(loaded, Classifier)]
     classifiers = [model for model, loaded in models if isinstance(loaded, Classifier)]
-    if classifiers and len(data) > 1:
-        raise ConfigError(
-            f"{classifiers[0]} is a classifier, which is scored on the held-out sequences of one folder, not of "
-            f"{', '.join(data)}; give --data once, or not at all."
-        )
-    if classifiers and data and not Path(data[0]).expanduser().is_dir():
-        raise DataError(
-            f"{data[0]} is not a folder; expected the data of the task that {classifiers[0]} was trained on; give their folder, "
-            "or leave --data out."
-        )
-    if classifiers and data and len(classifiers) < len(models):
-        raise ConfigError(
-            f"{classifiers[0]} is a classifier and others of these models are not, so that no --data fits all; score them apart."
-        )
-    trials = open_trials(data) if data and not classifiers else None
-    for model, loaded in models:
-        if isinstance(loaded, Classifier):
-            continue
+    if classifiers and data:
+        _check_folder(classifiers[0], data, alone=not neurons)
+    trials = open_trials(data) if data and neurons else None
+    for model, loaded in neurons:
         surrogate = as_surrogate(loaded, model)
         if trials is None:
             raise ConfigError(
@@ -131,6 +118,24 @@ def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
             check_fit(surrogate, trials)
         except DataError as error:
             raise DataError(f"{model}: {error}") from error
+
+
+def _check_folder(classifier: Path, data: list[str], alone: bool) -> None:
+    """Whether a classifier can be scored on the data: one folder, with no neurons beside it."""
+    if not alone:
+        raise ConfigError(
+            f"{classifier} is a classifier and others of these models are not, so that no --data fits all; score them apart."
+        )
+    if len(data) > 1:
+        raise ConfigError(
+            f"{classifier} is a classifier, which is scored on the held-out sequences of one folder, not of "
+            f"{', '.join(data)}; give --data once, or not at all."
+        )
+    if not Path(data[0]).expanduser().is_dir():
+        raise DataError(
+            f"{data[0]} is not a folder; expected the data of the task that {classifier} was trained on; give their folder, "
+            "or leave --data out."
+        )
 
 
 def _what(result: dict[str, Any]) -> str:

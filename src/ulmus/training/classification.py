@@ -131,7 +131,7 @@ def notes(classifier: Classifier, recipe: BaseRecipe) -> list[str]:
             "training was told more than the classes of whole sequences, hints at single steps: compare these scores with those "
             "of models that were told as much"
         )
-    if isinstance(data, SequencesData) and data.curriculum:
+    if data is not None and data.lessons():
         found.append(
             "training began with other data than those of the task (data.curriculum): compare these scores with those of models "
             "that learnt from as much"
