@@ -28,6 +28,8 @@ class TrainingSettings(Settings):
     optimizer: Literal["adam", "adamax"] = "adam"
     learning_rate: PositiveFloat = 5e-4
     schedule: Literal["cosine", "constant"] = "cosine"
+    final_learning_rate: float = Field(default=0.0, ge=0)
+    """Where the cosine ends. Above zero, later lessons of a curriculum, which are the long ones, are still learnt from."""
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     """Shrinks weights beside the gradient (AdamW)."""
@@ -55,10 +57,15 @@ class TrainingSettings(Settings):
     """What a step may keep for its backward pass before it computes inner signals again: see `ulmus.kernels.memory_budget`."""
 
     @model_validator(mode="after")
-    def _one_length(self) -> "TrainingSettings":
+    def _fits_together(self) -> "TrainingSettings":
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(
                 f"steps={self.steps}, epochs={self.epochs}: expected one of the two; leave one out"
+            )
+        if self.final_learning_rate > (self.learning_rate if self.schedule == "cosine" else 0):
+            raise ValueError(
+                f"final_learning_rate={self.final_learning_rate} with learning_rate={self.learning_rate} and schedule "
+                f"{self.schedule!r}: expected no more than the learning rate, and 0 if that is constant"
             )
         if self.optimizer == "adamax" and self.weight_decay:
             raise ValueError("weight_decay goes with optimizer 'adam' only; set it to 0, or use adam")
