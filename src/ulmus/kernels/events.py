@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int32, Integer
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Events(NamedTuple):
@@ -45,6 +45,20 @@ class Events(NamedTuple):
         flat = self.values.new_zeros(self.batch * self.time, self.channels)
         flat.index_put_((rows, self.inputs.long()), self.values, accumulate=True)
         return flat.view(self.batch, self.time, self.channels)
+
+    def split(self, steps: int) -> list["Events"]:
+        """Stretches of so many time steps; the last may be shorter."""
+        counts = (self.row_start[1:] - self.row_start[:-1]).view(self.batch, self.time)
+        stretch = (torch.arange(self.time, device=counts.device) // steps).expand(self.batch, -1)
+        order = stretch.flatten().repeat_interleave(counts.flatten()).argsort(stable=True)
+        parts = torch.split(counts, steps, dim=1)
+        sizes = [int(part.sum()) for part in parts]
+        found = []
+        sorted_parts = (torch.split(part[order], sizes) for part in (self.inputs, self.values))
+        for part, inputs, values in zip(parts, *sorted_parts, strict=True):
+            row_start = nn.functional.pad(part.flatten().cumsum(0), (1, 0)).to(torch.int32)
+            found.append(Events(row_start, inputs, values, self.batch, part.shape[1], self.channels))
+        return found
 
     def to(self, target: torch.device | torch.dtype) -> "Events":
         """The same events with ``values`` in another dtype, or everything on another device."""

@@ -11,6 +11,7 @@ from ulmus.baselines import Transformer
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
 from ulmus.neuron.sequence_model import SequenceModel
+from ulmus.neuron.state_clipping import outputs_with_clipped_states
 
 READINGS = ["last", "mean"]
 
@@ -74,12 +75,21 @@ class Classifier(nn.Module):
 
     @overload
     def forward(
-        self, inputs: Tensor | Events, lengths: Tensor | None = None, with_hints: Literal[False] = False
+        self,
+        inputs: Tensor | Events,
+        lengths: Tensor | None = None,
+        with_hints: Literal[False] = False,
+        clip_state_norm: float | None = None,
     ) -> Tensor: ...
 
     @overload
     def forward(
-        self, inputs: Tensor | Events, lengths: Tensor | None = None, *, with_hints: Literal[True]
+        self,
+        inputs: Tensor | Events,
+        lengths: Tensor | None = None,
+        *,
+        with_hints: Literal[True],
+        clip_state_norm: float | None = None,
     ) -> tuple[Tensor, Tensor]: ...
 
     def forward(
@@ -87,6 +97,7 @@ class Classifier(nn.Module):
         inputs: Float[Tensor, "sequences time channels"] | Events,
         lengths: Int64[Tensor, "sequences"] | None = None,
         with_hints: bool = False,
+        clip_state_norm: float | None = None,
     ) -> (
         Float[Tensor, "batch classes"]
         | tuple[Float[Tensor, "batch classes"], Float[Tensor, "sequences time hints"]]
@@ -97,13 +108,19 @@ class Classifier(nn.Module):
             inputs: Sequences from rest; of two towers, the first of all pairs and then the second.
             lengths: Steps of every sequence; the rest does not count.
             with_hints: Give the logits of the hints at every step too.
+            clip_state_norm: Length to which gradients are shortened on their way back through time, see
+                `ulmus.neuron.state_clipping`.
 
         Raises:
+            ConfigError: gradients of states are to be shortened, and the model has none.
             ShapeError: a length that is no number of steps, or an odd number of sequences for two towers.
         """
-        # What looks at later steps has to be told which are padding.
-        padding = {"lengths": lengths} if isinstance(self.model, Transformer) else {}
-        outputs = self.model(inputs, **padding)[0]
+        if clip_state_norm is not None:
+            outputs = outputs_with_clipped_states(self.model, inputs, clip_state_norm)
+        else:
+            # What looks at later steps has to be told which are padding.
+            padding = {"lengths": lengths} if isinstance(self.model, Transformer) else {}
+            outputs = self.model(inputs, **padding)[0]
         told, hints = outputs.tensor_split([outputs.shape[-1] - self.hints], dim=-1)
         logits = self._logits(told, lengths)
         return (logits, hints) if with_hints else logits

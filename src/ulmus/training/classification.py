@@ -95,8 +95,8 @@ class ClassifierProblem(Problem):
 
     def loss(self, model: nn.Module, batch: LabelledBatch, device: torch.device) -> Float[Tensor, "losses"]:
         """Cross-entropy, with that of the hints where there are some, and accuracy of a batch."""
-        logits, hints, labels = _logits(model, batch, device)
         settings = self.recipe.classifier
+        logits, hints, labels = _logits(model, batch, device, settings.clip_state_norm)
         loss = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         if batch.hints is not None:
             known = batch.hints.to(device)
@@ -185,8 +185,9 @@ def evaluate_classes(
 
 
 def _logits(
-    model: nn.Module, batch: LabelledBatch, device: torch.device
+    model: nn.Module, batch: LabelledBatch, device: torch.device, clip_state_norm: float | None = None
 ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "sequences time hints"], Int64[Tensor, "batch"]]:
     lengths = None if batch.lengths is None else batch.lengths.to(device)
-    logits, hints = model(batch.inputs.to(device), lengths, with_hints=True)
+    inputs = batch.inputs.to(device)
+    logits, hints = model(inputs, lengths, with_hints=True, clip_state_norm=clip_state_norm)
     return logits, hints, batch.labels.to(device)

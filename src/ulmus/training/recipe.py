@@ -133,6 +133,9 @@ class ClassifierSettings(Settings):
     """Share of the target that is spread over all classes."""
     hint_weight: float = Field(default=3.0, gt=0)
     """Weight of the loss of hints, in lessons that have some, beside that of the class."""
+    clip_state_norm: PositiveFloat | None = None
+    """Shorten the gradient with respect to the state of every sequence to this length, at every 50th step on its way back:
+    through hundreds of chaotic steps it would explode. For models with a state; see `ulmus.neuron.state_clipping`."""
 
 
 class ClassifierRecipe(BaseRecipe):
