@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 import ulmus
+from ulmus import kernels
 from ulmus.baselines import LSTM, SpikingNetwork, Transformer
 from ulmus.errors import ConfigError
-from ulmus.kernels import Events
+from ulmus.kernels import Events, fused
 from ulmus.neuron import Classifier, ELMNetwork
 from ulmus.neuron.state_clipping import STEPS, outputs_with_clipped_states
 
@@ -81,6 +82,64 @@ def test_gradients_are_shortened_at_every_50th_state(norm):
     torch.testing.assert_close(inputs.grad[..., 0], wanted)
 
 
+class Turning(nn.Module):
+    """A state of two parts, each of two values, handed on by given matrices; the output is all of it."""
+
+    outputs = 4
+
+    def __init__(self, matrix):
+        super().__init__()
+        self.matrix = matrix
+
+    def forward(self, inputs, state=None):
+        whole = (
+            inputs.new_zeros(len(inputs), 4) if state is None else torch.cat([state[0], state[1][0]], dim=1)
+        )
+        found = []
+        for x in inputs.unbind(dim=1):
+            whole = whole @ self.matrix + x
+            found.append(whole)
+        return torch.stack(found, dim=1), (whole[:, :2], (whole[:, 2:],))
+
+
+def test_all_parts_of_a_state_are_shortened_together_and_keep_their_direction():
+    torch.manual_seed(0)
+    model = Turning(torch.randn(4, 4, dtype=torch.float64))
+    inputs = torch.zeros(2, STEPS + 1, 4, dtype=torch.float64, requires_grad=True)
+    read = torch.tensor([[3.0, 0.1, -2.0, 0.5], [1e-3, 0.0, 0.0, 2e-3]], dtype=torch.float64)
+    (outputs_with_clipped_states(model, inputs, norm=1.0)[:, -1] * read).sum().backward()
+    before = read @ model.matrix.T  # gradient of the 50th state
+    length = before.norm(dim=1, keepdim=True)
+    assert length[0] > 0.5 > length[1]
+    expected = torch.cat([before[:1] * 0.5 / length[:1], before[1:]])
+    torch.testing.assert_close(inputs.grad[:, STEPS - 1], expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e38])
+def test_squares_that_do_not_fit_are_no_obstacle(scale):
+    model = Turning(torch.eye(4))
+    inputs = torch.zeros(1, STEPS + 1, 4, requires_grad=True)
+    (outputs_with_clipped_states(model, inputs, norm=1.0)[:, -1] * 3 * scale).sum().backward()
+    torch.testing.assert_close(inputs.grad[0, 0], torch.full((4,), 0.5))
+
+
+def test_a_gradient_of_zero_stays_zero():
+    model = Turning(torch.eye(4))
+    inputs = torch.zeros(1, STEPS + 1, 4, requires_grad=True)
+    (outputs_with_clipped_states(model, inputs, norm=1.0)[:, -1] * 0).sum().backward()
+    assert not inputs.grad.any()
+
+
+def test_the_memory_budget_is_for_all_stretches_together(monkeypatch):
+    budgets = []
+    run = fused.run
+    monkeypatch.setattr(fused, "run", lambda *given: budgets.append(given[-1]) or run(*given))
+    with kernels.memory_budget(12.0):
+        outputs_with_clipped_states(ulmus.ELM(4, 3, memory=5), torch.zeros(2, TIME, 4), norm=1.0)
+        ulmus.ELM(4, 3, memory=5)(torch.zeros(2, TIME, 4))
+    assert budgets == [4.0, 4.0, 4.0, 12.0]
+
+
 def test_one_sequence_that_explodes_leaves_the_others_alone():
     model = Growing(1.0)
     inputs = torch.zeros(3, TIME, 1, dtype=torch.float64, requires_grad=True)
@@ -92,9 +151,7 @@ def test_one_sequence_that_explodes_leaves_the_others_alone():
 
 def test_a_model_without_a_state_is_refused():
     classifier = Classifier(Transformer(4, 2), ["a", "b"], reading="mean")
-    with pytest.raises(
-        ConfigError, match="Transformer, which has no state; leave classifier.clip_state_norm out"
-    ):
+    with pytest.raises(ConfigError, match="Transformer, which has no state; leave clip_state_norm out"):
         classifier(torch.zeros(1, 3, 4), clip_state_norm=1.0)
 
 

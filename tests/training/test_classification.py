@@ -9,7 +9,7 @@ from ulmus.errors import CheckpointError, ConfigError, ShapeError
 from ulmus.neuron import Classifier
 from ulmus.training.classification import evaluate_classes
 from ulmus.training.fit import fit
-from ulmus.training.recipe import ClassifierRecipe
+from ulmus.training.recipe import ClassifierRecipe, ClassifierSettings
 from ulmus.training.run import Run
 
 
@@ -50,6 +50,38 @@ def test_an_interrupted_run_ends_as_if_it_had_never_stopped(tones, tmp_path):
     ):
         assert torch.equal(one, other)
     assert whole.metrics_file.read_text() == again.metrics_file.read_text()
+
+
+def test_states_are_clipped_in_training_alone(tones, tmp_path):
+    recipe = make_recipe(tones, steps=3)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"bin_ms": 5.0})})  # 200 steps
+    clipped = recipe.model_copy(update={"classifier": ClassifierSettings(clip_state_norm=1e-6)})
+    plain, other = (fit(one, tmp_path / name) for one, name in ((recipe, "plain"), (clipped, "other")))
+    first, last = (
+        {name: value for name, value in run.load_state()["model"].items() if "mlp" in name}
+        for run in (plain, other)
+    )
+    assert first.keys() == last.keys()
+    assert not all(torch.equal(first[name], last[name]) for name in first)
+    classifier = ulmus.load(other.folder)
+    inputs = torch.rand(2, 120, classifier.model.inputs)
+    torch.testing.assert_close(classifier(inputs), classifier(inputs, clip_state_norm=1e-6))
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "message"),
+    [
+        ({"kind": "transformer"}, {}, "a transformer does not"),
+        ({"kind": "tcn"}, {}, "a tcn does not"),
+        ({"memory_dropout": 0.1}, {}, r"model.memory_dropout=0.1"),
+        ({"kind": "lstm", "recurrent_dropout": 0.1}, {}, r"model.recurrent_dropout=0.1"),
+        ({}, {"precision": "16-mixed"}, "16-mixed"),
+    ],
+)
+def test_states_that_cannot_be_clipped_are_refused_before_training(model, training, message):
+    recipe = make_recipe("s", **training).model_dump() | {"classifier": {"clip_state_norm": 1.0}}
+    with pytest.raises(ValueError, match=message):
+        ClassifierRecipe.model_validate(recipe | {"model": model})
 
 
 def test_epochs_become_steps_in_the_run_folder(tones, tmp_path):

@@ -1,6 +1,14 @@
 """How the recurrence is computed. Knows tensors only."""
 
-from ulmus.kernels.dispatch import Backend, backend_for, backends, memory_budget, run, use_backend
+from ulmus.kernels.dispatch import (
+    Backend,
+    backend_for,
+    backends,
+    memory_budget,
+    run,
+    shared_memory_budget,
+    use_backend,
+)
 from ulmus.kernels.events import Events
 from ulmus.kernels.reference import Traces, traces
 from ulmus.kernels.weights import ACTIVATIONS, ELMState, Weights
@@ -16,6 +24,7 @@ __all__ = [
     "backends",
     "memory_budget",
     "run",
+    "shared_memory_budget",
     "traces",
     "use_backend",
 ]

@@ -117,6 +117,11 @@ def memory_budget(mebibytes: float) -> _Restore:
     return _Restore("budget_mebibytes", before)
 
 
+def shared_memory_budget(calls: int) -> _Restore:
+    """The memory budget in equal shares, for so many calls that are all kept until one backward pass."""
+    return memory_budget(_Settings.budget_mebibytes / calls)
+
+
 def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
     """Name of the backend that `run` uses for these arguments.
 

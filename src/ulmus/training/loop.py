@@ -52,14 +52,14 @@ class _Position:
 
 
 def learning_rate(step: int, training: TrainingSettings, steps: int) -> float:
-    """Learning rate of a step: linear warm-up, then constant or half a cosine down to the final one."""
+    """Learning rate of a step: linear warm-up, then constant or half a cosine down to its final share."""
     if step < training.warmup_steps:
         return training.learning_rate * (step + 1) / training.warmup_steps
     if training.schedule == "constant":
         return training.learning_rate
     done = (step - training.warmup_steps) / max(1, steps - training.warmup_steps)
-    last = training.final_learning_rate
-    return last + (training.learning_rate - last) * 0.5 * (1 + math.cos(math.pi * done))
+    fallen = (1 - training.final_rate) * 0.5 * (1 - math.cos(math.pi * done))
+    return training.learning_rate * (1 - fallen)
 
 
 def launch(training: TrainingSettings) -> Fabric:

@@ -28,8 +28,9 @@ class TrainingSettings(Settings):
     optimizer: Literal["adam", "adamax"] = "adam"
     learning_rate: PositiveFloat = 5e-4
     schedule: Literal["cosine", "constant"] = "cosine"
-    final_learning_rate: float = Field(default=0.0, ge=0)
-    """Where the cosine ends. Above zero, later lessons of a curriculum, which are the long ones, are still learnt from."""
+    final_rate: float = Field(default=0.0, ge=0, le=1)
+    """Share of the learning rate at which the cosine ends. Above zero, the last lessons of a curriculum, which are the long ones,
+    are still learnt from."""
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     """Shrinks weights beside the gradient (AdamW)."""
@@ -62,10 +63,9 @@ class TrainingSettings(Settings):
             raise ValueError(
                 f"steps={self.steps}, epochs={self.epochs}: expected one of the two; leave one out"
             )
-        if self.final_learning_rate > (self.learning_rate if self.schedule == "cosine" else 0):
+        if self.final_rate and self.schedule == "constant":
             raise ValueError(
-                f"final_learning_rate={self.final_learning_rate} with learning_rate={self.learning_rate} and schedule "
-                f"{self.schedule!r}: expected no more than the learning rate, and 0 if that is constant"
+                f"final_rate={self.final_rate} changes nothing: the schedule is constant; choose 'cosine', or leave it out"
             )
         if self.optimizer == "adamax" and self.weight_decay:
             raise ValueError("weight_decay goes with optimizer 'adam' only; set it to 0, or use adam")
@@ -134,8 +134,11 @@ class ClassifierSettings(Settings):
     hint_weight: float = Field(default=3.0, gt=0)
     """Weight of the loss of hints, in lessons that have some, beside that of the class."""
     clip_state_norm: PositiveFloat | None = None
-    """Shorten the gradient with respect to the state of every sequence to this length, at every 50th step on its way back:
-    through hundreds of chaotic steps it would explode. For models with a state; see `ulmus.neuron.state_clipping`."""
+    """Shorten what later steps add to the gradient of every sequence's state to this length, at every 50th step on the way
+    back: through hundreds of chaotic steps it would explode. See `ulmus.neuron.state_clipping`."""
+
+
+_ONE_MASK_FOR_ALL_STEPS = ("input_dropout", "memory_dropout", "hidden_dropout", "recurrent_dropout")
 
 
 class ClassifierRecipe(BaseRecipe):
@@ -148,6 +151,29 @@ class ClassifierRecipe(BaseRecipe):
     @model_validator(mode="after")
     def _score_exists(self) -> "ClassifierRecipe":
         _check_select(self.training, ["loss", "accuracy"])
+        return self
+
+    @model_validator(mode="after")
+    def _states_can_be_clipped(self) -> "ClassifierRecipe":
+        norm, kind, model = self.classifier.clip_state_norm, self.model.kind, self.model.model_dump()
+        if norm is None:
+            return self
+        if kind in ("transformer", "tcn"):
+            raise ValueError(
+                f"classifier.clip_state_norm={norm} is for models that hand a state on from step to step, and a {kind} does "
+                "not; leave it out, for this model alone under `models` of the recipe"
+            )
+        masks = [name for name in _ONE_MASK_FOR_ALL_STEPS if model.get(name)]
+        if masks:
+            raise ValueError(
+                f"classifier.clip_state_norm={norm} gives sequences to the model in pieces, each of which would have a mask of "
+                f"its own from model.{masks[0]}={model[masks[0]]}; leave one of the two out"
+            )
+        if self.training.precision.startswith("16"):
+            raise ValueError(
+                f"classifier.clip_state_norm={norm} with training.precision={self.training.precision!r}, which multiplies "
+                "gradients by a large number first; use 'bf16-mixed' or '32-true'"
+            )
         return self
 
     @model_validator(mode="after")
