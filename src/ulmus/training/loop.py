@@ -58,8 +58,8 @@ def learning_rate(step: int, training: TrainingSettings, steps: int) -> float:
     if training.schedule == "constant":
         return training.learning_rate
     done = (step - training.warmup_steps) / max(1, steps - training.warmup_steps)
-    fallen = (1 - training.final_rate) * 0.5 * (1 - math.cos(math.pi * done))
-    return training.learning_rate * (1 - fallen)
+    last = training.learning_rate * training.final_rate
+    return last + (training.learning_rate - last) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def launch(training: TrainingSettings) -> Fabric:
