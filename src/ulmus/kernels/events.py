@@ -46,19 +46,28 @@ class Events(NamedTuple):
         flat.index_put_((rows, self.inputs.long()), self.values, accumulate=True)
         return flat.view(self.batch, self.time, self.channels)
 
+    def windows(self, rows: Integer[Tensor, "windows steps_plus_one"]) -> "Events":
+        """A batch of equally long windows, each given by the rows that it goes through and the one at which it ends.
+
+        A row given twice in succession is a step of silence.
+        """
+        row_start = self.row_start.long()
+        counts = row_start[rows[:, 1:]] - row_start[rows[:, :-1]]
+        offsets = nn.functional.pad(counts.flatten().cumsum(0), (1, 0))
+        in_window = counts.sum(dim=1)
+        # From the place of an event in its window's part of the result to its place here.
+        shift = row_start[rows[:, 0]] - (in_window.cumsum(0) - in_window)
+        taken = torch.arange(int(offsets[-1]), device=rows.device) + shift.repeat_interleave(in_window)
+        return Events(
+            offsets.int(), self.inputs[taken], self.values[taken], len(rows), counts.shape[1], self.channels
+        )
+
     def split(self, steps: int) -> list["Events"]:
         """Stretches of so many time steps; the last may be shorter."""
-        counts = (self.row_start[1:] - self.row_start[:-1]).view(self.batch, self.time)
-        stretch = (torch.arange(self.time, device=counts.device) // steps).expand(self.batch, -1)
-        order = stretch.flatten().repeat_interleave(counts.flatten()).argsort(stable=True)
-        parts = torch.split(counts, steps, dim=1)
-        sizes = [int(part.sum()) for part in parts]
-        found = []
-        sorted_parts = (torch.split(part[order], sizes) for part in (self.inputs, self.values))
-        for part, inputs, values in zip(parts, *sorted_parts, strict=True):
-            row_start = nn.functional.pad(part.flatten().cumsum(0), (1, 0)).to(torch.int32)
-            found.append(Events(row_start, inputs, values, self.batch, part.shape[1], self.channels))
-        return found
+        sequence = torch.arange(self.batch, device=self.row_start.device).unsqueeze(1) * self.time
+        time = torch.arange(self.time + 1, device=self.row_start.device)
+        stretches = (time[first : first + steps + 1] for first in range(0, max(1, self.time), steps))
+        return [self.windows(sequence + stretch) for stretch in stretches]
 
     def to(self, target: torch.device | torch.dtype) -> "Events":
         """The same events with ``values`` in another dtype, or everything on another device."""

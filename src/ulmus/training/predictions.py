@@ -257,19 +257,12 @@ def overlapping_windows(events: Events, window: int, stride: int) -> Events:
         Events of batch ``sequences * windows``, windows of a sequence next to each other.
     """
     count = max(1, -(-(events.time - window) // stride) + 1)
-    row_start = events.row_start.long()
-    device = row_start.device
+    device = events.row_start.device
     sequence = torch.arange(events.batch, device=device).unsqueeze(1) * events.time
     first = sequence + torch.arange(count, device=device) * stride
     steps = torch.arange(window + 1, device=device)
     rows = torch.minimum(first.unsqueeze(-1) + steps, (sequence + events.time).unsqueeze(-1)).flatten(0, 1)
-    counts = row_start[rows[:, 1:]] - row_start[rows[:, :-1]]
-    starts, stops = row_start[rows[:, 0]], row_start[rows[:, -1]]
-    taken = torch.cat(
-        [torch.arange(int(a), int(b), device=device) for a, b in zip(starts, stops, strict=True)]
-    )
-    offsets = torch.cat([counts.new_zeros(1), counts.flatten().cumsum(0)]).int()
-    return Events(offsets, events.inputs[taken], events.values[taken], len(rows), window, events.channels)
+    return events.windows(rows)
 
 
 def _labels(
