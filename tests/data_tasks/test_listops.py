@@ -102,6 +102,29 @@ def test_duplicates_are_left_out(tmp_path):
         make_listops(tmp_path / "few", counts=(90_000, 1, 1), shortest=1, longest=4, workers=1)
 
 
+def test_lessons_can_have_few_operators_and_repeat_what_is_short(tmp_path):
+    chosen = {"shortest": 4, "longest": 8, "most_arguments": 2, "operators": ["SM"], "repeats": True}
+    folder = make_listops(tmp_path, counts=(3000, 20, 20), workers=1, **chosen)
+    rows = [line.split("\t") for line in (folder / "basic_train.tsv").read_text().splitlines()[1:]]
+    symbols = [source.replace("(", " ").replace(")", " ").split() for source, _ in rows]
+    assert all(evaluate(list(row))[0] == int(value) for row, (_, value) in zip(symbols, rows, strict=True))
+    assert {symbol for row in symbols for symbol in row if symbol.startswith("[")} == {"[SM"}
+    # Of two arguments both are digits with probability 9/16, one is such an expression with 2 * (3/4 * 1/4) * 9/16.
+    pairs = [" ".join(row) for row in symbols if len(row) == 4]
+    assert abs(len(pairs) / len(rows) - 1 / (1 + 3 / 8)) < 0.03
+    assert len(set(pairs)) == 100
+    with pytest.raises(ConfigError, match=r"begun with other settings: operators: None != \['SM'\]"):
+        make_listops(
+            tmp_path, counts=(3000, 20, 20), workers=1, **{**chosen, "operators": ["MIN", "MAX", "MED", "SM"]}
+        )
+
+
+@pytest.mark.parametrize("operators", [[], ["SM", "SM"], ["SUM"]])
+def test_operators_that_do_not_exist_are_refused(tmp_path, operators):
+    with pytest.raises(ConfigError, match="expected some of MIN, MAX, MED, SM, each once"):
+        make_listops(tmp_path, counts=(5, 5, 5), operators=operators)
+
+
 def test_reading_gives_the_symbols_and_values(tmp_path):
     make_listops(tmp_path / "lra_release" / "lra_release", counts=(20, 5, 5), workers=1)
     splits = listops_splits(tmp_path, end_token=True)

@@ -25,6 +25,8 @@ def listops(
     longest: int = 1999,
     depth: int = 10,
     arguments: int = 10,
+    operators: list[Literal["MIN", "MAX", "MED", "SM"]] | None = None,
+    repeats: bool = False,
     workers: int | None = None,
 ) -> None:
     """Write listops-1000/basic_{train,val,test}.tsv; the defaults are the published settings.
@@ -39,8 +41,11 @@ def listops(
         longest: Most tokens.
         depth: Levels of an expression.
         arguments: Most arguments of an operator.
+        operators: Operators that there are; all four by default.
+        repeats: Let the same expression come again, so that the few shortest keep their share: for lessons.
         workers: Processes; all cores by default.
     """
+    from ulmus.data.tasks.listops_trees import OPERATORS
     from ulmus.data.tasks.listops_writer import make_listops
 
     with progress("expressions") as show:
@@ -52,6 +57,8 @@ def listops(
             longest=longest,
             depth=depth,
             most_arguments=arguments,
+            operators=operators or OPERATORS,
+            repeats=repeats,
             workers=workers,
             on_expressions=show,
         )

@@ -5,6 +5,7 @@
 import numpy as np
 from numba import njit
 
+OPERATORS = ("MIN", "MAX", "MED", "SM")
 MIN, MAX, MEDIAN, SUM = range(4)
 _NAMES = b"[MIN [MAX [MED [SM "
 _NAME_AT = np.array([0, 5, 10, 15, 19])
@@ -35,7 +36,7 @@ def _result(operator, arguments):
 
 
 @njit(cache=True)
-def _expression(random, text, longest, depth_limit, most_arguments):
+def _expression(random, text, longest, depth_limit, most_arguments, operators):
     """Write one expression; its tokens, value and bytes. Tokens beyond `longest` mean that it was given up."""
     operator = np.empty(depth_limit, np.int64)
     wanted, count = np.empty_like(operator), np.empty_like(operator)
@@ -44,7 +45,7 @@ def _expression(random, text, longest, depth_limit, most_arguments):
     while tokens <= longest:
         below_limit = depth < depth_limit - 1  # the deepest level holds digits alone
         if below_limit and random.random() < _OPERATOR_SHARE:
-            operator[depth], count[depth] = random.integers(0, 4), 0
+            operator[depth], count[depth] = operators[random.integers(0, len(operators))], 0
             wanted[depth] = random.integers(2, most_arguments + 1)
             for _ in range(wanted[depth] + 1):
                 at = _write(text, at, _OPEN)
@@ -75,22 +76,29 @@ def _expression(random, text, longest, depth_limit, most_arguments):
 
 
 @njit(cache=True)
-def _accepted(random, text, shortest, longest, depth_limit, most_arguments):
+def _accepted(random, text, shortest, longest, depth_limit, most_arguments, operators):
     while True:
-        tokens, value, size = _expression(random, text, longest, depth_limit, most_arguments)
+        tokens, value, size = _expression(random, text, longest, depth_limit, most_arguments, operators)
         if shortest <= tokens <= longest:
             return tokens, value, size
 
 
 def draw_expression(
-    seed: int, index: int, shortest: int, longest: int, depth_limit: int, most_arguments: int
+    seed: int,
+    index: int,
+    shortest: int,
+    longest: int,
+    depth_limit: int,
+    most_arguments: int,
+    operators: tuple[str, ...] = OPERATORS,
 ) -> tuple[bytes, int, int]:
     """Expression number `index`: its text, value and number of tokens.
 
-    Operators (MIN, MAX, MED, SM) take the place of a digit with probability 1/4, the outermost included; what is
-    shorter than `shortest` or longer than `longest` is drawn again. Source: Nangia and Bowman 2018; Tay et al. 2021.
+    Operators, of `operators` all equally often, take the place of a digit with probability 1/4, the outermost included;
+    what is shorter than `shortest` or longer than `longest` is drawn again. Source: Nangia and Bowman 2018; Tay et al. 2021.
     """
     random = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
     text = np.empty(_BYTES_PER_TOKEN * (longest + most_arguments + 4), dtype=np.uint8)
-    tokens, value, size = _accepted(random, text, shortest, longest, depth_limit, most_arguments)
+    numbers = np.array([OPERATORS.index(name) for name in operators])
+    tokens, value, size = _accepted(random, text, shortest, longest, depth_limit, most_arguments, numbers)
     return text[:size].tobytes(), int(value), int(tokens)

@@ -1,13 +1,13 @@
 """ListOps expressions by the thousand, in the layout of the published archive."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ulmus.data.tasks.listops import COLUMNS, FILES, FOLDER
-from ulmus.data.tasks.listops_trees import draw_expression
+from ulmus.data.tasks.listops_trees import OPERATORS, draw_expression
 from ulmus.data.tasks.making import Report, begin, check_positive, check_seed, in_order
 from ulmus.errors import ConfigError
 
@@ -25,10 +25,12 @@ def make_listops(
     longest: int = 1999,
     depth: int = 10,
     most_arguments: int = 10,
+    operators: Sequence[str] = OPERATORS,
+    repeats: bool = False,
     workers: int | None = None,
     on_expressions: Report | None = None,
 ) -> Path:
-    """Write ``out/listops-1000/basic_{train,val,test}.tsv`` with expressions that are all different.
+    """Write ``out/listops-1000/basic_{train,val,test}.tsv`` with expressions that are all different, unless `repeats`.
 
     The published settings are the defaults: more than 500 and fewer than 2000 tokens. Expression k depends on the
     settings, the seed and k alone, so any number of workers writes the same files.
@@ -41,6 +43,9 @@ def make_listops(
         longest: most tokens.
         depth: levels of the tree; the deepest holds digits alone.
         most_arguments: of an operator; the fewest are 2.
+        operators: which ones there are, of ``MIN``, ``MAX``, ``MED`` and ``SM``.
+        repeats: draw independently, so that the few shortest expressions keep their share, and the same ones are in several
+            files: for lessons, not for a test.
         workers: processes; all cores when not given.
         on_expressions: called when expressions are finished.
 
@@ -59,12 +64,22 @@ def make_listops(
             f"shortest={shortest}, longest={longest}, depth={depth}, most_arguments={most_arguments}: expected longest at "
             "least shortest + 3, and at least 2 levels and arguments; widen them"
         )
+    operators = tuple(operators)
+    if not operators or len(set(operators)) < len(operators) or not set(operators) <= set(OPERATORS):
+        raise ConfigError(
+            f"operators={list(operators)}: expected some of {', '.join(OPERATORS)}, each once; correct them"
+        )
     limits = {"shortest": shortest, "longest": longest, "depth": depth, "most_arguments": most_arguments}
+    settings: dict[str, Any] = {"task": "listops", "seed": seed, "counts": list(counts), **limits}
+    if operators != OPERATORS:  # the published ones are not named, so that folders begun earlier can go on
+        settings["operators"] = list(operators)
+    if repeats:
+        settings["repeats"] = True
     folder = Path(out) / FOLDER
-    begin(folder, {"task": "listops", "seed": seed, "counts": list(counts), **limits})
+    begin(folder, settings)
     if all((folder / name).exists() for name in FILES):
         return folder
-    rows = _different(seed, (shortest, longest, depth, most_arguments), workers)
+    rows = _rows(seed, (shortest, longest, depth, most_arguments, operators), repeats, workers)
     done = 0
     for name, count in zip(FILES, counts, strict=True):
         beside = folder / f".{name}.partial"
@@ -79,24 +94,29 @@ def make_listops(
     return folder
 
 
-def _different(seed: int, limits: tuple[int, ...], workers: int | None) -> Iterator[tuple[bytes, int]]:
-    """Expressions in order, each text once."""
+def _rows(
+    seed: int, limits: tuple[Any, ...], repeats: bool, workers: int | None
+) -> Iterator[tuple[bytes, int]]:
+    """Expressions in order; each text once, unless they may repeat."""
     seen: set[bytes] = set()
     first = 0
     while True:
         block = [(seed, first + k * _PER_TASK, limits) for k in range(64)]
         new = 0
         for rows in in_order(_draw, block, workers):
+            if repeats:
+                yield from rows
+                continue
             for text, value in rows:
                 digest = blake2b(text, digest_size=16).digest()  # the texts themselves take gigabytes
                 if digest not in seen:
                     seen.add(digest)
                     new += 1
                     yield text, value
-        if new < (1 - _MOST_DUPLICATES) * len(block) * _PER_TASK:
+        if not repeats and new < (1 - _MOST_DUPLICATES) * len(block) * _PER_TASK:
             raise ConfigError(
-                f"only {len(seen)} different expressions were found with {limits} (tokens, depth, arguments); expected "
-                "more of them; allow longer ones or ask for fewer"
+                f"only {len(seen)} different expressions were found with {limits} (tokens, depth, arguments, operators); "
+                "expected more of them; allow longer ones, ask for fewer, or let them repeat"
             )
         first += len(block) * _PER_TASK
 
