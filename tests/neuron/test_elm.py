@@ -212,6 +212,27 @@ def test_memory_stays_bounded():
     assert neuron.traces(x).memory.abs().max() <= 1.7159 / (1 - torch.exp(-1 / neuron.tau_memory()).max())
 
 
+@pytest.mark.parametrize("update", ["published", "bounded"])
+def test_memory_sizes_are_those_of_memory_under_unrelated_proposals(update):
+    neuron = make(update=update, memory=6, tau_memory_ms=(1.0, 200.0), memory_dropout=0.5)
+    weights, memory, found = neuron.eval().weights(), torch.zeros(2000, 6).double(), []
+    for _ in range(1500):
+        memory = weights.memory_decay * memory + weights.memory_gain * torch.randn(2000, 6).double()
+        found.append(memory)
+    expected = torch.stack(found[-100:]).std((0, 1))
+    torch.testing.assert_close(neuron.train().memory_sizes(), expected, rtol=0.05, atol=0)
+
+
+def test_scaled_memory_divides_the_first_weights_on_memory():
+    plain, scaled = (make(scale_memory=scaled).state_dict() for scaled in (False, True))
+    sizes = make().memory_sizes()
+    plain["mlp.0.weight"][:, -sizes.numel() :] /= sizes
+    plain["readout.weight"] /= sizes
+    torch.testing.assert_close(
+        scaled, plain, rtol=1e-5, atol=1e-7
+    )  # sizes are found before the neuron is made double
+
+
 @given(step=st.floats(-1e6, 1e6))
 @settings(max_examples=20, deadline=None)
 def test_time_constants_never_leave_their_bounds(step):

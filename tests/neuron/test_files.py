@@ -54,6 +54,7 @@ MODELS = [
     ulmus.ELMNetwork(
         6, 3, layers=2, memory=4, branches=3, synapses_per_branch=5, routing="random", norm=True
     ),
+    ulmus.ELMNetwork(6, 3, layers=2, memory=4, learn_tau_memory=True, scale_memory=True),
     ulmus.baselines.LSTM(6, 3, memory=4, chrono_ms=(1.0, 50.0)),
     ulmus.baselines.PointNeuron(6, 3, adaptive=True),
     ulmus.baselines.SpikingNetwork(6, 3, units=5, layers=2),

@@ -36,8 +36,10 @@ def test_one_layer_without_options_is_the_neuron():
 @pytest.mark.parametrize("width", [None, 5])
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("norm", [True, False])
-def test_layers_follow_their_formula(width, residual, norm):
-    network = make(width=width, residual=residual, norm=norm)
+@pytest.mark.parametrize("scaled", [True, False])
+def test_layers_follow_their_formula(width, residual, norm, scaled):
+    network = make(width=width, residual=residual, norm=norm, scale_memory=scaled)
+    sizes = make().layers[0].memory_sizes() if scaled and width is None else 1
     with torch.no_grad():
         for value in network.norms.parameters():
             value.add_(0.3 * torch.randn_like(value))
@@ -51,13 +53,14 @@ def test_layers_follow_their_formula(width, residual, norm):
         scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
         return scaled * layer.weight + layer.bias
 
-    hidden = network.layers[0](x)[0]
+    hidden = network.layers[0](x)[0] / sizes
     for number, layer in enumerate(network.layers[1:]):
         assert layer.branches == layer.inputs == (width or 4)
-        added = layer(normal(number, hidden))[0]
+        added = layer(normal(number, hidden))[0] / sizes
         hidden = hidden + added if residual else added
     expected = functional.linear(normal(2, hidden), network.readout.weight, network.readout.bias)
-    torch.testing.assert_close(network(x)[0], expected)
+    # Sizes are found in single precision, before the network is made double.
+    torch.testing.assert_close(network(x)[0], expected, rtol=1e-5 if scaled else 1e-7, atol=1e-6)
 
 
 @pytest.mark.parametrize("changes", [{}, {"norm": True, "width": 5}, {"outputs": None, "residual": False}])

@@ -61,6 +61,8 @@ class ELM(nn.Module):
         update: ``published`` or ``bounded``, see above.
         synaptic_weight: Initial weight of every synapse.
         learn_synapses: Whether synaptic weights are trained (in the paper only those of branches are).
+        scale_memory: Begin with weights on memory that make units of all time constants matter alike: divided by the
+            size that unrelated proposals of variance one give it, ``gain_t / sqrt(1 - exp(-2 dt / tau_memory))``.
         hidden_readout: Let the readout see the MLP's last hidden layer beside the memory.
         input_dropout: Share of inputs left out in training, the same for all steps and sequences of a call.
         memory_dropout: The same of memory units, unseen by the MLP and the readout; see `ulmus.neuron.dropout`.
@@ -94,6 +96,7 @@ class ELM(nn.Module):
         update: str = "published",
         synaptic_weight: float = 0.5,
         learn_synapses: bool = True,
+        scale_memory: bool = False,
         hidden_readout: bool = False,
         input_dropout: float = 0.0,
         memory_dropout: float = 0.0,
@@ -132,6 +135,8 @@ class ELM(nn.Module):
         seen = memory + hidden if hidden_readout else memory
         self.readout = None if outputs is None else nn.Linear(seen, outputs)
         self.hidden_readout, self.dropout = hidden_readout, (input_dropout, memory_dropout, hidden_dropout)
+        if scale_memory:
+            self._scale_memory()
 
     def forward(
         self,
@@ -180,11 +185,14 @@ class ELM(nn.Module):
         weights = self._weights()
         return weights._replace(readout=None) if self.hidden_readout else weights
 
-    def _weights(self) -> Weights:
+    def _memory_decay_and_gain(self) -> tuple[Float[Tensor, "memory"], Float[Tensor, "memory"]]:
         tau_memory = self.tau_memory().clamp(min=_SHORTEST_TAU_MS)
         decay = torch.exp(-self.dt_ms / tau_memory)
         bounded_gain = 1 - torch.exp(-self.dt_ms * self.gain / tau_memory)
-        gain = self.gain * (1 - decay) if self.update == "published" else bounded_gain
+        return decay, self.gain * (1 - decay) if self.update == "published" else bounded_gain
+
+    def _weights(self) -> Weights:
+        decay, gain = self._memory_decay_and_gain()
         first, *later = self._layers()
         weights = Weights(
             synapses=self.synapses.folded(),
@@ -199,6 +207,12 @@ class ELM(nn.Module):
         )
         return dropped(weights, *self.dropout) if self.training and any(self.dropout) else weights
 
+    @torch.no_grad()
+    def memory_sizes(self) -> Float[Tensor, "memory"]:
+        """Standard deviation of memory units whose proposals are unrelated and have variance one."""
+        decay, gain = self._memory_decay_and_gain()
+        return gain / (1 - decay**2).sqrt()
+
     def trainable_parameters(self) -> int:
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
@@ -209,6 +223,13 @@ class ELM(nn.Module):
             f"inputs={self.inputs}, outputs={self.outputs}, memory={self.memory}, branches={self.branches}, "
             f"update={self.update!r}, dt_ms={self.dt_ms}, trainable={self.trainable_parameters()}"
         )
+
+    @torch.no_grad()
+    def _scale_memory(self) -> None:
+        sizes = self.memory_sizes()
+        self._layers()[0].weight[:, self.branches :] /= sizes
+        if self.readout is not None:
+            self.readout.weight[:, : self.memory] /= sizes
 
     def _layers(self) -> list[nn.Linear]:
         return cast(list[nn.Linear], list(self.mlp))

@@ -30,7 +30,7 @@ class ELMNetwork(nn.Module):
         y   = W_y norm(h_last) + bias
 
     One layer and no options make an `ELM`. A layer whose neuron has ``outputs=width`` gives a linear map of its memory;
-    without ``width`` it gives the memory itself.
+    without ``width`` it gives the memory itself, with ``scale_memory`` divided by its first `ELM.memory_sizes`.
 
     Example:
         >>> network = ELMNetwork(16, 2, layers=3, memory=50, norm=True, dropout=0.1)
@@ -82,6 +82,9 @@ class ELMNetwork(nn.Module):
         # One in front of every layer after the first, and one in front of the readout.
         self.norms = nn.ModuleList(nn.LayerNorm(seen) if norm else nn.Identity() for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
+        self._sizes: Tensor | None
+        sizes = first.memory_sizes() if first.config["scale_memory"] and width is None else None
+        self.register_buffer("_sizes", sizes, persistent=False)
         self.readout = nn.Identity() if outputs is None else nn.Linear(seen, outputs)
 
     def forward(
@@ -102,13 +105,17 @@ class ELMNetwork(nn.Module):
                 "returned, or none to start at rest."
             )
         hidden, after = first(inputs, before[0])
-        hidden, states = self.dropout(hidden), [after]
+        hidden, states = self._passed_on(hidden), [after]
         for layer, norm, layer_state in zip(later, self.norms, before[1:], strict=False):
             added, after = layer(norm(hidden), layer_state)
-            added = self.dropout(added)
+            added = self._passed_on(added)
             hidden = hidden + added if self.residual else added
             states.append(after)
         return self.readout(self.norms[-1](hidden)), tuple(states)
+
+    def _passed_on(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
+        dropped: Tensor = self.dropout(hidden if self._sizes is None else hidden / self._sizes)
+        return dropped
 
     def initial_state(self, batch: int) -> tuple[ELMState, ...]:
         """Every layer at rest."""

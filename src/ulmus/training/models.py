@@ -32,6 +32,7 @@ class _Neuron(Settings):
     update: Literal["published", "bounded"] = "published"
     synaptic_weight: float = Field(default=0.5, ge=0)
     learn_synapses: bool = True
+    scale_memory: bool = False
     hidden_readout: bool = False
     input_dropout: Share = 0.0
     memory_dropout: Share = 0.0
