@@ -113,10 +113,25 @@ def test_lessons_can_have_few_operators_and_repeat_what_is_short(tmp_path):
     pairs = [" ".join(row) for row in symbols if len(row) == 4]
     assert abs(len(pairs) / len(rows) - 1 / (1 + 3 / 8)) < 0.03
     assert len(set(pairs)) == 100
-    with pytest.raises(ConfigError, match=r"begun with other settings: operators: None != \['SM'\]"):
+    with pytest.raises(ConfigError, match=r"begun with other settings: operators: default != \['SM'\]"):
         make_listops(
             tmp_path, counts=(3000, 20, 20), workers=1, **{**chosen, "operators": ["MIN", "MAX", "MED", "SM"]}
         )
+
+
+def test_a_folder_with_repeats_is_another_one_than_without_and_the_order_of_operators_does_not_matter(
+    tmp_path,
+):
+    few = {"counts": (20, 5, 5), "shortest": 4, "longest": 8, "workers": 1}
+    folder = make_listops(tmp_path, operators=["SM", "MIN"], repeats=True, **few)
+    assert make_listops(tmp_path, operators=["MIN", "SM"], repeats=True, **few) == folder
+    with pytest.raises(ConfigError, match="repeats: default != True"):
+        make_listops(tmp_path, operators=["MIN", "SM"], **few)
+
+
+def test_lengths_that_no_expression_has_are_refused():
+    with pytest.raises(ConfigError, match="of at most 2 arguments and 2 levels none has 5 to 60 tokens"):
+        draw_expression(0, 0, 5, 60, 2, 2)
 
 
 @pytest.mark.parametrize("operators", [[], ["SM", "SM"], ["SUM"]])

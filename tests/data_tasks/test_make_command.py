@@ -21,6 +21,30 @@ def test_make_writes_what_the_readers_read(tmp_path, capsys):
     assert description["generated"]["balanced"] is False
 
 
+def test_make_lessons_of_few_operators_that_repeat(tmp_path):
+    few = [
+        "--shortest",
+        "4",
+        "--longest",
+        "7",
+        "--train",
+        "300",
+        "--valid",
+        "3",
+        "--test",
+        "4",
+        "--workers",
+        "1",
+    ]
+    app(
+        ["listops", str(tmp_path), "--operators", "SM", "MIN", "--arguments", "2", "--repeats", *few],
+        result_action="return_value",
+    )
+    text = (tmp_path / "listops-1000" / "basic_train.tsv").read_text()
+    assert ("[SM" in text, "[MIN" in text, "[MAX" in text) == (True, True, False)
+    assert len(set(text.splitlines())) < 301
+
+
 def test_make_offers_the_published_sizes_alone(tmp_path):
     with pytest.raises(SystemExit):
         app(["pathfinder", str(tmp_path), "--size", "48"])

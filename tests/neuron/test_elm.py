@@ -223,14 +223,22 @@ def test_memory_sizes_are_those_of_memory_under_unrelated_proposals(update):
     torch.testing.assert_close(neuron.train().memory_sizes(), expected, rtol=0.05, atol=0)
 
 
-def test_scaled_memory_divides_the_first_weights_on_memory():
-    plain, scaled = (make(scale_memory=scaled).state_dict() for scaled in (False, True))
+@pytest.mark.parametrize("hidden_readout", [False, True])
+def test_scaled_memory_divides_the_first_weights_on_memory(hidden_readout):
+    changes = {"hidden_readout": hidden_readout}
+    plain, scaled = (make(scale_memory=scaled, **changes).state_dict() for scaled in (False, True))
     sizes = make().memory_sizes()
     plain["mlp.0.weight"][:, -sizes.numel() :] /= sizes
-    plain["readout.weight"] /= sizes
-    torch.testing.assert_close(
-        scaled, plain, rtol=1e-5, atol=1e-7
-    )  # sizes are found before the neuron is made double
+    plain["readout.weight"][:, : sizes.numel()] /= sizes
+    # Sizes are found before the neuron is made double.
+    torch.testing.assert_close(scaled, plain, rtol=1e-5, atol=1e-7)
+
+
+def test_memory_sizes_of_very_long_time_constants_are_not_lost_to_rounding():
+    neuron = ulmus.ELM(3, 2, memory=2, tau_memory_ms=(1e8, 1e9), scale_memory=True)
+    expected = 5 / torch.sqrt(2 * torch.tensor([1e8, 1e9]))
+    torch.testing.assert_close(neuron.memory_sizes(), expected, rtol=1e-3, atol=0)
+    assert bool(neuron.readout.weight.isfinite().all())
 
 
 @given(step=st.floats(-1e6, 1e6))

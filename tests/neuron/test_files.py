@@ -54,12 +54,23 @@ MODELS = [
     ulmus.ELMNetwork(
         6, 3, layers=2, memory=4, branches=3, synapses_per_branch=5, routing="random", norm=True
     ),
-    ulmus.ELMNetwork(6, 3, layers=2, memory=4, learn_tau_memory=True, scale_memory=True),
     ulmus.baselines.LSTM(6, 3, memory=4, chrono_ms=(1.0, 50.0)),
     ulmus.baselines.PointNeuron(6, 3, adaptive=True),
     ulmus.baselines.SpikingNetwork(6, 3, units=5, layers=2),
     ulmus.baselines.TCN(6, 3, channels=4, kernels=(5, 3)),
 ]
+
+
+def test_a_network_of_scaled_memory_keeps_its_first_sizes(tmp_path):
+    network = ulmus.ELMNetwork(6, 3, layers=2, memory=4, learn_tau_memory=True, scale_memory=True)
+    with torch.no_grad():
+        network.layers[0].tau_memory.raw.add_(1.0)
+    x = torch.randn(2, 30, 6)
+    again = ulmus.load(ulmus.save(network, tmp_path / "network"))
+    torch.testing.assert_close(again(x)[0], network(x)[0])
+    plain = ulmus.ELMNetwork(6, 3, layers=2, memory=4, learn_tau_memory=True)
+    with pytest.raises(RuntimeError, match="_memory_sizes"):
+        plain.load_state_dict(network.state_dict())
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)

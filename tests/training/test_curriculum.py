@@ -189,6 +189,22 @@ def test_a_lesson_drawn_from_the_random_numbers_of_the_held_out_data_is_refused(
     ClassifierProblem(recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})).check_new()
 
 
+def test_a_task_whose_items_repeat_is_refused_and_such_a_lesson_is_not(tmp_path):
+    for seed, (folder, repeats) in enumerate({"": False, "again": True}.items()):
+        make_listops(
+            tmp_path / folder,
+            counts=(60, 8, 8),
+            seed=seed,
+            shortest=4,
+            longest=60,
+            repeats=repeats,
+            workers=1,
+        )
+    ClassifierProblem(make_recipe(tmp_path, [{"until": 0.5, "subfolder": "again"}])).check_new()
+    with pytest.raises(ConfigError, match="were made with --repeats"):
+        fit(make_recipe(tmp_path / "again", ()), tmp_path / "run")
+
+
 def test_lessons_have_the_hints_of_the_task_unless_they_say_otherwise(images):
     data = make_hinted(images).data
     lessons = (*data.curriculum, Lesson(until=0.6), Lesson(until=0.7, hints=False))

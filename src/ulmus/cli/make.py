@@ -1,9 +1,9 @@
 """``ulmus data make``: listops, pathfinder."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from ulmus.cli.console import console, progress
 
@@ -25,7 +25,9 @@ def listops(
     longest: int = 1999,
     depth: int = 10,
     arguments: int = 10,
-    operators: list[Literal["MIN", "MAX", "MED", "SM"]] | None = None,
+    operators: Annotated[
+        list[Literal["MIN", "MAX", "MED", "SM"]] | None, Parameter(consume_multiple=True)
+    ] = None,
     repeats: bool = False,
     workers: int | None = None,
 ) -> None:

@@ -61,8 +61,9 @@ class ELM(nn.Module):
         update: ``published`` or ``bounded``, see above.
         synaptic_weight: Initial weight of every synapse.
         learn_synapses: Whether synaptic weights are trained (in the paper only those of branches are).
-        scale_memory: Begin with weights on memory that make units of all time constants matter alike: divided by the
-            size that unrelated proposals of variance one give it, ``gain_t / sqrt(1 - exp(-2 dt / tau_memory))``.
+        scale_memory: Begin with larger weights on slow memory units, which move by little in a step: weights on memory, of the
+            MLP and the readout, are divided by `memory_sizes`. The neuron then feeds back on itself more strongly, and gradients
+            of long sequences grow: see `ulmus.neuron.state_clipping`.
         hidden_readout: Let the readout see the MLP's last hidden layer beside the memory.
         input_dropout: Share of inputs left out in training, the same for all steps and sequences of a call.
         memory_dropout: The same of memory units, unseen by the MLP and the readout; see `ulmus.neuron.dropout`.
@@ -185,14 +186,16 @@ class ELM(nn.Module):
         weights = self._weights()
         return weights._replace(readout=None) if self.hidden_readout else weights
 
-    def _memory_decay_and_gain(self) -> tuple[Float[Tensor, "memory"], Float[Tensor, "memory"]]:
-        tau_memory = self.tau_memory().clamp(min=_SHORTEST_TAU_MS)
+    def _memory_decay_and_gain(
+        self, tau_memory: Float[Tensor, "memory"]
+    ) -> tuple[Float[Tensor, "memory"], Float[Tensor, "memory"]]:
+        tau_memory = tau_memory.clamp(min=_SHORTEST_TAU_MS)
         decay = torch.exp(-self.dt_ms / tau_memory)
         bounded_gain = 1 - torch.exp(-self.dt_ms * self.gain / tau_memory)
         return decay, self.gain * (1 - decay) if self.update == "published" else bounded_gain
 
     def _weights(self) -> Weights:
-        decay, gain = self._memory_decay_and_gain()
+        decay, gain = self._memory_decay_and_gain(self.tau_memory())
         first, *later = self._layers()
         weights = Weights(
             synapses=self.synapses.folded(),
@@ -209,9 +212,17 @@ class ELM(nn.Module):
 
     @torch.no_grad()
     def memory_sizes(self) -> Float[Tensor, "memory"]:
-        """Standard deviation of memory units whose proposals are unrelated and have variance one."""
-        decay, gain = self._memory_decay_and_gain()
-        return gain / (1 - decay**2).sqrt()
+        """Standard deviation of memory units whose proposals are unrelated and have variance one.
+
+        ::
+
+            size = gain_t / sqrt(1 - exp(-2 dt / tau_memory))
+        """
+        tau_memory = self.tau_memory()
+        decay, gain = self._memory_decay_and_gain(
+            tau_memory.double()
+        )  # 1 - decay**2 of long ones is a small difference
+        return (gain / (1 - decay**2).sqrt()).to(tau_memory.dtype)
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""

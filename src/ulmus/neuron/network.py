@@ -25,12 +25,13 @@ class ELMNetwork(nn.Module):
 
     ::
 
-        h_1 = drop(ELM_1(x))
-        h_l = h_{l-1} + drop(ELM_l(norm(h_{l-1})))        (without ``residual``: only the second term)
+        h_1 = drop(ELM_1(x) / s)
+        h_l = h_{l-1} + drop(ELM_l(norm(h_{l-1})) / s)    (without ``residual``: only the second term)
         y   = W_y norm(h_last) + bias
 
     One layer and no options make an `ELM`. A layer whose neuron has ``outputs=width`` gives a linear map of its memory;
-    without ``width`` it gives the memory itself, with ``scale_memory`` divided by its first `ELM.memory_sizes`.
+    without ``width`` it gives the memory itself. ``s`` is 1; with ``scale_memory`` and without ``width`` it is what
+    `ELM.memory_sizes` are at the start, and stays that.
 
     Example:
         >>> network = ELMNetwork(16, 2, layers=3, memory=50, norm=True, dropout=0.1)
@@ -82,9 +83,9 @@ class ELMNetwork(nn.Module):
         # One in front of every layer after the first, and one in front of the readout.
         self.norms = nn.ModuleList(nn.LayerNorm(seen) if norm else nn.Identity() for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
-        self._sizes: Tensor | None
+        self._memory_sizes: Tensor | None
         sizes = first.memory_sizes() if first.config["scale_memory"] and width is None else None
-        self.register_buffer("_sizes", sizes, persistent=False)
+        self.register_buffer("_memory_sizes", sizes)
         self.readout = nn.Identity() if outputs is None else nn.Linear(seen, outputs)
 
     def forward(
@@ -114,7 +115,7 @@ class ELMNetwork(nn.Module):
         return self.readout(self.norms[-1](hidden)), tuple(states)
 
     def _passed_on(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
-        dropped: Tensor = self.dropout(hidden if self._sizes is None else hidden / self._sizes)
+        dropped: Tensor = self.dropout(hidden if self._memory_sizes is None else hidden / self._memory_sizes)
         return dropped
 
     def initial_state(self, batch: int) -> tuple[ELMState, ...]:

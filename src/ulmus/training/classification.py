@@ -59,12 +59,18 @@ class ClassifierProblem(Problem):
                 raise DataError(f"lesson {number} of data.curriculum: {error}") from error
 
     def check_new(self) -> None:
-        """Refuse lessons drawn from the same random numbers as the held-out data: they hold their items, or parts of them.
+        """Refuse what holds items of the held-out data, or parts of them: a task whose items repeat, and lessons drawn from
+        the same random numbers as the task.
 
         Raises:
-            ConfigError: names the first such lesson.
+            ConfigError: the task is like that, or names the first such lesson.
         """
         task = self.splits.train
+        if (task.generated or {}).get("repeats"):
+            raise ConfigError(
+                "the data of the task were made with --repeats, so that the same items are in all three files, and scores of "
+                "held-out ones say nothing; expected that of lessons alone; make the task without --repeats"
+            )
         seed = (task.generated or {}).get("seed")
         for number, (_, lesson) in enumerate(self.lessons, 1):
             others = (lesson.generated or {}).get("seed")

@@ -5,14 +5,17 @@
 import numpy as np
 from numba import njit
 
+from ulmus.errors import ConfigError
+
 OPERATORS = ("MIN", "MAX", "MED", "SM")
 MIN, MAX, MEDIAN, SUM = range(4)
-_NAMES = b"[MIN [MAX [MED [SM "
-_NAME_AT = np.array([0, 5, 10, 15, 19])
-_NAME_BYTES = np.frombuffer(_NAMES, dtype=np.uint8)
+_NAMES = [f"[{name} " for name in OPERATORS]
+_NAME_AT = np.cumsum([0, *map(len, _NAMES)])
+_NAME_BYTES = np.frombuffer("".join(_NAMES).encode(), dtype=np.uint8)
 _OPEN, _CLOSE, _END = (np.frombuffer(text, dtype=np.uint8) for text in (b"( ", b" )", b" ] )"))
 _OPERATOR_SHARE = 0.25
 _BYTES_PER_TOKEN = 12
+_MOST_TRIES = 1_000_000  # some seconds
 
 
 @njit(cache=True)
@@ -77,10 +80,11 @@ def _expression(random, text, longest, depth_limit, most_arguments, operators):
 
 @njit(cache=True)
 def _accepted(random, text, shortest, longest, depth_limit, most_arguments, operators):
-    while True:
+    for _ in range(_MOST_TRIES):
         tokens, value, size = _expression(random, text, longest, depth_limit, most_arguments, operators)
         if shortest <= tokens <= longest:
             return tokens, value, size
+    return 0, -1, 0
 
 
 def draw_expression(
@@ -96,9 +100,17 @@ def draw_expression(
 
     Operators, of `operators` all equally often, take the place of a digit with probability 1/4, the outermost included;
     what is shorter than `shortest` or longer than `longest` is drawn again. Source: Nangia and Bowman 2018; Tay et al. 2021.
+
+    Raises:
+        ConfigError: a million expressions were all shorter or longer.
     """
     random = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
     text = np.empty(_BYTES_PER_TOKEN * (longest + most_arguments + 4), dtype=np.uint8)
     numbers = np.array([OPERATORS.index(name) for name in operators])
     tokens, value, size = _accepted(random, text, shortest, longest, depth_limit, most_arguments, numbers)
+    if not tokens:
+        raise ConfigError(
+            f"of a million expressions of at most {most_arguments} arguments and {depth_limit} levels none has {shortest} to "
+            f"{longest} tokens; expected some; allow shorter or longer ones, or more arguments"
+        )
     return text[:size].tobytes(), int(value), int(tokens)

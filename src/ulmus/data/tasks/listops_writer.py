@@ -45,7 +45,7 @@ def make_listops(
         most_arguments: of an operator; the fewest are 2.
         operators: which ones there are, of ``MIN``, ``MAX``, ``MED`` and ``SM``.
         repeats: draw independently, so that the few shortest expressions keep their share, and the same ones are in several
-            files: for lessons, not for a test.
+            files: for lessons; training refuses them as a task.
         workers: processes; all cores when not given.
         on_expressions: called when expressions are finished.
 
@@ -53,7 +53,7 @@ def make_listops(
         The folder of the files.
 
     Raises:
-        ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
+        ConfigError: arguments that cannot be used or give no expression, or other ones than the folder was begun with.
         DataError: the folder holds data that were not made here.
         UlmusError: a process was killed.
     """
@@ -64,11 +64,11 @@ def make_listops(
             f"shortest={shortest}, longest={longest}, depth={depth}, most_arguments={most_arguments}: expected longest at "
             "least shortest + 3, and at least 2 levels and arguments; widen them"
         )
-    operators = tuple(operators)
     if not operators or len(set(operators)) < len(operators) or not set(operators) <= set(OPERATORS):
         raise ConfigError(
             f"operators={list(operators)}: expected some of {', '.join(OPERATORS)}, each once; correct them"
         )
+    operators = tuple(name for name in OPERATORS if name in operators)
     limits = {"shortest": shortest, "longest": longest, "depth": depth, "most_arguments": most_arguments}
     settings: dict[str, Any] = {"task": "listops", "seed": seed, "counts": list(counts), **limits}
     if operators != OPERATORS:  # the published ones are not named, so that folders begun earlier can go on

@@ -38,7 +38,7 @@ def begin(folder: Path, settings: dict[str, Any]) -> None:
         publish(folder / RECORD, lambda beside: beside.write_text(text, encoding="utf-8"))
         return
     differences = [
-        f"{key}: {settings.get(key)} != {present.get(key)}"
+        f"{key}: {settings.get(key, 'default')} != {present.get(key, 'default')}"
         for key in sorted({*settings, *present})
         if settings.get(key) != present.get(key)
     ]
