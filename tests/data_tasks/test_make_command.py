@@ -22,20 +22,7 @@ def test_make_writes_what_the_readers_read(tmp_path, capsys):
 
 
 def test_make_lessons_of_few_operators_that_repeat(tmp_path):
-    few = [
-        "--shortest",
-        "4",
-        "--longest",
-        "7",
-        "--train",
-        "300",
-        "--valid",
-        "3",
-        "--test",
-        "4",
-        "--workers",
-        "1",
-    ]
+    few = ["--shortest=4", "--longest=7", "--train=300", "--valid=3", "--test=4", "--workers=1"]
     app(
         ["listops", str(tmp_path), "--operators", "SM", "MIN", "--arguments", "2", "--repeats", *few],
         result_action="return_value",

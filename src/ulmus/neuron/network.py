@@ -56,6 +56,8 @@ class ELMNetwork(nn.Module):
         ConfigError: a value that cannot be used.
     """
 
+    _memory_sizes: Tensor | None
+
     def __init__(
         self,
         inputs: int,
@@ -83,7 +85,6 @@ class ELMNetwork(nn.Module):
         # One in front of every layer after the first, and one in front of the readout.
         self.norms = nn.ModuleList(nn.LayerNorm(seen) if norm else nn.Identity() for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
-        self._memory_sizes: Tensor | None
         sizes = first.memory_sizes() if first.config["scale_memory"] and width is None else None
         self.register_buffer("_memory_sizes", sizes)
         self.readout = nn.Identity() if outputs is None else nn.Linear(seen, outputs)

@@ -104,16 +104,13 @@ def _rows(
         block = [(seed, first + k * _PER_TASK, limits) for k in range(64)]
         new = 0
         for rows in in_order(_draw, block, workers):
-            if repeats:
-                yield from rows
-                continue
             for text, value in rows:
                 digest = blake2b(text, digest_size=16).digest()  # the texts themselves take gigabytes
-                if digest not in seen:
+                if repeats or digest not in seen:
                     seen.add(digest)
                     new += 1
                     yield text, value
-        if not repeats and new < (1 - _MOST_DUPLICATES) * len(block) * _PER_TASK:
+        if new < (1 - _MOST_DUPLICATES) * len(block) * _PER_TASK:
             raise ConfigError(
                 f"only {len(seen)} different expressions were found with {limits} (tokens, depth, arguments, operators); "
                 "expected more of them; allow longer ones, ask for fewer, or let them repeat"
