@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulmus.data.tasks import ListOps, listops_splits
-from ulmus.data.tasks.listops import TOKENS, tokenize
+from ulmus.data.tasks.listops import FILES, TOKENS, tokenize
 from ulmus.data.tasks.listops_trees import draw_expression
 from ulmus.data.tasks.listops_writer import make_listops
 from ulmus.errors import ConfigError, DataError
@@ -204,3 +204,42 @@ def test_other_settings_and_foreign_files_are_refused(tmp_path):
         make_listops(published, counts=(5, 5, 5), workers=1)
     with pytest.raises(ConfigError, match="test=0"):
         make_listops(tmp_path / "new", counts=(5, 5, 0))
+
+
+def test_files_damaged_after_they_were_made_are_named_with_the_cure(tmp_path):
+    folder = make_listops(tmp_path, counts=(5, 5, 5), workers=1)
+    file = folder / "basic_val.tsv"
+    whole = file.read_bytes()
+    for damaged in (whole[: whole.rindex(b"\n", 0, -1) + 1], b"\0" * len(whole)):
+        file.write_bytes(damaged)
+        with pytest.raises(
+            DataError, match=r"basic_val.tsv .*delete the file and run `ulmus data make listops`"
+        ):
+            make_listops(tmp_path, counts=(5, 5, 5), workers=1)
+    file.unlink()
+    make_listops(tmp_path, counts=(5, 5, 5), workers=1)
+    assert file.read_bytes() == whole
+
+
+def test_writers_beside_each_other_do_not_touch_each_others_files(tmp_path):
+    """A second writer dies just after it began, while the first is at work."""
+    settings = {"counts": (600, 5, 5), "shortest": 5, "longest": 60, "workers": 1}
+
+    def second_dies(*_: int) -> None:
+        def die(*_: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make_listops(tmp_path / "both", **settings, on_expressions=die)
+
+    beside = make_listops(tmp_path / "both", **settings, on_expressions=second_dies)
+    alone = make_listops(tmp_path / "alone", **settings)
+    for name in FILES:
+        assert (beside / name).read_bytes() == (alone / name).read_bytes()
+
+
+def test_a_folder_that_came_to_nothing_can_be_used_for_other_settings(tmp_path):
+    few = {"counts": (6000, 5, 5), "workers": 1}
+    with pytest.raises(ConfigError, match="of SM with shortest 5, longest 9"):
+        make_listops(tmp_path, **few, shortest=5, longest=9, operators=("SM",), most_arguments=2)
+    make_listops(tmp_path, counts=(50, 5, 5), shortest=5, longest=20, workers=1)

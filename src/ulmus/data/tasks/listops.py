@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from ulmus.data.tasks.archive import find_folder, generated_by_us
+from ulmus.data.tasks.archive import RECORD, find_folder, generated_by_us
 from ulmus.data.tasks.lines import Lines
 from ulmus.data.tasks.sequences import Sequences, Splits, file_hash
 from ulmus.errors import DataError
@@ -31,7 +31,7 @@ def tokenize(text: bytes) -> UInt8[np.ndarray, "time"]:
         return np.array([_NUMBERS[symbol] for symbol in symbols], dtype=np.uint8)
     except KeyError as error:
         raise DataError(
-            f"symbol {error.args[0]!r}: expected one of {' '.join(TOKENS[2:])} or parentheses; restore the file from a copy"
+            f"symbol {error.args[0]!r}: expected one of {' '.join(TOKENS[2:])} or parentheses"
         ) from error
 
 
@@ -50,24 +50,33 @@ class ListOps(Sequences):
 
     def __init__(self, path: str | Path, end_token: bool = False) -> None:
         self.path = Path(path)
+        self.generated = generated_by_us(self.path.parent)
+        self.name = "ListOps, generated" if self.generated else "ListOps"
         header = Lines(self.path)
         if not len(header) or header[0] != COLUMNS:
             found = header[0][:40] if len(header) else b"nothing"
-            raise DataError(
-                f"{self.path} begins with {found!r}; expected {COLUMNS!r}; copy the file from {FOLDER} of the archive"
-            )
+            raise DataError(f"{self.path} begins with {found!r}; expected {COLUMNS!r}; {self._cure()}")
         self._lines = Lines(self.path, skip=1)
         self._end_token = end_token
-        self.generated = generated_by_us(self.path.parent)
-        self.name = "ListOps, generated" if self.generated else "ListOps"
+        counts = dict(zip(FILES, (self.generated or {}).get("counts", ()), strict=False))
+        wanted = counts.get(self.path.name, len(self._lines))
+        if len(self._lines) != wanted:
+            raise DataError(
+                f"{self.path} holds {len(self._lines)} expressions; expected the {wanted} of {RECORD}; {self._cure()}"
+            )
         self.labels = np.array([self._split(index)[1] for index in range(len(self._lines))], dtype=np.int64)
+
+    def _cure(self) -> str:
+        if self.generated:
+            return f"delete the file and run `ulmus data make listops` again with the settings of {RECORD}"
+        return f"copy the file from {FOLDER} of the archive"
 
     def _split(self, index: int) -> tuple[bytes, int]:
         text, tab, value = self._lines[index].partition(b"\t")
         if not tab or len(value) != 1 or not value.isdigit():
             raise DataError(
                 f"{self.path}, line {index + 2}: value {value[:20]!r}; expected an expression, a tab, and its value 0 to "
-                "9; restore the file from a copy"
+                f"9; {self._cure()}"
             )
         return text, int(value)
 
@@ -90,7 +99,7 @@ class ListOps(Sequences):
         try:
             numbers = tokenize(self._split(index)[0])
         except DataError as error:
-            raise DataError(f"{self.path}, line {index + 2}: {error}") from error
+            raise DataError(f"{self.path}, line {index + 2}: {error}; {self._cure()}") from error
         return np.append(numbers, np.uint8(_END)) if self._end_token else numbers
 
 

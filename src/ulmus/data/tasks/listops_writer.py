@@ -1,14 +1,16 @@
 """ListOps expressions by the thousand, in the layout of the published archive."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ulmus.data.tasks.listops import COLUMNS, FILES, FOLDER
+from ulmus.data.shard import publish
+from ulmus.data.tasks.listops import COLUMNS, FILES, FOLDER, listops_splits
 from ulmus.data.tasks.listops_trees import OPERATORS, draw_expression
-from ulmus.data.tasks.making import Report, begin, check_positive, check_seed, in_order
+from ulmus.data.tasks.making import Report, begin, check_positive, check_seed, give_up, in_order
 from ulmus.errors import ConfigError
 
 COUNTS = (96_000, 2_000, 2_000)
@@ -54,7 +56,7 @@ def make_listops(
 
     Raises:
         ConfigError: arguments that cannot be used or give no expression, or other ones than the folder was begun with.
-        DataError: the folder holds data that were not made here.
+        DataError: the folder holds data that were not made here, or damaged ones.
         UlmusError: a process was killed.
     """
     check_positive(train=counts[0], valid=counts[1], test=counts[2], shortest=shortest, workers=workers)
@@ -78,30 +80,43 @@ def make_listops(
     folder = Path(out) / FOLDER
     begin(folder, settings)
     if all((folder / name).exists() for name in FILES):
+        listops_splits(out)  # says what is damaged
         return folder
-    rows = _rows(seed, (shortest, longest, depth, most_arguments, operators), repeats, workers)
-    done = 0
+    rows = _counted(_rows(seed, limits, operators, repeats, workers), sum(counts), on_expressions)
     for name, count in zip(FILES, counts, strict=True):
-        beside = folder / f".{name}.partial"
-        with beside.open("wb") as file:
-            file.write(COLUMNS + b"\n")
-            for text, value in islice(rows, count):
-                file.write(b"%s\t%d\n" % (text, value))
-                done += 1
-                if on_expressions is not None and done % _PER_TASK == 0:
-                    on_expressions(done, sum(counts))
-        beside.replace(folder / name)
+        try:
+            publish(folder / name, partial(_write, islice(rows, count)))
+        except ConfigError:
+            give_up(folder)  # so that other settings can be tried here
+            raise
     return folder
 
 
+def _write(rows: Iterable[tuple[bytes, int]], path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(COLUMNS + b"\n")
+        for text, value in rows:
+            file.write(b"%s\t%d\n" % (text, value))
+
+
+def _counted(
+    rows: Iterable[tuple[bytes, int]], total: int, report: Report | None
+) -> Iterator[tuple[bytes, int]]:
+    for done, row in enumerate(rows, 1):
+        if report is not None and done % _PER_TASK == 0:
+            report(done, total)
+        yield row
+
+
 def _rows(
-    seed: int, limits: tuple[Any, ...], repeats: bool, workers: int | None
+    seed: int, limits: Mapping[str, int], operators: tuple[str, ...], repeats: bool, workers: int | None
 ) -> Iterator[tuple[bytes, int]]:
     """Expressions in order; each text once, unless they may repeat."""
     seen: set[bytes] = set()
+    drawn_with = (*limits.values(), operators)
     first = 0
     while True:
-        block = [(seed, first + k * _PER_TASK, limits) for k in range(64)]
+        block = [(seed, first + k * _PER_TASK, drawn_with) for k in range(64)]
         new = 0
         for rows in in_order(_draw, block, workers):
             for text, value in rows:
@@ -111,9 +126,10 @@ def _rows(
                     new += 1
                     yield text, value
         if new < (1 - _MOST_DUPLICATES) * len(block) * _PER_TASK:
+            found = ", ".join(f"{name} {value}" for name, value in limits.items())
             raise ConfigError(
-                f"only {len(seen)} different expressions were found with {limits} (tokens, depth, arguments, operators); "
-                "expected more of them; allow longer ones, ask for fewer, or let them repeat"
+                f"only {len(seen)} different expressions were found of {', '.join(operators)} with {found}; expected more of "
+                "them; allow longer ones, ask for fewer, or let them repeat"
             )
         first += len(block) * _PER_TASK
 

@@ -49,6 +49,12 @@ def begin(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
+def give_up(folder: Path) -> None:
+    """Forget what a folder was begun with, if nothing was made in it."""
+    if [path.name for path in folder.iterdir()] == [RECORD]:
+        (folder / RECORD).unlink()
+
+
 def check_positive(**values: int | None) -> None:
     """Refuse counts below 1; None is what a default stands for.
 
