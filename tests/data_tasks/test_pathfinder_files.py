@@ -188,3 +188,18 @@ def test_other_settings_and_the_published_archive_are_refused(copy, tmp_path):
     for wrong in ({"images": 0}, {"workers": 0}, {"seed": -1}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             make_pathfinder(tmp_path / "new", SETTINGS, **wrong)
+
+
+def test_a_damaged_generated_image_is_made_again_as_the_message_says(tmp_path):
+    settings = published_settings(32, 14)
+    folder = make_pathfinder(tmp_path, settings, images=3, workers=1)
+    image = folder / "imgs/0/sample_1.png"
+    whole = image.read_bytes()
+    image.write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"is empty \(the disk was full\); .*; delete .*0.npy and run `ulmus data make"
+    ):
+        Pathfinder(tmp_path, 32).image(1)
+    (folder / "metadata/0.npy").unlink()
+    make_pathfinder(tmp_path, settings, images=3, workers=1)
+    assert image.read_bytes() == whole

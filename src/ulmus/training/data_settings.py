@@ -127,6 +127,7 @@ class Lesson(Settings):
 _CONTOURS = ("pathfinder", "pathfinder-x")
 _IMAGES = ("image", *_CONTOURS)
 _OF_TASKS = {
+    "size": ("pathfinder",),
     "contour_paddles": _CONTOURS,
     "longest": ("text", "retrieval"),
     "gray": _IMAGES,

@@ -22,6 +22,11 @@ def find_folder(root: str | Path, folder: str) -> Path:
         raise DataError(
             f"{root} is a file; expected the folder that it unpacks to; run: tar -xf {root.name}, then give the folder"
         )
+    if not root.exists():
+        raise DataError(
+            f"{root.absolute()} does not exist; expected the folder that the archive was unpacked to or that `ulmus data make` "
+            f"made, with {folder!r} in it; correct the path"
+        )
     found = _look_for(root, folder)
     if found is None:
         raise DataError(

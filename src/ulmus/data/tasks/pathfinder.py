@@ -48,8 +48,9 @@ class Pathfinder(Sequences):
         self.path = find_folder(root, f"pathfinder{size}") / SUBSETS[contour_paddles]
         if not self.path.is_dir():
             raise DataError(
-                f"{self.path} does not exist; expected images with contours of {contour_paddles} paddles; unpack the "
-                "archive completely, or make them with `ulmus data make pathfinder`"
+                f"{self.path} does not exist; expected images with contours of {contour_paddles} paddles; unpack the archive "
+                f"completely, or make them: `ulmus data make pathfinder {root} --size {size} --contour {contour_paddles}`, with "
+                "a --seed of their own if they are a lesson"
             )
         self.generated = generated_by_us(self.path)
         difficulty = {6: ", easy", 9: ", intermediate", 14: ""}[contour_paddles]
@@ -136,14 +137,28 @@ class Pathfinder(Sequences):
                 pixels = np.asarray(file.convert("L"))
         except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
             raise DataError(
-                f"{path} {_what_is_wrong(path, error)}; expected a PNG; restore it from a copy"
+                f"{path} {self._what_is_wrong(path, error)}; expected a PNG; {self._cure(path)}"
             ) from error
         if pixels.shape != (self.size, self.size):
             raise DataError(
                 f"{path} is an image of {pixels.shape[1]} x {pixels.shape[0]}; expected {self.size} x {self.size}; "
-                "restore it from a copy"
+                f"{self._cure(path)}"
             )
         return pixels
+
+    def _what_is_wrong(self, path: Path, error: Exception) -> str:
+        if isinstance(error, FileNotFoundError):
+            return "does not exist, though the metadata name it"
+        if path.is_file() and path.stat().st_size == 0:
+            unpacked = "" if self.generated else "the archive was not unpacked completely, or "
+            return f"is empty ({unpacked}the disk was full)"
+        return f"cannot be read ({error})"
+
+    def _cure(self, path: Path) -> str:
+        if not self.generated:
+            return "restore it from a copy"
+        metadata = self.path / "metadata" / f"{path.parent.name}.npy"
+        return f"delete {metadata} and run `ulmus data make pathfinder` again: it makes the images anew that the file names"
 
 
 def pathfinder_splits(root: str | Path, size: int, contour_paddles: int = 14) -> Splits:
@@ -154,14 +169,6 @@ def pathfinder_splits(root: str | Path, size: int, contour_paddles: int = 14) ->
         DataError: names the folder or metadata file that is missing or damaged.
     """
     return random_split(Pathfinder(root, size, contour_paddles))
-
-
-def _what_is_wrong(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "does not exist, though the metadata name it"
-    if path.is_file() and path.stat().st_size == 0:
-        return "is empty (the archive was not unpacked completely, or the disk was full)"
-    return f"cannot be read ({error})"
 
 
 def _metadata_files(folder: Path) -> list[Path]:
