@@ -46,7 +46,8 @@ def train(
         run: Run folder; a new one under runs/ by default.
         model: Which model of a recipe for several: elm, lstm.
         budget: A time such as 30min: as many steps as fit, timed before training. By default all that the recipe asks for.
-        resume: Go on with the run in the folder, after an interruption.
+        resume: Go on with the run in the folder, after an interruption. If its data have moved: with the same recipe and keys
+            as before, and the new --data.folder.
         dry_run: Print the resolved recipe, every key with its value, and stop.
     """
     if recipe is None:

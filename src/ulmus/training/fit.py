@@ -14,6 +14,9 @@ from ulmus.training.recipe import Recipe, SurrogateRecipe, changed_keys, with_st
 from ulmus.training.run import Run
 from ulmus.training.surrogates import SurrogateProblem
 
+_MAY_CHANGE = {"data.folder", "data.train", "data.validation", "data.labelled", "data.workers"}
+"""Where the data lie, whose hashes are compared anyway, and how many processes make the same batches."""
+
 
 def problem_of(recipe: Recipe) -> Problem:
     """The model and the data of a recipe.
@@ -43,7 +46,8 @@ def fit(
     Args:
         recipe: What to do.
         folder: Run folder, new or (with ``resume``) the one to go on in.
-        resume: Go on from the last checkpoint in the folder; the recipe must be the one it was started with.
+        resume: Go on from the last checkpoint in the folder; the recipe must be the one it was started with, but its data
+            may lie elsewhere.
         on_progress: Called after every logged step and every validation.
         stop: Asked after every step; when it says yes, the state is saved and `fit` returns early.
 
@@ -66,7 +70,7 @@ def fit(
     if fabric.is_global_zero:
         backend = problem.backend(fabric.device)
         if resume:
-            run.write_provenance(problem.hashes, backend)
+            run.go_on(recipe, problem.hashes, backend)
         else:
             run.start(recipe, problem.hashes, backend)
     if state is not None:
@@ -90,7 +94,7 @@ def _check_folder(run: Run, resume: bool) -> None:
 
 
 def _state_to_resume(run: Run, recipe: Recipe) -> dict[str, Any] | None:
-    if changed := changed_keys(run.recipe(), recipe):
+    if changed := changed_keys(run.recipe(), recipe, _MAY_CHANGE):
         raise ConfigError(
             f"the recipe differs from the one {run.folder} was started with: {'; '.join(changed)}. Go on with `ulmus train "
             f"--resume --run {run.folder}` alone, which takes the recipe from the folder, or start a new run in another one."

@@ -88,8 +88,12 @@ class Run:
     def start(self, recipe: Recipe, data: dict[str, Any], backend: str) -> None:
         """Write what is known before the first step."""
         write_text(self.metrics_file, "")
+        self.go_on(recipe, data, backend)  # the recipe last: a folder with a recipe is a whole run
+
+    def go_on(self, recipe: Recipe, data: dict[str, Any], backend: str) -> None:
+        """Write what is known before the first step of this process; the data may lie elsewhere than before."""
         self.write_provenance(data, backend)
-        write_text(self.recipe_file, recipe.to_yaml())  # last: a folder with a recipe is a whole run
+        write_text(self.recipe_file, recipe.to_yaml())
 
     def write_provenance(self, data: dict[str, Any], backend: str) -> None:
         """Add this process to the sessions of the run; data hashes must not have changed since the first one.
