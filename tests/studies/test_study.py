@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ulmus.cli import main
+from ulmus.cli.reproduce import _write
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.neuron import ELM, Surrogate, save
@@ -14,7 +15,7 @@ from ulmus.studies import running
 from ulmus.studies.beside import Beside
 from ulmus.studies.running import Result
 from ulmus.studies.study import Study, load_study, members, shipped_studies
-from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, table
+from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, remarks, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.evaluation import evaluate
 
@@ -138,6 +139,46 @@ def test_cells_hold_mean_deviation_and_the_published_number(study_file):
     assert cell.text() == "0.6250 ± 0.1768 (2), 1 diverged [0.25]"
     assert cell.cpu_seconds == 60
     assert "| 50 | 0.6250 ± 0.1768 (2) [0.25] | not run |" in markdown(cells, "bin")
+
+
+def test_what_is_to_be_known_of_scores_stands_below_them_once(study_file, tmp_path, capsys):
+    notes = {
+        ("small", 0): ["told more"],
+        ("small", 1): ["told more", "generated"],
+        ("large", 0): ["generated"],
+    }
+    results = [
+        Result(
+            "size",
+            50,
+            model,
+            seed,
+            "run",
+            10,
+            60.0,
+            {"test": {"accuracy": 0.5, "parameters": 7, "notes": found}},
+        )
+        for (model, seed), found in notes.items()
+    ]
+    expected = ["small: told more", "small, large: generated"]
+    assert remarks(results, "test") == expected
+    assert remarks(results, "stream") == []
+    _write(load_study(study_file), results, [], tmp_path / "out", "20s")
+    assert [line for line in capsys.readouterr().err.splitlines() if line] == [
+        f"- {note}" for note in expected
+    ]
+    for note in expected:
+        assert f"- {note}\n" in (tmp_path / "out" / "tables.md").read_text()
+        assert f"<li>{note}</li>" in (tmp_path / "out" / "study.html").read_text()
+
+
+def test_a_member_without_its_data_does_not_stop_the_others(study_file, tones, tmp_path, capsys):
+    recipe = yaml.safe_load((tmp_path / "tones.yaml").read_text())
+    recipe["models"]["small"]["data"] = {"validation": "published"}  # a file that tones have not
+    (tmp_path / "tones.yaml").write_text(yaml.safe_dump(recipe))
+    runs = runs_within_a_budget(study_file, tones, tmp_path / "out")
+    assert [run["model"] for run in runs] == ["large"]
+    assert "left out, the others go on: " in capsys.readouterr().err
 
 
 def test_a_member_that_diverges_does_not_stop_the_others(study_file, tones, tmp_path, capsys):

@@ -19,7 +19,7 @@ from ulmus.cli.console import (
 from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DataError
 from ulmus.neuron import Classifier, Surrogate, load
-from ulmus.training.classification import evaluate_classes, notes
+from ulmus.training.classification import data_notes, evaluate_classes, notes
 from ulmus.training.data_settings import SequencesData
 from ulmus.training.evaluation import Evaluation, evaluation, few_note, seen_note
 from ulmus.training.intervals import RESAMPLES, differences
@@ -207,16 +207,17 @@ def _score_classes(classifier: Classifier, model: Path, split: str, folder: str 
             f"{data.folder} has {len(batches.classes)} classes ({', '.join(batches.classes)}), but {model} tells "
             f"{len(classifier.classes)} ({', '.join(classifier.classes)}); expected data of its task; give another folder."
         )
-    remarks = notes(classifier, recipe)
+    remarks = data_notes(batches) + notes(classifier, recipe)
     if any(learnt.get(part) != getattr(splits, part).content_hash for part in ("train", "validation")):
         remarks.append(
             f"{data.folder} holds other data than those of its training: whether it learnt from some that are scored here is "
-            "not known"
+            "not known (it did from most of them, if `ulmus data make` drew them with a seed that training had, also for other "
+            "numbers of them)"
         )
     with progress("evaluate") as show:
         scores = evaluate_classes(classifier, batches, show)
-    for note in remarks:
-        say(f"{model}: {note}")
+    if remarks:
+        say("\n".join([f"{model}:", *(f"- {note}" for note in remarks)]))
     return {
         **scores,
         "protocol": split,

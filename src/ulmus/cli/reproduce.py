@@ -11,12 +11,12 @@ from cyclopts import Parameter
 from ulmus.cli.console import console, print_table, say
 from ulmus.cli.train import parse_overrides, stopping_on_signals, training_progress
 from ulmus.data.sources import open_trials
-from ulmus.errors import BudgetError, ConfigError
+from ulmus.errors import BudgetError, ConfigError, DataError
 from ulmus.report.study_page import write_study_page
 from ulmus.studies.beside import Beside, score_beside
 from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
 from ulmus.studies.study import Member, Study, load_study, members
-from ulmus.studies.tables import grid_rows, markdown, markdown_table, quality, quality_rows, table
+from ulmus.studies.tables import grid_rows, markdown, markdown_table, quality, quality_rows, remarks, table
 from ulmus.training.budget import parse_budget
 from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.recipe import ClassifierRecipe, Recipe
@@ -79,7 +79,7 @@ def reproduce(
             try:
                 with training_progress() as report:
                     outcome = run_member(run, out, changes, share, unseen, report, lambda: bool(stopped))
-            except BudgetError as error:
+            except (BudgetError, DataError) as error:
                 if number == len(unique) and not (out / "results.json").exists():
                     raise
                 say(f"left out, the others go on: {error}")
@@ -128,12 +128,14 @@ def _write(study: Study, results: list[Result], beside: list[Beside], out: Path,
     if not scored and any(result.diverged for result in results):
         scored = {"test"}  # a table that says so
     protocols = [name for name in (*PROTOCOLS, "test") if name in scored]
+    of_grid = {name: [result for result in results if result.grid == name] for name in study.grids}
     tables = {
-        (name, protocol): table(grid, [r for r in results if r.grid == name], protocol, budget)
+        (name, protocol): table(grid, of_grid[name], protocol, budget)
         for name, grid in study.grids.items()
         for protocol in protocols
-        if any(result.grid == name for result in results)
+        if of_grid[name]
     }
+    notes = {(name, protocol): remarks(of_grid[name], protocol) for name, protocol in tables}
     raw = {"study": study.name, "budget": budget, "written": f"{datetime.now():%Y-%m-%d %H:%M}"}
     write_text(out / "results.json", json.dumps(raw | {"runs": [r._asdict() for r in results]}, indent=2))
     text = f"# {study.title}\n\nBudget: {budget}. Cells: mean ± standard deviation (seeds) [published].\n"
@@ -142,6 +144,7 @@ def _write(study: Study, results: list[Result], beside: list[Beside], out: Path,
         text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n" + markdown(
             cells, grid.row_name
         )
+        text += "".join(f"\n- {note}" for note in notes[name, protocol]) + "\n"
     qualities = {name: lines for name in PROTOCOLS if (lines := quality(results, beside, name))}
     hashes = {
         scores.get("data_hash")
@@ -157,7 +160,9 @@ def _write(study: Study, results: list[Result], beside: list[Beside], out: Path,
     for protocol, lines in qualities.items():
         text += f"\n## Quality over size and cost, {protocol}\n\n" + markdown_table(*quality_rows(lines))
     write_text(out / "tables.md", text)
-    write_study_page(study, tables, qualities, budget, out / "study.html")
+    write_study_page(study, tables, notes, qualities, budget, out / "study.html")
     for (name, protocol), cells in tables.items():
         heads, rows = grid_rows(cells, study.grids[name].row_name)
         print_table(f"{study.grids[name].title} ({study.grids[name].score}, {protocol})", rows, heads)
+        for note in notes[name, protocol]:
+            say(f"- {note}")

@@ -22,6 +22,7 @@ _ACROSS = {"parameters": "trainable parameters", "multiplications_per_step": "mu
 def write_study_page(
     study: Study,
     tables: Mapping[tuple[str, str], Cells],
+    notes: Mapping[tuple[str, str], Sequence[str]],
     qualities: Mapping[str, Sequence[Quality]],
     budget: str,
     path: Path,
@@ -31,6 +32,7 @@ def write_study_page(
     Args:
         study: What was run.
         tables: Cells by grid and protocol.
+        notes: What is to be known of their scores, by the same.
         qualities: All fitted neurons by protocol; empty for a study of classifiers.
         budget: How much was spent.
         path: File to write.
@@ -48,7 +50,7 @@ def write_study_page(
         parts.append(
             {
                 "title": grid.title, "score": grid.score, "protocol": protocol, "source": grid.source, "panel": panel,
-                "row_name": grid.row_name, "models": grid.models,
+                "row_name": grid.row_name, "models": grid.models, "notes": notes[name, protocol],
                 "rows": [(row, list(line.values())) for row, line in cells.items()],
             }
         )  # fmt: skip

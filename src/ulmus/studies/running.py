@@ -11,7 +11,7 @@ from ulmus.errors import BudgetError, ConfigError, DivergedError
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
-from ulmus.training.classification import evaluate_classes, notes
+from ulmus.training.classification import data_notes, evaluate_classes, notes
 from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit
 from ulmus.training.loop import Progress
@@ -127,7 +127,8 @@ def _scorings(run: Run, test: TestTrials | None) -> dict[str, tuple[str, Callabl
     """For every score of a run, by protocol or split: the hash of its data, and how to get it."""
     recipe, model = run.recipe(), load(run.folder)
     if isinstance(recipe, ClassifierRecipe):
-        batches, remarks = recipe.data.open(recipe.training.batch, recipe.seed).test, notes(model, recipe)
+        batches = recipe.data.open(recipe.training.batch, recipe.seed).test
+        remarks = data_notes(batches) + notes(model, recipe)
         return {"test": (batches.content_hash, lambda: evaluate_classes(model, batches) | {"notes": remarks})}
     if test is None:
         return {}

@@ -71,6 +71,15 @@ def _cell(grid: Grid, results: Sequence[Result], protocol: str, row: Any, model:
     )
 
 
+def remarks(results: Sequence[Result], protocol: str) -> list[str]:
+    """What is to be known of the scores of a grid, each remark once, with the models that it holds for."""
+    found: dict[str, dict[str, None]] = {}
+    for result in results:
+        for note in result.scores.get(protocol, {}).get("notes", ()):
+            found.setdefault(note, {})[result.model] = None
+    return [f"{', '.join(models)}: {note}" for note, models in found.items()]
+
+
 def grid_rows(
     cells: dict[Any, dict[str, Cell]], row_name: str
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
