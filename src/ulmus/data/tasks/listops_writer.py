@@ -1,13 +1,12 @@
 """ListOps expressions by the thousand, in the layout of the published archive."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from ulmus.data.shard import publish
 from ulmus.data.tasks.listops import COLUMNS, FILES, FOLDER, listops_splits
 from ulmus.data.tasks.listops_trees import OPERATORS, draw_expression
 from ulmus.data.tasks.making import Report, begin, check_positive, check_seed, give_up, in_order
@@ -84,11 +83,13 @@ def make_listops(
         return folder
     rows = _counted(_rows(seed, limits, operators, repeats, workers), sum(counts), on_expressions)
     for name, count in zip(FILES, counts, strict=True):
+        beside = folder / f".{name}.{uuid4().hex[:8]}"  # of this process alone
         try:
-            publish(folder / name, partial(_write, islice(rows, count)))
-        except ConfigError:
-            give_up(folder)  # so that other settings can be tried here
-            raise
+            _write(islice(rows, count), beside)
+            beside.replace(folder / name)
+        finally:
+            beside.unlink(missing_ok=True)
+            give_up(folder)  # so that other settings can be tried where nothing came of these
     return folder
 
 
