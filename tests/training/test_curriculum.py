@@ -309,24 +309,18 @@ def test_a_run_goes_on_with_its_data_elsewhere_and_other_workers_but_not_with_ot
     recipe = make_hinted(images, checkpoint_every=1)
     whole = fit(recipe, tmp_path / "whole")
     fit(recipe, tmp_path / "parts", stop=lambda: True)
-    for place, seed in (("other", 4), ("moved", None)):
-        if seed is None:
-            shutil.copytree(images, tmp_path / place)
-        else:
-            for paddles in (6, 14):
-                make_pathfinder(
-                    tmp_path / place,
-                    published_settings(32, paddles),
-                    images=30,
-                    seed=seed + paddles,
-                    workers=1,
-                )
-        data = recipe.data.model_copy(update={"folder": str(tmp_path / place), "workers": 1})
-        elsewhere = recipe.model_copy(update={"data": data})
-        if seed is not None:
-            with pytest.raises(CheckpointError, match="begun with other data"):
-                fit(elsewhere, tmp_path / "parts", resume=True)
-    again = fit(elsewhere, tmp_path / "parts", resume=True)
+    for paddles in (6, 14):
+        settings = published_settings(32, paddles)
+        make_pathfinder(tmp_path / "other", settings, images=30, seed=4 + paddles, workers=1)
+    shutil.copytree(images, tmp_path / "moved")
+
+    def reading(folder):
+        data = recipe.data.model_copy(update={"folder": str(tmp_path / folder), "workers": 1})
+        return recipe.model_copy(update={"data": data})
+
+    with pytest.raises(CheckpointError, match="begun with other data"):
+        fit(reading("other"), tmp_path / "parts", resume=True)
+    again = fit(reading("moved"), tmp_path / "parts", resume=True)
     assert again.recipe().data.folder == str(tmp_path / "moved")
     for name, value in whole.load_state()["model"].items():
         assert torch.equal(value, again.load_state()["model"][name])

@@ -82,22 +82,26 @@ def make_listops(
         listops_splits(out)  # says what is damaged
         return folder
     rows = _counted(_rows(seed, limits, operators, repeats, workers), sum(counts), on_expressions)
-    for name, count in zip(FILES, counts, strict=True):
-        beside = folder / f".{name}.{uuid4().hex[:8]}"  # of this process alone
-        try:
-            _write(islice(rows, count), beside)
-            beside.replace(folder / name)
-        finally:
-            beside.unlink(missing_ok=True)
-            give_up(folder)  # so that other settings can be tried where nothing came of these
+    try:
+        for name, count in zip(FILES, counts, strict=True):
+            _write(islice(rows, count), folder / name)
+    except ConfigError:  # of every writer with these settings, so that nobody misses their record
+        give_up(folder)
+        raise
     return folder
 
 
 def _write(rows: Iterable[tuple[bytes, int]], path: Path) -> None:
-    with path.open("wb") as file:
-        file.write(COLUMNS + b"\n")
-        for text, value in rows:
-            file.write(b"%s\t%d\n" % (text, value))
+    """The whole file or none; without `publish`, whose second attempt would find the rows used up."""
+    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with beside.open("wb") as file:
+            file.write(COLUMNS + b"\n")
+            for text, value in rows:
+                file.write(b"%s\t%d\n" % (text, value))
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _counted(
