@@ -1,8 +1,10 @@
 """Studies: which runs they hold, that they go on where they were, and that tables say what the runs scored."""
 
 import json
+import shutil
 import statistics
 
+import h5py
 import pytest
 import yaml
 
@@ -77,9 +79,9 @@ def test_seeds_come_before_the_next_seed_of_anything(study_file):
 
 
 def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_path, capsys):
-    out = tmp_path / "out"
+    out, data = tmp_path / "out", str(shutil.copytree(tones, tmp_path / "tones"))
     command = ["reproduce", str(study_file), "--out", str(out), "--budget", "30s", "--seeds", "2"]
-    command += ["--data.folder", str(tones)]
+    command += ["--data.folder", data]
     with pytest.raises(SystemExit) as stopped:
         main(command)
     assert stopped.value.code == 0
@@ -100,9 +102,29 @@ def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_p
     assert refused.value.code == 2
     assert "was begun with --budget 30s" in capsys.readouterr().err.replace("\n", " ")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
-    with pytest.raises(SystemExit):
+    moved = str(shutil.move(data, tmp_path / "elsewhere"))
+    shutil.rmtree(next(out.rglob("evaluation")))  # so one run is scored again, on the data where they are
+    command = [moved if word == data else word for word in command]
+    with pytest.raises(SystemExit) as stopped:
         main(command)
+    assert stopped.value.code == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
+    assert json.loads((out / "results.json").read_text())["runs"] == runs
+
+
+def test_a_finished_run_is_not_scored_on_data_other_than_its_own(study_file, tones, tmp_path, capsys):
+    out = tmp_path / "out"
+    runs_within_a_budget(study_file, tones, out)
+    scores = {path: path.read_bytes() for path in out.rglob("evaluation/*.json")}
+    other = shutil.copytree(tones, tmp_path / "other")
+    with h5py.File(other / "tones_train.h5", "a") as file:
+        file["labels"][0] = (file["labels"][0] + 1) % 10
+    command = ["reproduce", str(study_file), "--out", str(out), "--seeds", "1", "--budget", "20s"]
+    with pytest.raises(SystemExit) as refused:
+        main([*command, "--data.folder", str(other)])
+    assert refused.value.code == 3
+    assert "was trained with other data than lie in" in " ".join(capsys.readouterr().err.split())
+    assert {path: path.read_bytes() for path in out.rglob("evaluation/*.json")} == scores
 
 
 def test_variants_change_several_keys_of_the_recipe(study_file):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmus.data import TrialSource
-from ulmus.errors import BudgetError, ConfigError, DivergedError
+from ulmus.errors import BudgetError, CheckpointError, ConfigError, DivergedError
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
@@ -16,7 +16,7 @@ from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
-from ulmus.training.recipe import ClassifierRecipe, Recipe, changed_keys
+from ulmus.training.recipe import PLACE_KEYS, ClassifierRecipe, Recipe, changed_keys
 from ulmus.training.run import Run, write_text
 
 RUNS = "runs"
@@ -76,6 +76,7 @@ def run_member(
 
     Raises:
         BudgetError: not even a few steps fit into the budget.
+        CheckpointError: the data are not those the run began with.
         ConfigError: the recipe or the data cannot be used.
     """
     run = Run(folder / RUNS / member.folder)
@@ -86,7 +87,7 @@ def run_member(
     if begun and run.diverged():
         return Outcome.DIVERGED
     if not (begun and run.finished()):
-        recipe = run.recipe() if begun else wanted
+        recipe = _with_data_of(wanted, run.recipe()) if begun else wanted
         if not begun and seconds is not None:
             recipe = within_budget(recipe, seconds)
             if "training.steps" in member.changes and recipe.steps < wanted.steps:
@@ -100,7 +101,7 @@ def run_member(
             return Outcome.DIVERGED
         if not run.finished():
             return Outcome.STOPPED
-    for name, (data_hash, score) in _scorings(run, test).items():
+    for name, (data_hash, score) in _scorings(run, wanted, test).items():
         if _scores(run).get(name, {}).get("data_hash") != data_hash:
             scores = score() | {"data_hash": data_hash}
             write_text(run.evaluation_file(name), json.dumps(scores, indent=2))
@@ -116,18 +117,35 @@ def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
     may_differ = {"validate_every", "warmup_steps"}  # a budget sets them, as it does the steps
     if not in_full or wanted.training.steps is None:
         may_differ |= {"steps", "epochs"}
-    if changed := changed_keys(run.recipe(), wanted, {f"training.{key}" for key in may_differ}):
+    if changed := changed_keys(run.recipe(), wanted, PLACE_KEYS | {f"training.{key}" for key in may_differ}):
         raise ConfigError(
             f"{run.folder} holds a run of other settings than are asked for now: {'; '.join(changed)}. Give the same keys and "
             "budget as before, or another --out."
         )
 
 
-def _scorings(run: Run, test: TestTrials | None) -> dict[str, tuple[str, Callable[[], dict[str, Any]]]]:
-    """For every score of a run, by protocol or split: the hash of its data, and how to get it."""
-    recipe, model = run.recipe(), load(run.folder)
+def _with_data_of(wanted: Recipe, recipe: Recipe) -> Recipe:
+    """The recipe of a run, its data where they lie now; `_check_same` has seen that nothing else of them differs."""
+    return recipe.model_copy(update={"data": wanted.data})
+
+
+def _scorings(
+    run: Run, wanted: Recipe, test: TestTrials | None
+) -> dict[str, tuple[str, Callable[[], dict[str, Any]]]]:
+    """For every score of a run, by protocol or split: the hash of its data, and how to get it.
+
+    Raises:
+        CheckpointError: the data of a classifier are not those it was trained with.
+    """
+    recipe, model = _with_data_of(wanted, run.recipe()), load(run.folder)
     if isinstance(recipe, ClassifierRecipe):
-        batches = recipe.data.open(recipe.training.batch, recipe.seed).test
+        splits = recipe.data.open(recipe.training.batch, recipe.seed)
+        if splits.validation.content_hash != run.provenance()["data"]["validation"]:
+            raise CheckpointError(
+                f"{run.folder} was trained with other data than lie in {recipe.data.folder} now; restore them, or give another "
+                "--out."
+            )
+        batches = splits.test
         remarks = data_notes(batches) + notes(model, recipe)
         return {"test": (batches.content_hash, lambda: evaluate_classes(model, batches) | {"notes": remarks})}
     if test is None:

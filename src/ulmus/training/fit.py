@@ -10,12 +10,9 @@ from ulmus.errors import CheckpointError, ConfigError, DivergedError
 from ulmus.training.classification import ClassifierProblem
 from ulmus.training.loop import STATE_FORMAT, Loop, Progress, launch
 from ulmus.training.problem import Problem
-from ulmus.training.recipe import Recipe, SurrogateRecipe, changed_keys, with_steps
+from ulmus.training.recipe import PLACE_KEYS, Recipe, SurrogateRecipe, changed_keys, with_steps
 from ulmus.training.run import Run
 from ulmus.training.surrogates import SurrogateProblem
-
-_MAY_CHANGE = {"data.folder", "data.train", "data.validation", "data.labelled", "data.workers"}
-"""Where the data lie, whose hashes are compared anyway, and how many processes make the same batches."""
 
 
 def problem_of(recipe: Recipe) -> Problem:
@@ -94,7 +91,7 @@ def _check_folder(run: Run, resume: bool) -> None:
 
 
 def _state_to_resume(run: Run, recipe: Recipe) -> dict[str, Any] | None:
-    if changed := changed_keys(run.recipe(), recipe, _MAY_CHANGE):
+    if changed := changed_keys(run.recipe(), recipe, PLACE_KEYS):
         raise ConfigError(
             f"the recipe differs from the one {run.folder} was started with: {'; '.join(changed)}. Go on with `ulmus train "
             f"--resume --run {run.folder}` alone, which takes the recipe from the folder, or start a new run in another one."

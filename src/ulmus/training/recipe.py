@@ -280,6 +280,11 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     return validated(_KINDS[kind], values, origin, "set it in the recipe or with --{key}")
 
 
+PLACE_KEYS = frozenset({"data.folder", "data.train", "data.validation", "data.labelled", "data.workers"})
+"""Keys that may change in the course of a run: where its data lie, whose hashes are compared anyway, and how many processes
+make the same batches."""
+
+
 def changed_keys(before: Recipe, now: Recipe, ignored: Collection[str] = ()) -> list[str]:
     """Where two recipes differ, one text for every dotted key with both of its values; `ignored` keys do not count."""
     one, other = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
