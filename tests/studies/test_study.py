@@ -113,17 +113,21 @@ def test_a_study_runs_goes_on_and_tables_what_it_scored(study_file, tones, tmp_p
 
 
 def test_a_finished_run_is_not_scored_on_data_other_than_its_own(study_file, tones, tmp_path, capsys):
-    out = tmp_path / "out"
-    runs_within_a_budget(study_file, tones, out)
+    out, mine = tmp_path / "out", shutil.copytree(tones, tmp_path / "mine")
+    runs_within_a_budget(study_file, mine, out)
     scores = {path: path.read_bytes() for path in out.rglob("evaluation/*.json")}
     other = shutil.copytree(tones, tmp_path / "other")
-    with h5py.File(other / "tones_train.h5", "a") as file:
-        file["labels"][0] = (file["labels"][0] + 1) % 10
     command = ["reproduce", str(study_file), "--out", str(out), "--seeds", "1", "--budget", "20s"]
-    with pytest.raises(SystemExit) as refused:
-        main([*command, "--data.folder", str(other)])
-    assert refused.value.code == 3
-    assert "was trained with other data than lie in" in " ".join(capsys.readouterr().err.split())
+    for folder, told in (
+        (other, "than are asked for now: data.folder was"),
+        (mine, f"than lie in {mine} by now"),
+    ):
+        with h5py.File(folder / "tones_train.h5", "a") as file:
+            file["labels"][0] = (file["labels"][0] + 1) % 10
+        with pytest.raises(SystemExit) as refused:
+            main([*command, "--data.folder", str(folder)])
+        assert refused.value.code == 3
+        assert f"was trained with other data {told}" in " ".join(capsys.readouterr().err.split())
     assert {path: path.read_bytes() for path in out.rglob("evaluation/*.json")} == scores
 
 
@@ -272,27 +276,38 @@ def test_a_row_of_steps_is_never_one_of_fewer_steps(study_file, tones, tmp_path,
     assert [(run["row"], run["steps"]) for run in runs] == [(10, 10)]
 
 
-def test_scores_are_renewed_for_other_test_trials(fit_grid, integrator_store, tmp_path):
+def test_scores_are_renewed_for_other_test_trials_and_runs_keep_their_own(
+    fit_grid, integrator_store, tmp_path, capsys
+):
     study = {"name": "small", "title": "Small", "seeds": 1, "grids": {"fit": fit_grid}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     data = ["--data.train", f"{integrator_store}[:8]", "--data.validation", f"{integrator_store}[8:10]"]
 
-    def reproduce(test):
+    def reproduce(test, *data):
         command = ["reproduce", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), *data]
         with pytest.raises(SystemExit) as ended:
             main([*command, "--test", test])
-        assert ended.value.code == 0
+        if ended.value.code:
+            raise ended.value
         (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
         (file,) = (tmp_path / "out" / "runs").glob("*/evaluation/stream.json")
         return run["scores"]["stream"], file.stat().st_mtime_ns
 
-    (first, written), (again, kept) = (reproduce(f"{integrator_store}[10:14]") for _ in range(2))
+    (first, written), (again, kept) = (reproduce(f"{integrator_store}[10:14]", *data) for _ in range(2))
     assert (first, written) == (again, kept)
-    other, renewed = reproduce(f"{integrator_store}[14:]")
+    other, renewed = reproduce(f"{integrator_store}[14:]", *data)
     assert (first["trials"], other["trials"]) == (4, 2)
     assert first["rmse_mv"] != other["rmse_mv"]
     assert other["data_hash"] == open_trials(f"{integrator_store}[14:]").content_hash
     assert renewed > written
+    moved = shutil.copytree(integrator_store, tmp_path / "moved")
+    data = ["--data.train", f"{moved}[:8]", "--data.validation", f"{moved}[8:10]"]
+    assert reproduce(f"{integrator_store}[14:]", *data) == (other, renewed)
+    with pytest.raises(SystemExit) as refused:
+        reproduce(f"{integrator_store}[14:]", *data, "--data.train", f"{moved}[:4]")
+    assert refused.value.code == 3
+    told = " ".join(capsys.readouterr().err.split())
+    assert "was trained with other data than are asked for now: data.train was" in told
 
 
 def test_all_neurons_stand_over_size_and_cost_with_others_beside(

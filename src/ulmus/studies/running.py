@@ -13,7 +13,7 @@ from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
 from ulmus.training.classification import data_notes, evaluate_classes, notes
 from ulmus.training.evaluation import evaluate
-from ulmus.training.fit import fit
+from ulmus.training.fit import fit, problem_of
 from ulmus.training.loop import Progress
 from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.recipe import PLACE_KEYS, ClassifierRecipe, Recipe, changed_keys
@@ -84,6 +84,8 @@ def run_member(
     wanted = member.recipe(overrides)
     if begun:
         _check_same(run, wanted, in_full=seconds is None)
+        if run.diverged() or run.finished():  # `fit` looks at the data of all others
+            _check_moved(run, wanted)
     if begun and run.diverged():
         return Outcome.DIVERGED
     if not (begun and run.finished()):
@@ -129,6 +131,21 @@ def _with_data_of(wanted: Recipe, recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"data": wanted.data})
 
 
+def _check_moved(run: Run, wanted: Recipe) -> None:
+    """Whether data that are asked for in another place than a run has them are the same.
+
+    Raises:
+        CheckpointError: they are others.
+    """
+    recipe = _with_data_of(wanted, run.recipe())
+    moved = changed_keys(run.recipe(), recipe, {"data.workers"})
+    if moved and problem_of(recipe).hashes != run.provenance()["data"]:
+        raise CheckpointError(
+            f"{run.folder} was trained with other data than are asked for now: {'; '.join(moved)}. Give the data it was begun "
+            "with, or another --out."
+        )
+
+
 def _scorings(
     run: Run, wanted: Recipe, test: TestTrials | None
 ) -> dict[str, tuple[str, Callable[[], dict[str, Any]]]]:
@@ -140,10 +157,10 @@ def _scorings(
     recipe, model = _with_data_of(wanted, run.recipe()), load(run.folder)
     if isinstance(recipe, ClassifierRecipe):
         splits = recipe.data.open(recipe.training.batch, recipe.seed)
-        if splits.validation.content_hash != run.provenance()["data"]["validation"]:
+        if splits.validation.content_hash != run.provenance()["data"].get("validation"):
             raise CheckpointError(
-                f"{run.folder} was trained with other data than lie in {recipe.data.folder} now; restore them, or give another "
-                "--out."
+                f"{run.folder} was trained with other data than lie in {recipe.data.folder} by now; restore them, or give "
+                "another --out."
             )
         batches = splits.test
         remarks = data_notes(batches) + notes(model, recipe)
