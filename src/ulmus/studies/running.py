@@ -81,15 +81,15 @@ def run_member(
     """
     run = Run(folder / RUNS / member.folder)
     begun = run.exists()
-    wanted = member.recipe(overrides)
+    wanted = recipe = member.recipe(overrides)
     if begun:
         _check_same(run, wanted, in_full=seconds is None)
+        recipe = run.recipe().model_copy(update={"data": wanted.data})  # the same, perhaps in another place
         if run.diverged() or run.finished():  # `fit` looks at the data of all others
-            _check_moved(run, wanted)
-    if begun and run.diverged():
-        return Outcome.DIVERGED
+            _check_moved(run, recipe)
+        if run.diverged():
+            return Outcome.DIVERGED
     if not (begun and run.finished()):
-        recipe = _with_data_of(wanted, run.recipe()) if begun else wanted
         if not begun and seconds is not None:
             recipe = within_budget(recipe, seconds)
             if "training.steps" in member.changes and recipe.steps < wanted.steps:
@@ -103,7 +103,7 @@ def run_member(
             return Outcome.DIVERGED
         if not run.finished():
             return Outcome.STOPPED
-    for name, (data_hash, score) in _scorings(run, wanted, test).items():
+    for name, (data_hash, score) in _scorings(run, recipe, test).items():
         if _scores(run).get(name, {}).get("data_hash") != data_hash:
             scores = score() | {"data_hash": data_hash}
             write_text(run.evaluation_file(name), json.dumps(scores, indent=2))
@@ -126,18 +126,12 @@ def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
         )
 
 
-def _with_data_of(wanted: Recipe, recipe: Recipe) -> Recipe:
-    """The recipe of a run, its data where they lie now; `_check_same` has seen that nothing else of them differs."""
-    return recipe.model_copy(update={"data": wanted.data})
-
-
-def _check_moved(run: Run, wanted: Recipe) -> None:
-    """Whether data that are asked for in another place than a run has them are the same.
+def _check_moved(run: Run, recipe: Recipe) -> None:
+    """Whether data are the same that the recipe has in another place than the run.
 
     Raises:
         CheckpointError: they are others.
     """
-    recipe = _with_data_of(wanted, run.recipe())
     moved = changed_keys(run.recipe(), recipe, {"data.workers"})
     if moved and problem_of(recipe).hashes != run.provenance()["data"]:
         raise CheckpointError(
@@ -147,14 +141,14 @@ def _check_moved(run: Run, wanted: Recipe) -> None:
 
 
 def _scorings(
-    run: Run, wanted: Recipe, test: TestTrials | None
+    run: Run, recipe: Recipe, test: TestTrials | None
 ) -> dict[str, tuple[str, Callable[[], dict[str, Any]]]]:
     """For every score of a run, by protocol or split: the hash of its data, and how to get it.
 
     Raises:
         CheckpointError: the data of a classifier are not those it was trained with.
     """
-    recipe, model = _with_data_of(wanted, run.recipe()), load(run.folder)
+    model = load(run.folder)
     if isinstance(recipe, ClassifierRecipe):
         splits = recipe.data.open(recipe.training.batch, recipe.seed)
         if splits.validation.content_hash != run.provenance()["data"].get("validation"):
