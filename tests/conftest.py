@@ -24,7 +24,7 @@ def integrator_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 16 trials of 1.2 s of a leaky integrate-and-fire neuron with 8 excitatory and 4 inhibitory inputs."""
     import numpy as np
 
-    from ulmus.data import Header, StoreWriter, Trial
+    from ulmus.trials import Header, StoreWriter, Trial
 
     folder = tmp_path_factory.mktemp("integrator") / "store"
     sign = np.repeat(np.array([1, -1], dtype=np.int8), [8, 4])

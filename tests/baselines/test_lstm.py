@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sequences import events_of, spikes
+from event_sequences import events_of, spikes
 
 from ulmus.baselines import LSTM
 from ulmus.errors import ConfigError, ShapeError

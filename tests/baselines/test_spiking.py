@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from sequences import events_of, spikes
+from event_sequences import events_of, spikes
 
 from ulmus.baselines import PointNeuron, SpikingNetwork
 from ulmus.baselines.spiking import Spike

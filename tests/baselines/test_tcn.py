@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sequences import events_of, spikes
+from event_sequences import events_of, spikes
 
 from ulmus.baselines import TCN
 from ulmus.errors import ConfigError

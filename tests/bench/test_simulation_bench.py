@@ -14,7 +14,7 @@ from ulmus.bench.simulation import (
     require_agreement,
 )
 from ulmus.errors import ConfigError, UlmusError
-from ulmus.teachers.l5pc import L5PC
+from ulmus.teachers.l5pc.cell import L5PC
 
 
 def spiking(times_ms, size=4000):

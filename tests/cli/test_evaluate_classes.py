@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ulmus.cli.evaluate import evaluate
-from ulmus.data.tasks.listops import ListOps
-from ulmus.data.tasks.listops_writer import make_listops
 from ulmus.errors import CheckpointError, ConfigError, DataError
+from ulmus.sequences.lra.listops.files import ListOps
+from ulmus.sequences.lra.listops.writer import make_listops
 from ulmus.training.fit import fit
 from ulmus.training.recipe import parse_recipe
 

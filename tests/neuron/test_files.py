@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 
 import ulmus
 import ulmus.baselines
-from ulmus.data.sources import open_trials
 from ulmus.errors import CheckpointError
+from ulmus.evaluation.scores import evaluate
 from ulmus.neuron import shipped_neurons
 from ulmus.neuron.surrogate import VoltageUnits, spike_times
-from ulmus.training.evaluation import evaluate
+from ulmus.trials.opening import open_trials
 
 
 @pytest.fixture

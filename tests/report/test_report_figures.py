@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulmus.errors import ConfigError
+from ulmus.evaluation.memory_encoding import MemoryEncoding
 from ulmus.report import Confusion, Example, Learned, LearningCurve, RocCurve, TimeConstants
 from ulmus.report.figures import (
     block_means,
@@ -22,7 +23,6 @@ from ulmus.report.figures import (
 )
 from ulmus.report.memory_figure import memory_summary
 from ulmus.report.traces import input_raster, trace_figure
-from ulmus.studies.memory_encoding import MemoryEncoding
 
 
 def small_example(steps: int = 230, inputs: int = 7, seed: int = 0, events: int = 300) -> Example:

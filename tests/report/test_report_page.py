@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError
+from ulmus.evaluation.failures import SPIKE_KINDS, TIME_KINDS, Failures, Measure, TrialGroup
+from ulmus.evaluation.memory_encoding import MemoryEncoding
 from ulmus.geometry import Geometry
 from ulmus.report import (
     ClassifierContent,
@@ -29,8 +31,6 @@ from ulmus.report import (
     write_report,
 )
 from ulmus.report.page import format_value
-from ulmus.studies.memory_encoding import MemoryEncoding
-from ulmus.training.failures import SPIKE_KINDS, TIME_KINDS, Failures, Measure, TrialGroup
 
 ALL_PANELS = {
     *("traces", "roc", "learning", "weights", "morphology", "branches", "timescales"),

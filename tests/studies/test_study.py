@@ -10,16 +10,16 @@ import yaml
 
 from ulmus.cli import main
 from ulmus.cli.reproduce import _write
-from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
+from ulmus.evaluation.scores import evaluate
 from ulmus.neuron import ELM, Surrogate, save
 from ulmus.studies import running
-from ulmus.studies.beside import Beside
+from ulmus.studies.comparison import Beside
 from ulmus.studies.running import Result
 from ulmus.studies.study import Study, load_study, members, shipped_studies
 from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, remarks, table
 from ulmus.training.budget import parse_budget
-from ulmus.training.evaluation import evaluate
+from ulmus.trials.opening import open_trials
 
 RECIPE = {
     "name": "tones",

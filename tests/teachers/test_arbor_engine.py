@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError
-from ulmus.teachers.l5pc import L5PC, CurrentStep, Quirks
+from ulmus.teachers.l5pc.cell import L5PC, CurrentStep, Quirks
 from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.stimulus import REGIMES
 from ulmus.teachers.teacher import spike_times

@@ -6,17 +6,17 @@ import arbor
 import numpy as np
 import pytest
 
-from ulmus.data import Store
 from ulmus.errors import ConfigError
 from ulmus.geometry import ON_SOMA, Geometry
-from ulmus.teachers.arbor_cell import cable_of
+from ulmus.teachers.custom.arbor import ArborCell, ball_and_stick
+from ulmus.teachers.custom.cell import Synapse
+from ulmus.teachers.custom.neuron import NeuronCell
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
-from ulmus.teachers.l5pc import L5PC
+from ulmus.teachers.l5pc.arbor import cable_of
+from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology import AXON_STUBS
-from ulmus.teachers.own_arbor import ArborCell, ball_and_stick
-from ulmus.teachers.own_cell import Synapse
-from ulmus.teachers.own_neuron import NeuronCell
 from ulmus.teachers.runner import simulate
+from ulmus.trials import Store
 
 BENT = np.array([[0.0, 0, 0], [30, 40, 0], [30, 40, 100]])  # 150 um long
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from ulmus.data import Store
+from ulmus.trials import Store
 
 BLOCKS = re.findall(
     r"```python\n(.*?)```", (REPOSITORY / "docs/howto/your-own-neuron.md").read_text(), re.DOTALL

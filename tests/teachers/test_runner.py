@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ulmus.data.store import StoreWriter
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
-from ulmus.teachers.l5pc import L5PC
+from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.runner import simulate
 from ulmus.teachers.stimulus import REGIMES
+from ulmus.trials.store import StoreWriter
 
 SHORT = {"trials": 4, "seconds": 0.15, "seed": 5, "dt_ms": 0.1}
 
@@ -135,7 +135,7 @@ def test_arguments_of_the_wrong_kind_are_named(tmp_path, wrong, message):
 
 SCRIPT = """
 import sys
-from ulmus.teachers.l5pc import L5PC
+from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.runner import simulate
 from ulmus.teachers.stimulus import REGIMES
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import erf
 
 from ulmus.errors import ConfigError
-from ulmus.teachers.l5pc import L5PC
+from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology import APICAL, BASAL
 from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.stimulus import (

@@ -3,12 +3,10 @@ import shutil
 import numpy as np
 import pytest
 
-from ulmus.data import Store
 from ulmus.errors import ConfigError, DataError
 from ulmus.report.validation_page import write_validation_page
-from ulmus.teachers.l5pc import L5PC
-from ulmus.teachers.runner import simulate
-from ulmus.teachers.validation import (
+from ulmus.teachers.l5pc.cell import L5PC
+from ulmus.teachers.l5pc.validation import (
     DRIVEN,
     MORPHOLOGY,
     STEPS,
@@ -19,6 +17,8 @@ from ulmus.teachers.validation import (
     count_comparisons,
     requirements,
 )
+from ulmus.teachers.runner import simulate
+from ulmus.trials import Store
 
 
 def run(name, rest_step, spikes, theirs, offset=0.0, size=400):

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 import ulmus
 from ulmus.cli.train import parse_overrides
-from ulmus.data.tasks.listops_writer import make_listops
-from ulmus.data.tasks.pathfinder_settings import published_settings
-from ulmus.data.tasks.pathfinder_writer import make_pathfinder
 from ulmus.errors import CheckpointError, ConfigError, DataError
+from ulmus.sequences.lra.listops.writer import make_listops
+from ulmus.sequences.lra.pathfinder.settings import published_settings
+from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
 from ulmus.training import budget
 from ulmus.training.classification import ClassifierProblem, data_notes, notes
 from ulmus.training.data_settings import Lesson, SequencesData

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 import ulmus
-from ulmus.data import events_from_trials
-from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.training.distillation import LOGIT_SITE, label
 from ulmus.training.recipe import parse_recipe
 from ulmus.training.surrogates import SurrogateProblem
+from ulmus.trials import events_from_trials
+from ulmus.trials.opening import open_trials
 
 
 def fitted(cell, memory=3, seed=0):

@@ -7,12 +7,12 @@ import yaml
 
 import ulmus
 from ulmus.baselines import TCN
-from ulmus.data.sources import open_trials
-from ulmus.data.windows import whole_trials
+from ulmus.evaluation.predictions import PROTOCOLS, predict
 from ulmus.neuron.files import KINDS
 from ulmus.training.fit import fit, problem_of
-from ulmus.training.predictions import PROTOCOLS, predict
 from ulmus.training.recipe import load_recipe, parse_recipe
+from ulmus.trials.opening import open_trials
+from ulmus.trials.windows import whole_trials
 
 SMALL = {
     "elm": {"memory": 3, "input_dropout": 0.2},

@@ -20,12 +20,11 @@ from arbor import units as U
 from jaxtyping import Float64, Int
 
 from ulmus.bench.workloads import WORKLOADS, as_events, one_thread
-from ulmus.data.spike_matching import matched_spikes
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.kernels.stream import Stream
-from ulmus.teachers.arbor_cell import cable_of, global_properties
 from ulmus.teachers.arbor_engine import CableModel, CableRecipe
-from ulmus.teachers.l5pc import L5PC
+from ulmus.teachers.l5pc.arbor import cable_of, global_properties
+from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology import (
     AXON_STUB_DIAMETER_UM,
     AXON_STUB_LENGTH_UM,
@@ -33,6 +32,7 @@ from ulmus.teachers.morphology import (
     Morphology,
 )
 from ulmus.teachers.teacher import spike_times
+from ulmus.trials.spike_matching import matched_spikes
 
 STEPS_MS = (0.1, 0.05, 0.025)
 EQUAL_STEP_MS = 0.025

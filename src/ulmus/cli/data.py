@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from ulmus.cli.console import console, print_table, progress, say
-from ulmus.data.convert import convert as convert_trials
-from ulmus.data.digits.shd import describe
-from ulmus.data.store import Store
+from ulmus.recordings.conversion import convert as convert_trials
+from ulmus.sequences.digits.shd import describe
+from ulmus.trials.store import Store
 
 _LISTED = 6
 """Lists of more entries are shown by their number."""
@@ -43,7 +43,7 @@ def convert(*sources: str, out: Path, mapping: Path | None = None) -> None:
             on_check=lambda done, total: show(done, total or done, "checked"),
         )
     if mapping is not None:
-        from ulmus.report.understood import understood, write_understood
+        from ulmus.report.conversion_page import understood, write_understood
 
         summary = understood(store)
         print_table(f"Understood with {mapping}", summary.rows)
@@ -61,7 +61,7 @@ def inspect(file: Path) -> None:
     Args:
         file: A file of HDF5, NPZ, NWB or CSV, or a folder of CSV files.
     """
-    from ulmus.data.containers import open_container
+    from ulmus.files.keyed_numbers import open_container
 
     rows = [
         (key, " ".join([" x ".join(map(str, entry.shape)), entry.dtype, entry.unit or ""]).strip())
@@ -106,8 +106,8 @@ def fetch(
         source: Take the files from this folder instead of the network.
         only: Folders of lra to unpack, as listops-1000 pathfinder32; all by default.
     """
-    from ulmus.data.digits.fetch import fetch_shd
-    from ulmus.data.tasks.fetch import fetch_lra
+    from ulmus.sequences.digits.fetch import fetch_shd
+    from ulmus.sequences.lra.fetch import fetch_lra
 
     with progress(f"fetch {name}") as show:
         if name == "lra":
@@ -145,7 +145,7 @@ def _described(folder: Path) -> dict[str, dict[str, object]]:
     if not (folder / "store.json").exists():
         if any(folder.glob("*_train.h5")):
             return describe(folder)
-        from ulmus.data.tasks.describing import describe_tasks
+        from ulmus.sequences.lra.inventory import describe_tasks
 
         if tasks := describe_tasks(folder):
             return tasks

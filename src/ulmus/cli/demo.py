@@ -7,15 +7,15 @@ from ulmus.cli.console import console, print_table, progress, say, score_rows
 from ulmus.cli.evaluate import load_surrogate, record
 from ulmus.cli.simulate import simulate_into
 from ulmus.cli.train import train_in
-from ulmus.data.sources import open_trials
+from ulmus.evaluation.predictions import PROTOCOLS
+from ulmus.evaluation.scores import evaluate
 from ulmus.report.content import Score
-from ulmus.report.gather import gather, training_cost
+from ulmus.report.fit_content import gather, training_cost
 from ulmus.report.page import write_report
-from ulmus.teachers.l5pc import L5PC
-from ulmus.training.evaluation import evaluate
-from ulmus.training.predictions import PROTOCOLS
+from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.training.recipe import load_recipe
 from ulmus.training.run import Run
+from ulmus.trials.opening import open_trials
 
 TRAIN, VALIDATION, TEST = 72, 12, 20
 """Trials of six seconds for each purpose."""

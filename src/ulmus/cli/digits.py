@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ulmus.cli.console import console, progress
-from ulmus.data.digits.speech import ORIGIN, speak_digits
-from ulmus.data.digits.spoken_digits import make_spoken_digits
+from ulmus.sequences.digits.speech import ORIGIN, speak_digits
+from ulmus.sequences.digits.spoken_digits import make_spoken_digits
 
 
 def make_digits(

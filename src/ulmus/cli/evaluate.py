@@ -16,16 +16,16 @@ from ulmus.cli.console import (
     score_text,
     site_rows,
 )
-from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DataError
+from ulmus.evaluation.intervals import RESAMPLES, differences
+from ulmus.evaluation.predictions import PROTOCOLS, check_fit, choose_threshold
+from ulmus.evaluation.scores import Evaluation, evaluation, few_note, seen_note
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.classification import data_notes, evaluate_classes, notes
 from ulmus.training.data_settings import SequencesData
-from ulmus.training.evaluation import Evaluation, evaluation, few_note, seen_note
-from ulmus.training.intervals import RESAMPLES, differences
-from ulmus.training.predictions import PROTOCOLS, check_fit, choose_threshold
 from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
+from ulmus.trials.opening import open_trials
 
 COMPARED: tuple[dict[str, str], ...] = (
     {"auc": "AUC", "tpr_at_fpr_01": "TPR at .01", "rmse_mv": "RMSE mV"},

@@ -47,8 +47,8 @@ def listops(
         repeats: Let the same expression come again, so that the few shortest keep their share: for lessons.
         workers: Processes; all cores by default.
     """
-    from ulmus.data.tasks.listops_trees import OPERATORS
-    from ulmus.data.tasks.listops_writer import make_listops
+    from ulmus.sequences.lra.listops.expressions import OPERATORS
+    from ulmus.sequences.lra.listops.writer import make_listops
 
     with progress("expressions") as show:
         folder = make_listops(
@@ -89,8 +89,8 @@ def pathfinder(
         workers: Processes; all cores by default.
         as_published: Keep scenes whose disc places give the label away, as the original does.
     """
-    from ulmus.data.tasks.pathfinder_settings import published_settings
-    from ulmus.data.tasks.pathfinder_writer import make_pathfinder
+    from ulmus.sequences.lra.pathfinder.settings import published_settings
+    from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
 
     with progress("images") as show:
         folder = make_pathfinder(

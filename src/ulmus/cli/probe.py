@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from ulmus.cli.console import print_table, say
 from ulmus.cli.train import parse_overrides
 from ulmus.errors import ConfigError
-from ulmus.studies.probe import linear_probe
+from ulmus.evaluation.linear_probe import linear_probe
 from ulmus.training.recipe import ClassifierRecipe, load_recipe
 
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from ulmus.cli.console import console, say
 from ulmus.cli.evaluate import as_surrogate
-from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
 from ulmus.neuron import Classifier, Surrogate, load
+from ulmus.report.classifier_content import gather_classes
 from ulmus.report.content import ClassifierContent, ReportContent
-from ulmus.report.gather import gather, training_cost
-from ulmus.report.gather_classes import gather_classes
+from ulmus.report.fit_content import gather, training_cost
 from ulmus.report.page import write_report
 from ulmus.training.recipe import SurrogateRecipe
 from ulmus.training.run import Run
+from ulmus.trials.opening import open_trials
 
 
 def report(
@@ -72,7 +72,7 @@ def _fitted_neuron(
 
 def _geometry(morphology: Path, surrogate: Surrogate) -> Geometry:
     """Where the inputs of the layer-5 pyramidal cell with this morphology lie."""
-    from ulmus.teachers.l5pc import L5PC
+    from ulmus.teachers.l5pc.cell import L5PC
     from ulmus.teachers.morphology_files import load_morphology
 
     geometry = L5PC(load_morphology(morphology)).geometry

@@ -10,17 +10,17 @@ from cyclopts import Parameter
 
 from ulmus.cli.console import console, print_table, say
 from ulmus.cli.train import parse_overrides, stopping_on_signals, training_progress
-from ulmus.data.sources import open_trials
 from ulmus.errors import BudgetError, ConfigError, DataError
+from ulmus.evaluation.predictions import PROTOCOLS
 from ulmus.report.study_page import write_study_page
-from ulmus.studies.beside import Beside, score_beside
+from ulmus.studies.comparison import Beside, score_beside
 from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
 from ulmus.studies.study import Member, Study, load_study, members
 from ulmus.studies.tables import grid_rows, markdown, markdown_table, quality, quality_rows, remarks, table
 from ulmus.training.budget import parse_budget
-from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.recipe import ClassifierRecipe, Recipe
 from ulmus.training.run import Run, write_text
+from ulmus.trials.opening import open_trials
 
 _FLAGS = ("out", "budget", "seeds", "only", "test", "beside", "dry-run")
 

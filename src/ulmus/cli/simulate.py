@@ -9,17 +9,17 @@ import numpy as np
 from cyclopts import Parameter, Token
 
 from ulmus.cli.console import console, progress, say
-from ulmus.data import Store
 from ulmus.errors import ConfigError
+from ulmus.teachers.custom.arbor import ball_and_stick
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire, adaptive
-from ulmus.teachers.l5pc import L5PC
+from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.own_arbor import ball_and_stick
 from ulmus.teachers.runner import Progress
 from ulmus.teachers.runner import simulate as run_trials
 from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import Stimulus, regime_named
 from ulmus.teachers.teacher import Teacher, check_step
+from ulmus.trials import Store
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> int:

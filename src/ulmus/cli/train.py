@@ -16,12 +16,12 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from ulmus.cli.console import console, print_table, progress, say, score_rows
 from ulmus.errors import ConfigError, closest
 from ulmus.neuron import load
+from ulmus.settings import parse_value
 from ulmus.training.budget import parse_budget, within_budget
 from ulmus.training.fit import fit
 from ulmus.training.loop import Progress
 from ulmus.training.recipe import Recipe, SurrogateRecipe, all_keys, load_recipe, shipped_recipes
 from ulmus.training.run import Run
-from ulmus.validation import parse_value
 
 _FLAGS = ("run", "model", "budget", "resume", "dry-run")
 

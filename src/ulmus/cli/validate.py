@@ -8,11 +8,9 @@ import arbor
 from cyclopts import Parameter
 
 from ulmus.cli.console import console, print_table, progress
-from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError
 from ulmus.report.validation_page import write_validation_page
-from ulmus.teachers.teacher import check_step
-from ulmus.teachers.validation import (
+from ulmus.teachers.l5pc.validation import (
     Comparison,
     agreement,
     compare_driven,
@@ -22,6 +20,8 @@ from ulmus.teachers.validation import (
     published_cell,
     requirements,
 )
+from ulmus.teachers.teacher import check_step
+from ulmus.trials.opening import open_trials
 
 
 def validate(

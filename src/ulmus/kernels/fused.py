@@ -115,7 +115,7 @@ def checked(events: Events) -> Events:
         raise ShapeError(
             f"events have {len(starts)} row starts from {int(starts[0])} to {int(starts[-1])}, {count} inputs and "
             f"{len(events.values)} values; expected batch * time + 1 = {rows + 1} row starts from 0 to the number of "
-            "events, and as many values as inputs. Build events with the functions of ulmus.data."
+            "events, and as many values as inputs. Build events with the functions of ulmus.trials."
         )
     if fault == FALLING:
         raise ShapeError(

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ulmus.errors import ConfigError
+from ulmus.evaluation.failures import Failures
+from ulmus.evaluation.memory_encoding import MemoryEncoding
 from ulmus.geometry import Geometry
-from ulmus.studies.memory_encoding import MemoryEncoding
-from ulmus.training.failures import Failures
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float64
 
+from ulmus.evaluation.failures import BURST_MS, Failures, Measure, TrialGroup
 from ulmus.report import style
 from ulmus.report.content import Example
 from ulmus.report.traces import signs
-from ulmus.training.failures import BURST_MS, Failures, Measure, TrialGroup
 
 MISTIMED = "#a5dac9"
 MISSED = "#e4e1d9"

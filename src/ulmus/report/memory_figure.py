@@ -3,8 +3,8 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from ulmus.evaluation.memory_encoding import MemoryEncoding
 from ulmus.report import style
-from ulmus.studies.memory_encoding import MemoryEncoding
 
 EXPLAINED_SCALE = [[0.0, "#ffffff"], [0.25, "#d3ece3"], [0.6, "#5cba99"], [1.0, "#005b42"]]
 _MOST_NUMBERED = 40

@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from ulmus.report import style
 from ulmus.report.page import Panel, figures_json, page_environment, write_page
-from ulmus.teachers.validation import (
+from ulmus.teachers.l5pc.validation import (
     Agreement,
     Comparison,
     Requirement,

@@ -6,18 +6,18 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ulmus.data import TrialSource
 from ulmus.errors import BudgetError, CheckpointError, ConfigError, DivergedError
+from ulmus.evaluation.predictions import PROTOCOLS
+from ulmus.evaluation.scores import evaluate
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
 from ulmus.training.classification import data_notes, evaluate_classes, notes
-from ulmus.training.evaluation import evaluate
 from ulmus.training.fit import fit, problem_of
 from ulmus.training.loop import Progress
-from ulmus.training.predictions import PROTOCOLS
 from ulmus.training.recipe import PLACE_KEYS, ClassifierRecipe, Recipe, changed_keys
 from ulmus.training.run import Run, write_text
+from ulmus.trials import TrialSource
 
 RUNS = "runs"
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, closest
+from ulmus.settings import Settings, parse_yaml, validated
 from ulmus.training.recipe import Recipe, load_recipe, values_of
-from ulmus.validation import Settings, parse_yaml, validated
 
 SHIPPED = resources.files("ulmus.studies")
 FULL = "paper"

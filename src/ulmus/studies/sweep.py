@@ -10,15 +10,15 @@ import joblib
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from ulmus.data.overlap import check_apart
-from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DivergedError, MissingToolError, UlmusError, closest
 from ulmus.neuron import load
+from ulmus.settings import Settings, parse_yaml, validated
 from ulmus.training.fit import fit
 from ulmus.training.loop import Progress
 from ulmus.training.recipe import Recipe, SurrogateRecipe, all_keys, load_recipe
 from ulmus.training.run import Run, write_text
-from ulmus.validation import Settings, parse_yaml, validated
+from ulmus.trials.opening import open_trials
+from ulmus.trials.overlap import check_apart
 
 if TYPE_CHECKING:
     from optuna import Study as Trials

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ulmus.studies.beside import Beside
+from ulmus.studies.comparison import Beside
 from ulmus.studies.running import Result
 from ulmus.studies.study import Grid
 

@@ -12,8 +12,8 @@ import numpy as np
 from arbor import units as U
 from jaxtyping import Float64, Int
 
-from ulmus.data.trial import Trial
 from ulmus.teachers.teacher import check_trial, recorded_trial, spike_times
+from ulmus.trials.trial import Trial
 
 
 class CableModel(NamedTuple):

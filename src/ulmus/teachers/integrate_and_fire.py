@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int, Int8
 
-from ulmus.data.trial import Trial
 from ulmus.errors import ConfigError
 from ulmus.teachers.stimulus import InputRegime, SpikeCounts
 from ulmus.teachers.teacher import InputGroup, check_trial, recorded_trial
+from ulmus.trials.trial import Trial
 
 WEIGHT_OF_ALL_MV = 480.0
 """Drive of one event at every excitatory input, from which the weight of one follows."""

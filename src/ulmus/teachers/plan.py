@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import cloudpickle
 
-from ulmus.data.trial import Header, Trial
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import DrawnInput, Stimulus
 from ulmus.teachers.teacher import Teacher, group_spans
+from ulmus.trials.trial import Header, Trial
 
 
 class Result(NamedTuple):

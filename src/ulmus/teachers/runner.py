@@ -9,14 +9,14 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from ulmus.data.store import Store, StoreWriter
-from ulmus.data.trial import Header
 from ulmus.errors import ConfigError
 from ulmus.teachers.cluster import connected, results_of_dask
 from ulmus.teachers.plan import Plan
 from ulmus.teachers.processes import results_of_processes
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher, check_step
+from ulmus.trials.store import Store, StoreWriter
+from ulmus.trials.trial import Header
 
 COST_FILE = "cost.jsonl"
 

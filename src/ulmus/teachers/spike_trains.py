@@ -66,7 +66,7 @@ class SpikeTrains:
                 f"spike trains {path} do not exist; expected a store or a table of spikes. Correct the path."
             )
         if (path / "store.json").exists():
-            from ulmus.data.store import Store
+            from ulmus.trials.store import Store
 
             store = Store(path)
             table = [
@@ -136,7 +136,7 @@ class SpikeTrains:
 
 
 def _table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from ulmus.data.containers import open_container
+    from ulmus.files.keyed_numbers import open_container
 
     container = open_container(path)
     known = {name.strip("/"): name for name in container.entries}

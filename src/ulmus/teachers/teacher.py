@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from jaxtyping import Float64, Int, Int8
 
-from ulmus.data.trial import LARGEST_MV, Trial
 from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
+from ulmus.trials.trial import LARGEST_MV, Trial
 
 if TYPE_CHECKING:
     from ulmus.teachers.stimulus import InputRegime

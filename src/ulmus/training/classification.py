@@ -9,10 +9,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ulmus.data.labelled import LabelledBatch, LabelledBatches
 from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
+from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
 from ulmus.training.data_settings import DigitsData, SequencesData
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import BaseRecipe, ClassifierRecipe

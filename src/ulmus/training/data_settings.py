@@ -6,12 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from ulmus.data.digits.augmentation import ClipAugmentation
-from ulmus.data.digits.batches import AddedDigits, Binning, Digits
-from ulmus.data.digits.shd import open_digits
-from ulmus.data.labelled import LabelledSplits
-from ulmus.data.tasks.opening import Gray, Task, open_sequences
-from ulmus.validation import Settings
+from ulmus.sequences.digits.augmentation import ClipAugmentation
+from ulmus.sequences.digits.batches import AddedDigits, Binning, Digits
+from ulmus.sequences.digits.shd import open_digits
+from ulmus.sequences.labelled_batches import LabelledSplits
+from ulmus.sequences.lra.tasks import Gray, Task, open_sequences
+from ulmus.settings import Settings
 
 
 def _several(value: object) -> object:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ulmus.data import Batch, Header, Store, StoreWriter, Trial, TrialSource, Windows, events_from_trials
-from ulmus.data.loading import Numbered, random_of
 from ulmus.errors import ConfigError
+from ulmus.files.batch_loading import Numbered, random_of
 from ulmus.neuron import Surrogate
 from ulmus.neuron.surrogate import spike_times
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher
+from ulmus.trials import Batch, Header, Store, StoreWriter, Trial, TrialSource, Windows, events_from_trials
 
 LOGIT_SITE = "spike logit"
 """Where a store of labels keeps the log odds of a spike in every step, beside the voltages."""

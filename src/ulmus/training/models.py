@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.neuron import ELM, ELMNetwork
-from ulmus.validation import Settings
+from ulmus.settings import Settings
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A probability of being dropped."""

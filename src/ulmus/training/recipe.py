@@ -9,9 +9,9 @@ import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, closest
+from ulmus.settings import Settings, dotted_keys, parse_yaml, validated
 from ulmus.training.data_settings import LabelledData, SequencesData, TrialsData
 from ulmus.training.models import MODELS, ELMModel, Model
-from ulmus.validation import Settings, dotted_keys, parse_yaml, validated
 
 SHIPPED = resources.files("ulmus.training") / "recipes"
 _KEYS = "'name', 'model' and 'data'"

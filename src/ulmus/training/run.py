@@ -15,8 +15,8 @@ import torch
 from ulmus.errors import CheckpointError
 from ulmus.neuron import Classifier, Surrogate, save
 from ulmus.neuron.files import RUN_CHECKPOINT
+from ulmus.settings import parse_yaml
 from ulmus.training.recipe import Recipe, parse_recipe
-from ulmus.validation import parse_yaml
 
 _VERSIONS = ["ulmus", "torch", "numpy", "numba", "lightning-fabric", "h5py", "scikit-learn", "arbor"]
 

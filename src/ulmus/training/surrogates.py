@@ -8,18 +8,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ulmus.data import Batch, TrialSource, Windows
-from ulmus.data.augmentation import Augmentation
-from ulmus.data.overlap import check_apart, parts
-from ulmus.data.sources import open_trials
 from ulmus.errors import ConfigError, DataError
+from ulmus.evaluation.predictions import PROTOCOLS, check_fit, matching_threshold, predict
+from ulmus.evaluation.scores import score
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate, VoltageUnits
 from ulmus.training.distillation import MixedWindows, check_labelled, check_simulated
-from ulmus.training.evaluation import score
-from ulmus.training.predictions import PROTOCOLS, check_fit, matching_threshold, predict
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import SurrogateRecipe, SurrogateSettings
+from ulmus.trials import Batch, TrialSource, Windows
+from ulmus.trials.augmentation import Augmentation
+from ulmus.trials.opening import open_trials
+from ulmus.trials.overlap import check_apart, parts
 
 BATCHES_PER_EPOCH = 10_000
 """How batches are numbered, as (epoch, number in the epoch); of no consequence for what they hold."""

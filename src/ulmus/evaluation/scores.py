@@ -1,0 +1,270 @@
+"""How good a surrogate is: scores of its predictions, and how sure they are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int
+from sklearn import metrics
+
+from ulmus.errors import DataError
+from ulmus.evaluation.failures import KindScores
+from ulmus.evaluation.intervals import (
+    FEW_TRIALS,
+    LEVEL,
+    RESAMPLES,
+    SpikeRanking,
+    VoltageErrors,
+    intervals,
+    resampled,
+)
+from ulmus.evaluation.predictions import Predictions, Protocol, check_fit, find_protocol, predict
+from ulmus.evaluation.spike_metrics import SpikeMetrics
+from ulmus.neuron import Surrogate
+from ulmus.trials import TrialSource
+from ulmus.trials.overlap import Part, overlap, parts
+
+
+def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[str, Any]:
+    """Scores over all steps that count, voltage of the first site.
+
+    AUC and true positive rates are None where there is no spike (or nothing but spikes) to tell apart.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    voltage = predictions.voltage_mv[..., 0]
+    recorded = predictions.recorded_mv[..., 0]
+    if protocol.restandardise:
+        # Over all steps of all trials, also those that do not count below: the authors' order.
+        voltage = (voltage - voltage.mean()) / max(
+            float(voltage.std()), 1e-12
+        ) * recorded.std() + recorded.mean()
+    recorded, voltage = recorded[keep, skip:].ravel(), voltage[keep, skip:].ravel()
+    spikes, logit = predictions.spikes[keep, skip:].ravel(), predictions.logit[keep, skip:].ravel()
+    return {
+        **spike_scores(spikes, logit, protocol.nearest_rate),
+        "rmse_mv": float(metrics.root_mean_squared_error(recorded, voltage)),
+        "mae_mv": float(metrics.mean_absolute_error(recorded, voltage)),
+        "explained_variance_percent": 100 * float(metrics.explained_variance_score(recorded, voltage)),
+        "trials": int(keep.sum()),
+        "spikes": int(spikes.sum()),
+        "protocol": protocol.name,
+    }
+
+
+def site_scores(
+    predictions: Predictions, protocol: Protocol, dt_ms: float, sites: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """``rmse_mv`` and ``explained_variance_percent`` of the voltage of every site but the first, as it was predicted.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    found = {}
+    for column, site in enumerate(sites[1:], 1):
+        recorded, voltage = (
+            values[keep, skip:, column].ravel()
+            for values in (predictions.recorded_mv, predictions.voltage_mv)
+        )
+        found[site] = {
+            "rmse_mv": float(metrics.root_mean_squared_error(recorded, voltage)),
+            "explained_variance_percent": 100 * float(metrics.explained_variance_score(recorded, voltage)),
+        }
+    return found
+
+
+def _counted(
+    predictions: Predictions, protocol: Protocol, dt_ms: float
+) -> tuple[Bool[np.ndarray, "trials"], int]:
+    """Which trials count, and how many steps at the beginning of each do not."""
+    keep = np.full(len(predictions.spikes), True)
+    if protocol.most_spikes is not None:
+        keep = predictions.spike_count <= protocol.most_spikes
+    skip = round(protocol.skip_ms / dt_ms)
+    if not keep.any() or skip >= predictions.spikes.shape[1]:
+        raise DataError(
+            f"protocol {protocol.name!r} leaves nothing to score: it skips {protocol.skip_ms} ms of trials that last "
+            f"{predictions.spikes.shape[1] * dt_ms} ms, and keeps {int(keep.sum())} of {len(keep)} trials. "
+            "Use longer trials, or protocol 'stream'."
+        )
+    return keep, skip
+
+
+def spike_metrics(predictions: Predictions, protocol: Protocol, dt_ms: float) -> SpikeMetrics:
+    """Spike times, intervals, rates and voltage between spikes, over the trials and steps that count.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    chosen = np.flatnonzero(keep)
+    error = (predictions.voltage_mv[keep, skip:, 0] - predictions.recorded_mv[keep, skip:, 0]).astype(
+        np.float64
+    )
+    return SpikeMetrics(
+        [predictions.spike_times_ms[k] for k in chosen],
+        [predictions.predicted_times_ms[k] for k in chosen],
+        error,
+        skip * dt_ms,
+        dt_ms,
+    )
+
+
+def scores_of_resamples(
+    predictions: Predictions, protocol: Protocol, dt_ms: float
+) -> Callable[[Int[np.ndarray, "trials"]], dict[str, float | None]]:
+    """All scores as a function of how often every trial is taken; see `ulmus.evaluation.intervals`.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    ranking = SpikeRanking(
+        predictions.spikes[keep, skip:], predictions.logit[keep, skip:], protocol.nearest_rate
+    )
+    voltage = VoltageErrors(
+        predictions.recorded_mv[..., 0], predictions.voltage_mv[..., 0], keep, skip, protocol.restandardise
+    )
+    spikes = spike_metrics(predictions, protocol, dt_ms)
+    kinds = KindScores(predictions, keep, skip, dt_ms)
+
+    def scores(counts: Int[np.ndarray, "trials"]) -> dict[str, float | None]:
+        kept = counts[keep]
+        # A resample may hold none of the trials that the protocol keeps.
+        by_spikes = {**spikes.at(kept), **kinds.at(kept)} if kept.any() else {}
+        return {**ranking.at(kept), **voltage.at(counts), **by_spikes}
+
+    return scores
+
+
+def spike_scores(
+    spikes: Bool[np.ndarray, "steps"], logit: Float32[np.ndarray, "steps"], nearest_rate: bool = False
+) -> dict[str, float | None]:
+    """Area under the ROC curve, and true positive rates at two small false positive rates."""
+    if spikes.all() or not spikes.any():
+        return {"auc": None, "tpr_at_fpr_0025": None, "tpr_at_fpr_01": None}
+    false_positive, true_positive, _ = metrics.roc_curve(spikes, logit, drop_intermediate=nearest_rate)
+
+    def rate_at(limit: float) -> float:
+        if nearest_rate:
+            return float(true_positive[np.argmin(np.abs(false_positive - limit))])
+        return float(true_positive[np.searchsorted(false_positive, limit, side="right") - 1])
+
+    return {
+        "auc": float(metrics.auc(false_positive, true_positive)),
+        "tpr_at_fpr_0025": rate_at(0.0025),
+        "tpr_at_fpr_01": rate_at(0.01),
+    }
+
+
+class Evaluation(NamedTuple):
+    """Scores of a surrogate, and how much they vary with the trials that happened to be drawn."""
+
+    scores: dict[str, Any]
+    samples: dict[str, Float64[np.ndarray, "resamples"]]
+    """Scores of resamples of the trials; the same resamples for every surrogate scored on these trials."""
+
+
+def evaluation(
+    surrogate: Surrogate,
+    trials: TrialSource,
+    protocol: str = "stream",
+    on_trials: Callable[[int, int], None] | None = None,
+    resamples: int = RESAMPLES,
+) -> Evaluation:
+    """Scores of a surrogate on trials under a named protocol, with bootstrap intervals over the trials.
+
+    Args:
+        surrogate: The fitted neuron.
+        trials: Trials it was not fitted to.
+        protocol: See `PROTOCOLS`.
+        on_trials: Called with the number of trials done and in all.
+        resamples: How often trials are drawn with replacement; 0 leaves the intervals out.
+
+    Raises:
+        ConfigError: no such protocol.
+        DataError: the trials do not fit the surrogate, or the protocol leaves none of them.
+    """
+    chosen = find_protocol(protocol)
+    check_fit(surrogate, trials)
+    predictions = predict(surrogate, trials, chosen, on_trials)
+    dt_ms = trials.header.dt_ms
+    at = scores_of_resamples(predictions, chosen, dt_ms)
+    samples = resampled(at, len(trials), resamples) if resamples else {}
+    scores = {
+        **at(np.ones(len(trials), dtype=np.int64)),
+        **score(predictions, chosen, dt_ms),
+        "spike_threshold": surrogate.spike_threshold,
+        "parameters": surrogate.trainable_parameters(),
+        "multiplications_per_step": multiplications_per_step(surrogate),
+    }
+    if known := seen(surrogate, trials):
+        scores["seen"] = known
+    if len(surrogate.sites) > 1:
+        scores["sites"] = site_scores(predictions, chosen, dt_ms, surrogate.sites)
+    if resamples:
+        scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
+    return Evaluation(scores, samples)
+
+
+def multiplications_per_step(surrogate: Surrogate) -> int:
+    """What one step costs with dense input: a multiplication for every entry of every matrix, trained or not.
+
+    Neurons, LSTMs and convolutions use each of them once a step; biases and leaks are few beside them.
+    """
+    values = (*surrogate.parameters(), *surrogate.buffers())
+    return sum(value.numel() for value in values if value.is_floating_point() and value.ndim > 1)
+
+
+def seen(surrogate: Surrogate, trials: TrialSource) -> dict[str, int]:
+    """How many of the trials it was fitted to (``train``) or chosen by (``validation``), as far as its card says."""
+    known = surrogate.card.get("trials", {})
+    counts = {
+        use: sum(part.stop - part.first for part in overlap(parts(trials), (Part(*part) for part in listed)))
+        for use, listed in known.items()
+    }
+    return {use: count for use, count in counts.items() if count}
+
+
+def seen_note(scores: Mapping[str, Any]) -> str:
+    """What a reader of scores must know of their trials; nothing when all were unseen."""
+    known = scores.get("seen", {})
+    told = [f"{known[use]} of the trials {what}" for use, what in _SEEN.items() if use in known]
+    return f"{' and '.join(told)}: on unseen trials expect worse." if told else ""
+
+
+def few_note(scores: Mapping[str, Any]) -> str:
+    """What a reader of intervals over few trials must know; nothing when there are enough of them."""
+    if "intervals" not in scores or scores["trials"] >= FEW_TRIALS:
+        return ""
+    count = scores["trials"]
+    only = "only one trial was" if count == 1 else f"only {count} trials were"
+    return f"{only} scored, so the 95 % intervals are rough and probably too narrow; score on {FEW_TRIALS} or more."
+
+
+_SEEN = {
+    "train": "were trained on",
+    "validation": "chose the checkpoint and the spike threshold",
+}
+
+
+def evaluate(
+    surrogate: Surrogate,
+    trials: TrialSource,
+    protocol: str = "stream",
+    on_trials: Callable[[int, int], None] | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Scores of a surrogate on trials under a named protocol; arguments and errors of `evaluation`.
+
+    Returns:
+        ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
+        spike metrics of `SpikeMetrics.at`, scores by kind of `KindScores.at`, ``trials`` and ``spikes`` that counted,
+        ``protocol``, ``parameters``, ``multiplications_per_step``, ``spike_threshold``, ``sites``: error and explained
+        variance at each further site where there are some, ``intervals``: low and high end for every score, and ``seen``
+        where some trials were used in training: how many of them, and for what.
+    """
+    return evaluation(surrogate, trials, protocol, on_trials, resamples).scores

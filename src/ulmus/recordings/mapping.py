@@ -1,0 +1,208 @@
+"""A mapping: where a user's files hold what a trial needs, and in which units, as a short YAML file."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from ulmus.errors import ConfigError
+from ulmus.settings import Settings, parse_yaml, validated
+
+TimeUnit = Literal["s", "ms", "us"]
+VoltageUnit = Literal["V", "mV", "uV"]
+MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
+MILLIVOLTS = {"V": 1000.0, "mV": 1.0, "uV": 0.001}
+_RANGE = re.compile(r"\d+|\d*:\d*")
+
+
+def _selection(value: Any) -> Any:
+    named = {"all": (":",), "none": ()}
+    if isinstance(value, str) and value in named:
+        return named[value]
+    parts = tuple(str(part) for part in (value if isinstance(value, list | tuple) else [value]))
+    for part in parts:
+        if not _RANGE.fullmatch(part):
+            raise ValueError(f'{part!r} is no number; give numbers, ranges such as "639:1278", all or none')
+    return parts
+
+
+Selection = Annotated[tuple[str, ...], BeforeValidator(_selection)]
+"""Numbers and ranges without their end: ``[400, "600:640"]``, ``"639:1278"``, ``all`` or ``none``."""
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, dict) else value
+
+
+class Inputs(Settings):
+    """A group of inputs; groups are numbered one after the other."""
+
+    times: str
+    """Key of the event times; ``{input}`` in it stands for the number of the input, ``{trial}`` for a trial's name."""
+    ids: str | None = None
+    """Key of the input of each event; not needed where every input has a list of its own."""
+    trial: str | None = None
+    """Key of the trial number (from 0) of each event, where one list holds the events of all trials."""
+    rows: Selection = (":",)
+    """Which of the lists to take, where the key holds one list per input."""
+    unit: TimeUnit | None = None
+    """Unit of the times, where the file does not say it."""
+    first_id: int = Field(default=0, ge=0)
+    """Number that the file gives to the first input (1 in files from MATLAB)."""
+    count: PositiveInt | None = None
+    """Number of inputs, silent ones included; by default the number of lists, where every input has one."""
+    inhibitory: Selection
+    """Which inputs inhibit, as the file numbers them; ``none`` where all excite."""
+
+    @model_validator(mode="after")
+    def _one_number(self) -> "Inputs":
+        if "{input}" in self.times and self.ids:
+            raise ValueError("both `ids` and {input} in `times` say the input of an event; give one of them")
+        if self.ids and self.count is None:
+            raise ValueError("`ids` without `count`; say how many inputs there are, silent ones included")
+        return self
+
+
+class Voltage(Settings):
+    """A voltage trace, sampled evenly or at given times."""
+
+    values: str
+    """Key of the samples; two dimensions are trials and samples."""
+    unit: VoltageUnit | None = None
+    sampling_hz: PositiveFloat | None = None
+    times: str | None = None
+    """Key of the sample times, instead of `sampling_hz`."""
+    time_unit: TimeUnit | None = None
+    start_ms: float | None = None
+    """Time of the first sample, by default what the file says or 0."""
+    at: Literal["start", "end"] = "start"
+    """Edge of a time bin that its voltage is taken at (published files: the start)."""
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> "Voltage":
+        if self.times and (self.sampling_hz or self.start_ms is not None):
+            raise ValueError("both sample times and a sampling rate or start; give one of them")
+        return self
+
+
+class OutputSpikes(Settings):
+    """Spikes of the neuron: given, or local maxima of the somatic voltage above a threshold."""
+
+    times: str | None = None
+    trial: str | None = None
+    """Key of the trial number (from 0) of each spike, where one list holds the spikes of all trials."""
+    row: int | None = Field(default=None, ge=0)
+    """Which of the lists to take, where the key holds one list per neuron."""
+    unit: TimeUnit | None = None
+    threshold_mv: float = -25.0
+    refractory_ms: float = Field(default=1.0, ge=0)
+    """Of maxima that are closer than this, noise on one spike, only the highest counts."""
+
+    @property
+    def rows(self) -> Selection:
+        """The list to take as a selection; empty where there is one list per trial."""
+        return () if self.row is None else (str(self.row),)
+
+    ids: ClassVar[None] = None
+    first_id: ClassVar[int] = 0
+
+    @model_validator(mode="after")
+    def _given_or_detected(self) -> "OutputSpikes":
+        if self.times and {"threshold_mv", "refractory_ms"} & self.model_fields_set:
+            raise ValueError("both spike times and settings of a detection; give one of them")
+        return self
+
+
+class Trials(Settings):
+    """How one long recording is cut into trials."""
+
+    duration_ms: PositiveFloat
+    starts: str | None = None
+    """Key of the times at which trials begin; without, pieces follow each other."""
+    unit: TimeUnit | None = None
+
+
+class Mapping(Settings):
+    """Where to find inputs, voltage and output spikes.
+
+    Trials are, by what is there: those that ``{trial}`` in the key of the voltage finds, the rows of a voltage of two
+    dimensions, the pieces that `trials` cuts, or one per file.
+    """
+
+    format: Literal["hdf5", "npz", "csv", "nwb"] | None = None
+    dt_ms: PositiveFloat = 1.0
+    inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several), Field(min_length=1)]
+    voltage: Voltage
+    sites: dict[str, Voltage] = Field(default_factory=dict)
+    """Voltage at further sites, by name."""
+    output_spikes: OutputSpikes = OutputSpikes()
+    trials: Trials | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Mapping":
+        if self.trials is None:
+            return self
+        bins = self.trials.duration_ms / self.dt_ms
+        if bins < 1 or abs(bins - round(bins)) > 1e-6:
+            raise ValueError(f"trials of {self.trials.duration_ms} ms are not whole bins of {self.dt_ms} ms")
+        if self.output_spikes.trial or any(group.trial for group in self.inputs):
+            raise ValueError(
+                "both `trials`, which cuts one recording, and `trial` numbers of events; drop one"
+            )
+        return self
+
+
+def load_mapping(path: str | Path) -> Mapping:
+    """Read a mapping from a YAML file.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key (with the nearest known one) or a value out of range.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error}); expected the YAML file of a mapping; check the path"
+        ) from error
+    return parse_mapping(parse_yaml(text, str(path), "'inputs' and 'voltage'"), str(path))
+
+
+def parse_mapping(values: dict[str, Any], origin: str = "mapping") -> Mapping:
+    """A mapping from nested dictionaries.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest known one), a missing one, or a value out of range.
+    """
+    return validated(Mapping, values, origin, "add it to the mapping")
+
+
+def selected(selection: Selection, size: int, first: int = 0) -> Bool[np.ndarray, "size"]:
+    """Which of `size` things, numbered from `first`, a selection names.
+
+    Raises:
+        ValueError: the selection goes beyond them.
+    """
+    mask = np.zeros(size, dtype=bool)
+    for part in selection:
+        start, colon, stop = part.partition(":")
+        low = int(start) - first if start else 0
+        high = (int(stop) - first if stop else size) if colon else low + 1
+        if not (0 <= low <= high <= size):
+            raise ValueError(f"{part!r} reaches beyond {first} to {first + size - 1}")
+        mask[low:high] = True
+    return mask
+
+
+def event_bins(
+    times_ms: Float[np.ndarray, "events"], dt_ms: float, rounding_ms: float
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Time bin of every event, ``floor(t / dt)``.
+
+    A time that was stored a rounding error before the edge of a bin belongs to the bin after it.
+    """
+    slack = 1e-6 + min(rounding_ms / dt_ms, 1e-3)
+    bins: np.ndarray[Any, np.dtype[np.int64]] = np.floor(times_ms / dt_ms + slack).astype(np.int64)
+    return bins

@@ -1,0 +1,188 @@
+"""A voltage trace in a user's file: its clock, its unit, its values in the time bins of a trial, and its spikes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from ulmus.errors import ConfigError, DataError
+from ulmus.files.keyed_numbers import Container, Hdf5File
+from ulmus.recordings.event_lists import flat, matches, time_scale, with_name
+from ulmus.recordings.mapping import MILLIVOLTS, OutputSpikes, Voltage
+from ulmus.trials.trial import LARGEST_MV, Header
+
+SMALLEST_MV = 0.2
+
+
+class Place(NamedTuple):
+    """Where in its file a trial is: by name in the keys, row of the arrays, and beginning on the file's clock."""
+
+    name: str | None = None
+    row: int | None = None
+    start_ms: float = 0.0
+
+
+class Samples(NamedTuple):
+    """A stretch of a trace, with times from the beginning of a trial, and a neighbour on either side."""
+
+    time_ms: Float64[np.ndarray, "samples"]
+    voltage_mv: Float64[np.ndarray, "samples"]
+
+
+class _Clock(NamedTuple):
+    """When the samples under a key were taken: at `time_ms`, or evenly from `start_ms` on."""
+
+    key: str
+    shape: tuple[int, ...]
+    start_ms: float
+    per_ms: float
+    time_ms: Float64[np.ndarray, "samples"] | None
+
+    @property
+    def period_ms(self) -> float:
+        """Time between two samples."""
+        return 1 / self.per_ms
+
+    @property
+    def end_ms(self) -> float:
+        """When the last sample has passed."""
+        if self.time_ms is not None:
+            return float(self.time_ms[-1]) + self.period_ms
+        return self.start_ms + self.shape[-1] / self.per_ms
+
+
+class Trace:
+    """A voltage of one file.
+
+    Args:
+        file: where it is.
+        voltage: what the mapping says of it.
+
+    Raises:
+        ConfigError: neither the mapping nor the file says unit or sampling.
+        DataError: no such key, or not a trace.
+    """
+
+    def __init__(self, file: Container, voltage: Voltage) -> None:
+        self._file, self.voltage = file, voltage
+        self._clocks: dict[str | None, _Clock] = {}
+        self.names = matches(file, voltage.values, "trial") if "{trial}" in voltage.values else None
+        shape = self.clock(self.names[0] if self.names else None).shape
+        self.rows = shape[0] if len(shape) == 2 else None
+
+    def clock(self, name: str | None = None) -> _Clock:
+        """When the samples of a trial were taken."""
+        if name not in self._clocks:
+            self._clocks = {name: self._find_clock(name)}
+        return self._clocks[name]
+
+    def _find_clock(self, name: str | None) -> _Clock:
+        key = with_name(self.voltage.values, name)
+        known = self._file.series(key) if isinstance(self._file, Hdf5File) else {}
+        if self.voltage.times or self.voltage.sampling_hz:  # which then count more than what the file says
+            known = {"values": known.get("values", key)}
+        settings = self.voltage.model_copy(update={"values": key, **known})
+        start_ms = self.voltage.start_ms if self.voltage.start_ms is not None else settings.start_ms or 0.0
+        key, path = settings.values, self._file.path
+        shape = self._file.entry(key).shape or np.shape(self._file.read(key))
+        # Two dimensions are time and channels in NWB.
+        single = name is not None or (isinstance(self._file, Hdf5File) and self._file.nwb)
+        if not 1 <= len(shape) <= (1 if single else 2) or 0 in shape or shape[-1] < 2:
+            wanted = "one trace" if single else "one trace, or trials and samples"
+            raise DataError(
+                f"{path}: {key} has shape {shape}; expected {wanted}; name another key in the mapping"
+            )
+        if settings.times:
+            times = with_name(settings.times, name)
+            time_ms = flat(self._file, times) * time_scale(self._file, times, settings.time_unit)
+            if time_ms.size != shape[-1] or time_ms.size < 2 or not (np.diff(time_ms) > 0).all():
+                raise DataError(
+                    f"{path}: {times} has {time_ms.size} entries for {shape[-1]} samples, or does not ascend; expected the "
+                    "time of each sample; correct the mapping or the file"
+                )
+            return _Clock(key, shape, float(time_ms[0]), 1 / float(np.median(np.diff(time_ms))), time_ms)
+        if not settings.sampling_hz:
+            raise ConfigError(
+                f"{path} does not say when {key} was sampled; expected `sampling_hz`, or `times` with the key of the sample "
+                "times; add one to the mapping"
+            )
+        return _Clock(key, shape, start_ms, settings.sampling_hz / 1000, None)
+
+    def samples(self, place: Place, duration_ms: float, where: str) -> Samples:
+        """The trace during a trial, checked.
+
+        Raises:
+            ConfigError: the unit is not known.
+            DataError: not finite, not in this unit, or shorter than the trial; names `where` and the values.
+        """
+        clock = self.clock(place.name)
+        start, end = place.start_ms, place.start_ms + duration_ms
+        if start < clock.start_ms - clock.period_ms * 1.001 or end > clock.end_ms + clock.period_ms * 0.001:
+            raise DataError(
+                f"{where}: {clock.key} runs from {clock.start_ms:g} to {clock.end_ms:g} ms, the trial from {start:g} to "
+                f"{end:g} ms; expected a trace of the whole trial; trials are equally long, and begin at 0 ms unless "
+                "`trials` in the mapping gives `starts` or cuts one recording into pieces"
+            )
+        if clock.time_ms is None:
+            low, high = ((edge - clock.start_ms) * clock.per_ms for edge in (start, end))
+            first, stop = max(0, int(low) - 2), min(clock.shape[-1], int(high) + 3)
+            time_ms = clock.start_ms + np.arange(first, stop) / clock.per_ms - start
+        else:
+            first = max(0, int(np.searchsorted(clock.time_ms, start)) - 2)
+            stop = int(np.searchsorted(clock.time_ms, end)) + 2
+            time_ms = clock.time_ms[first:stop] - start
+        part = slice(first, stop)
+        raw = self._file.read(clock.key, part if place.row is None else (place.row, part))
+        values = np.asarray(raw, dtype=np.float64)
+        if not np.isfinite(values).all():
+            at = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise DataError(
+                f"{where}: {clock.key} is {values[at]} at sample {first + at}; expected finite voltage; repair it"
+            )
+        return Samples(time_ms, values * self._scale(clock.key, values, where))
+
+    def _scale(self, key: str, values: Float64[np.ndarray, "samples"], where: str) -> float:
+        unit = self.voltage.unit or self._file.entry(key).unit
+        largest = float(np.abs(values).max())
+        fitting = [name for name, mv in MILLIVOLTS.items() if 10 < largest * mv <= LARGEST_MV]
+        hint = f"; it looks like {fitting[0]}: declare `unit: {fitting[0]}`" if fitting else ""
+        span = f"from {values.min():.4g} to {values.max():.4g}"
+        if unit not in MILLIVOLTS:
+            raise ConfigError(
+                f"{where}: {key} runs {span} in an unknown unit; expected `unit` in the mapping{hint or '; add it'}"
+            )
+        scale = MILLIVOLTS[unit]
+        if not SMALLEST_MV < largest * scale <= LARGEST_MV:
+            raise DataError(
+                f"{where}: {key} runs {span} {unit}; expected a membrane voltage{hint or '; check key and unit'}"
+            )
+        return scale
+
+
+def in_bins(samples: Samples, header: Header, at: str) -> Float32[np.ndarray, "time"]:
+    """Voltage at one edge of every time bin, interpolated linearly; held where the last sample was just before."""
+    edge = np.arange(header.steps) + (at == "end")
+    return np.asarray(np.interp(edge * header.dt_ms, *samples), dtype=np.float32)
+
+
+def detected_spikes(
+    samples: Samples, duration_ms: float, settings: OutputSpikes
+) -> Float64[np.ndarray, "spikes"]:
+    """Times of local maxima above a threshold; of those within the refractory time, that of the highest.
+
+    A flat top, as a coarse converter leaves it, counts once, at its beginning.
+    """
+    time_ms, voltage_mv = samples
+    start_of_run = np.flatnonzero(np.diff(voltage_mv, prepend=np.nan) != 0)
+    height = voltage_mv[start_of_run]
+    peak = (height[1:-1] > height[:-2]) & (height[1:-1] > height[2:]) & (height[1:-1] > settings.threshold_mv)
+    kept: list[int] = []
+    for sample in start_of_run[1:-1][peak].tolist():
+        if not 0 <= time_ms[sample] < duration_ms:
+            continue
+        if kept and time_ms[sample] - time_ms[kept[-1]] < settings.refractory_ms:
+            if voltage_mv[sample] > voltage_mv[kept[-1]]:
+                kept[-1] = sample
+        else:
+            kept.append(sample)
+    return np.asarray(time_ms[kept], dtype=np.float64)

@@ -1,0 +1,334 @@
+"""From a fitted neuron, its run folder and trials to the content of a report."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn import metrics
+
+from ulmus.evaluation.failures import Moment, failures
+from ulmus.evaluation.memory_encoding import MemoryEncoding, memory_encoding
+from ulmus.evaluation.predictions import PROTOCOLS, Predictions, check_fit, predict
+from ulmus.evaluation.scores import score, scores_of_resamples, seen, seen_note, site_scores
+from ulmus.geometry import Geometry
+from ulmus.neuron import ELM, Surrogate
+from ulmus.neuron.surrogate import spike_times
+from ulmus.report.content import (
+    Example,
+    InputGroup,
+    Learned,
+    LearningCurve,
+    ReportContent,
+    RocCurve,
+    Score,
+)
+from ulmus.training.run import Run
+from ulmus.trials import TrialSource
+
+_HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")
+_VALIDATED = {"AUC": ("auc", 1.0), "RMSE (mV)": ("rmse_mv", 1.0)}
+_EXAMPLE_QUANTILES = (0.75, 0.95, 0.5)
+"""Example trials are those with this rank in number of output spikes: a lively, a bursting and a quiet one."""
+
+_MOMENTS = {
+    "missed spikes": "Most missed spikes",
+    "false spikes": "Most false spikes",
+    "voltage": "Largest error of the voltage",
+}
+
+
+def gather(
+    surrogate: Surrogate,
+    trials: TrialSource,
+    run: Run | None,
+    evaluated_on: str,
+    extra_scores: tuple[Score, ...] = (),
+    geometry: Geometry | None = None,
+    name: str = "fitted neuron",
+) -> ReportContent:
+    """Predict the trials (protocol ``stream``) and put together what a report shows.
+
+    Args:
+        surrogate: The fitted neuron.
+        trials: Trials it was not fitted to.
+        evaluated_on: Which trials these are, as a sentence for the reader.
+        run: Its run folder, for learning curve, recipe and provenance; None for a neuron without one.
+        extra_scores: Rows to add to the score table.
+        geometry: Where the inputs lie; by default as the surrogate or the trials say.
+        name: Title of the page where the card of the surrogate has no name.
+
+    Raises:
+        CheckpointError: the run folder is damaged.
+        DataError: the trials do not fit the surrogate.
+    """
+    check_fit(surrogate, trials)
+    protocol = PROTOCOLS["stream"]
+    predictions = predict(surrogate, trials, protocol)
+    dt_ms = trials.header.dt_ms
+    scores = scores_of_resamples(predictions, protocol, dt_ms)(np.ones(len(trials), dtype=np.int64))
+    scores |= score(predictions, protocol, dt_ms)
+    chosen = examples_worth_showing(predictions.spike_count)
+    failed = failures(predictions, trials, protocol)
+    named = (surrogate.card[key] for key in ("recipe", "name", "source") if surrogate.card.get(key))
+    return ReportContent(
+        title=str(next(named, name)),
+        subtitle=(
+            f"{_called(surrogate)} with {surrogate.trainable_parameters():,} trainable parameters beside the "
+            "detailed neuron it was fitted to."
+        ),
+        evaluated_on=f"{evaluated_on} {protocol.scope.capitalize()}. {seen_note({'seen': seen(surrogate, trials)})}".strip(),
+        scores=(
+            *score_table(scores, surrogate),
+            *_site_rows(site_scores(predictions, protocol, dt_ms, surrogate.sites)),
+            *extra_scores,
+        ),
+        examples=tuple(_example(surrogate, trials, predictions, index, protocol.skip_ms) for index in chosen),
+        roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
+        learning_curve=None if run is None else learning_curve(run, _VALIDATED, surrogate.card.get("step")),
+        learned=_learned(surrogate, trials, geometry),
+        recipe_yaml="" if run is None else run.recipe_file.read_text(),
+        provenance=_provenance(trials, run),
+        notes=divergence(run),
+        failures=failed,
+        moments=tuple(_moment(surrogate, trials, predictions, moment) for moment in failed.moments),
+        memory_encoding=_memory_encoding(surrogate, trials),
+    )
+
+
+def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[Score, ...]:
+    """The scores of one evaluation with how to read them."""
+    clip = f"{surrogate.units.clip_mv:g} mV"
+    return tuple(
+        Score(label, value, unit, explanation, headline=label in _HEADLINES)
+        for label, value, unit, explanation in (
+            (
+                "AUC",
+                scores["auc"],
+                "",
+                "Chance that a step with a spike ranks above one without; 0.5 is guessing.",
+            ),
+            ("TPR at FPR 0.0025", scores["tpr_at_fpr_0025"], "", "Spikes found at 0.25 % false alarms."),
+            ("TPR at FPR 0.01", scores["tpr_at_fpr_01"], "", "Spikes found at 1 % false alarms."),
+            ("RMSE", scores["rmse_mv"], "mV", f"Error of the soma voltage, spikes cut off at {clip}."),
+            ("MAE", scores["mae_mv"], "mV", "Mean absolute error of the same."),
+            ("Explained variance", scores["explained_variance_percent"], "%", "Of the same voltage."),
+            (
+                "Precision, 2 ms",
+                scores["precision_2ms"],
+                "",
+                "Share of predicted spikes within 2 ms of a recorded one.",
+            ),
+            (
+                "Recall, 2 ms",
+                scores["recall_2ms"],
+                "",
+                "Share of recorded spikes within 2 ms of a predicted one.",
+            ),
+            ("F1, 5 ms", scores["f1_5ms"], "", "Harmonic mean of precision and recall at 5 ms."),
+            (
+                "RMSE between spikes",
+                scores["subthreshold_rmse_mv"],
+                "mV",
+                "Over steps not within 5 ms of a recorded spike.",
+            ),
+            ("Firing rate", scores["rate_hz"], "Hz", "Of the detailed neuron, over what is scored."),
+            (
+                "Predicted firing rate",
+                scores["predicted_rate_hz"],
+                "Hz",
+                "Of the surrogate, at its threshold.",
+            ),
+            (
+                "Correlation of spike counts",
+                scores["rate_correlation"],
+                "",
+                "Of recorded and predicted spikes over trials.",
+            ),
+            (
+                "Distance of intervals",
+                scores["isi_distance"],
+                "",
+                "Largest difference of the cumulative distributions of inter-spike intervals.",
+            ),
+            ("Trainable parameters", surrogate.trainable_parameters(), "", "Size of the surrogate."),
+            ("Trials", scores["trials"], "", "Trials that were scored."),
+            (
+                "Output spikes",
+                scores["spikes"],
+                "",
+                "Spikes of the detailed neuron in what is scored of them.",
+            ),
+        )
+    )
+
+
+def _site_rows(sites: dict[str, dict[str, float]]) -> Iterator[Score]:
+    for site, found in sites.items():
+        yield Score(f"RMSE, {site}", found["rmse_mv"], "mV", "Error of the voltage at this further site.")
+        yield Score(
+            f"Explained variance, {site}", found["explained_variance_percent"], "%", "Of the same voltage."
+        )
+
+
+def training_cost(run: Run) -> Score:
+    """What training took, over all sessions of the run."""
+    sessions = run.provenance()["sessions"]
+    seconds = sum(session.get("seconds", 0.0) for session in sessions)
+    cpu = sum(session.get("cpu_seconds", 0.0) for session in sessions)
+    return Score(
+        "Training",
+        round(seconds, 1),
+        "s",
+        f"Wall time of {run.recipe().training.steps:,} steps; {cpu:.0f} s of CPU time.",
+    )
+
+
+def learning_curve(
+    run: Run, names: Mapping[str, tuple[str, float]], best_step: int | None
+) -> LearningCurve | None:
+    """Loss and validation scores over the steps of a run; None when it was too short to log any.
+
+    Args:
+        run: The run folder.
+        names: Scores to show: what each is called, its key in a validation, and what its value is multiplied by.
+        best_step: Step of the checkpoint that was kept.
+    """
+    lines = run.metrics()
+    losses = [line for line in lines if "loss" in line]
+    validations = [line for line in lines if "validation" in line]
+    if not losses or not validations:
+        return None
+
+    def scores(key: str) -> np.ndarray:
+        found = [line["validation"][key] for line in validations]
+        return np.array(found, dtype=np.float64)  # None becomes NaN
+
+    return LearningCurve(
+        step=np.array([line["step"] for line in losses]),
+        loss=np.array([line["loss"] for line in losses]),
+        validation_step=np.array([line["step"] for line in validations]),
+        validation={name: scores(key) * factor for name, (key, factor) in names.items()},
+        best_step=best_step,
+    )
+
+
+def divergence(run: Run | None) -> tuple[str, ...]:
+    """A remark on a run that did not come to its end."""
+    found = None if run is None else run.diverged()
+    return () if found is None else (f"Training diverged, this is the best checkpoint before: {found}",)
+
+
+def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
+    """Trials with some, many and few output spikes, each once; the first has spikes if any has."""
+    order = np.argsort(spike_count, kind="stable")
+    chosen = [int(order[int(quantile * (len(order) - 1))]) for quantile in _EXAMPLE_QUANTILES]
+    firing = order[spike_count[order] > 0]
+    if firing.size and not spike_count[chosen[0]]:
+        chosen.insert(0, int(firing[len(firing) // 2]))
+    return list(dict.fromkeys(chosen))[: len(_EXAMPLE_QUANTILES)]
+
+
+def _example(
+    surrogate: Surrogate, trials: TrialSource, predictions: Predictions, index: int, unscored_ms: float = 0.0
+) -> Example:
+    trial, dt_ms = trials.trial(index), trials.header.dt_ms
+    count = len(trial.spike_time_ms)
+    return Example(
+        label=f"trial {index}: {count} {'spike' if count == 1 else 'spikes'}",
+        time_ms=np.arange(trials.header.steps) * dt_ms,
+        voltage_mv=trial.voltage_mv[:, 0],
+        predicted_voltage_mv=predictions.voltage_mv[index, :, 0],
+        spike_times_ms=trial.spike_time_ms,
+        predicted_spike_times_ms=spike_times(
+            predictions.probability[index].astype(np.float64), surrogate.spike_threshold, dt_ms
+        ),
+        spike_probability=predictions.probability[index],
+        event_time_ms=trial.event_step * dt_ms,
+        event_input=trial.event_input,
+        input_sign=trials.header.input_sign,
+        clip_mv=surrogate.units.clip_mv,
+        spike_threshold=surrogate.spike_threshold,
+        unscored_ms=unscored_ms,
+    )
+
+
+def _moment(surrogate: Surrogate, trials: TrialSource, predictions: Predictions, moment: Moment) -> Example:
+    """A stretch of a trial as an example of its own."""
+    whole = _example(surrogate, trials, predictions, moment.trial)
+    start, stop = moment.start_ms, moment.stop_ms
+
+    def inside(times: np.ndarray) -> np.ndarray:
+        return (times >= start) & (times < stop)
+
+    steps, events = inside(whole.time_ms), inside(whole.event_time_ms)
+    return replace(
+        whole,
+        label=f"{_MOMENTS[moment.reason]}: trial {moment.trial}",
+        time_ms=whole.time_ms[steps],
+        voltage_mv=whole.voltage_mv[steps],
+        predicted_voltage_mv=whole.predicted_voltage_mv[steps],
+        spike_probability=whole.spike_probability[steps],
+        spike_times_ms=whole.spike_times_ms[inside(whole.spike_times_ms)],
+        predicted_spike_times_ms=whole.predicted_spike_times_ms[inside(whole.predicted_spike_times_ms)],
+        event_time_ms=whole.event_time_ms[events],
+        event_input=whole.event_input[events],
+    )
+
+
+def _memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding | None:
+    if not isinstance(surrogate.neuron, ELM) or len(trials) < 2:
+        return None
+    return memory_encoding(surrogate, trials)
+
+
+def _roc(predictions: Predictions, scores: dict[str, Any], skip: int) -> RocCurve | None:
+    if scores["auc"] is None:
+        return None
+    spikes, logit = predictions.spikes[:, skip:].ravel(), predictions.logit[:, skip:].ravel()
+    false_positive, true_positive, _ = metrics.roc_curve(spikes, logit)
+    marks = tuple((rate, scores[key]) for rate, key in ((0.0025, "tpr_at_fpr_0025"), (0.01, "tpr_at_fpr_01")))
+    return RocCurve(false_positive, true_positive, scores["auc"], marks)
+
+
+def _called(surrogate: Surrogate) -> str:
+    """What the model is called in a sentence."""
+    if isinstance(surrogate.neuron, ELM):
+        return "An Expressive Leaky Memory neuron"
+    return f"A model of kind {type(surrogate.neuron).__name__}"
+
+
+def _learned(surrogate: Surrogate, trials: TrialSource, geometry: Geometry | None) -> Learned | None:
+    neuron = surrogate.neuron
+    if not isinstance(neuron, ELM):
+        return None
+    groups = trials.header.settings.get("input_groups", [])
+    return Learned(
+        synaptic_weights=neuron.synapses.weights().detach().cpu().numpy(),
+        connected=neuron.synapses.connected.cpu().numpy(),
+        input_index=neuron.synapses.indices.cpu().numpy(),
+        tau_memory_ms=neuron.tau_memory().detach().cpu().numpy(),
+        tau_synapse_ms=neuron.tau_synapse_ms.cpu().numpy(),
+        input_sign=trials.header.input_sign,
+        input_groups=tuple(InputGroup(group["label"], group["first"], group["stop"]) for group in groups),
+        geometry=geometry or surrogate.geometry or trials.header.geometry,
+    )
+
+
+def _provenance(trials: TrialSource, run: Run | None) -> dict[str, str]:
+    values = {"test data": "; ".join(str(entry.get("path", entry)) for entry in trials.description)}
+    values["test data hash"] = trials.content_hash
+    return values if run is None else values | run_provenance(run)
+
+
+def run_provenance(run: Run) -> dict[str, str]:
+    """What a run folder says of its data, its last session and the versions behind it."""
+    recorded = run.provenance()
+    last = recorded["sessions"][-1]
+    return {
+        **{f"{name} data hash": digest for name, digest in recorded["data"].items()},
+        "command": " ".join(last["command"]),
+        "machine": last["machine"],
+        "backend": last["backend"],
+        **{f"version of {name}": number for name, number in last["versions"].items()},
+    }

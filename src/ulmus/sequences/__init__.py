@@ -1,0 +1,1 @@
+"""Sequence classification: spoken digits as spikes, and the tasks of Long Range Arena."""

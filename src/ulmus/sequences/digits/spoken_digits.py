@@ -1,0 +1,344 @@
+"""Make files in the layout of the Spiking Heidelberg Digits from recordings of spoken digits."""
+
+import hashlib
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ulmus.errors import ConfigError, DataError, UlmusError
+from ulmus.sequences.digits.cochlea import hear, read_wav
+from ulmus.sequences.digits.cochlea.hearing import MODEL_VERSION
+from ulmus.sequences.digits.shd import choose_speakers
+from ulmus.trials.shard import PARTIAL, publish
+
+DIGITS = {
+    "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    "de": ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"),
+}
+"""The classes of every language, in the order of their labels."""
+
+_NAMES = (
+    re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_\d+\.wav", re.IGNORECASE),
+    re.compile(r"lang-(?P<language>\w+?)_speaker-(?P<speaker>[^_]+)(_.*)?_digit-(?P<digit>\d)\.wav", re.IGNORECASE),
+)  # fmt: skip
+_EXPECTED = "names like 7_jackson_32.wav or lang-de_speaker-03_trial-1_digit-7.wav"
+_CHUNK = 32  # clips that are kept at a time when the work is interrupted
+_OF_CLIPS = 1  # sets the choice of clips apart from other uses of the same seed
+_INDEX, _PENDING = "making.json", "pending"
+
+
+class Recording(NamedTuple):
+    """One labelled clip in a folder or an archive."""
+
+    name: str
+    digit: int
+    speaker: str
+    language: str
+    fingerprint: str
+
+
+def find_recordings(source: str | Path) -> list[Recording]:
+    """The WAV files in a folder or a ZIP archive, by name; digit and speaker are told by the name.
+
+    Raises:
+        DataError: no source, no WAV files, or a name that does not tell.
+    """
+    source = Path(source)
+    if source.is_dir():
+        files = ((path.relative_to(source).as_posix(), path) for path in source.rglob("*"))
+        found = [(name, str(path.stat().st_size)) for name, path in files if _is_wav(name)]
+    elif source.is_file():
+        try:
+            with zipfile.ZipFile(source) as archive:
+                found = [(entry.filename, f"{entry.CRC:08x}") for entry in archive.infolist()]
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(
+                f"{source} is not a readable ZIP archive ({error}); expected a folder or an archive of WAV files; check it"
+            ) from error
+        found = [(name, checksum) for name, checksum in found if _is_wav(name)]
+    else:
+        raise DataError(
+            f"{source} does not exist; expected a folder or a ZIP archive of WAV files; check the path"
+        )
+    if not found:
+        raise DataError(f"{source} holds no WAV files; expected {_EXPECTED}; check the path")
+    return sorted(_recording(source, name, fingerprint) for name, fingerprint in found)
+
+
+def _is_wav(name: str) -> bool:
+    # Archives made on a Mac hold a shadow of every file.
+    return (
+        name.lower().endswith(".wav")
+        and not name.startswith("__MACOSX")
+        and not Path(name).name.startswith(".")
+    )
+
+
+def _recording(source: Path, name: str, fingerprint: str) -> Recording:
+    for pattern in _NAMES:
+        if match := pattern.fullmatch(Path(name).name):
+            language = match.groupdict().get("language") or "en"
+            if language not in DIGITS:
+                raise DataError(
+                    f"{source}: {name} is in language {language!r}; expected one of {sorted(DIGITS)}; leave it out"
+                )
+            return Recording(name, int(match["digit"]), match["speaker"], language, fingerprint)
+    raise DataError(
+        f"{source}: {name} does not tell digit and speaker; expected {_EXPECTED}; rename or remove it"
+    )
+
+
+def make_spoken_digits(
+    source: str | Path,
+    out: str | Path,
+    *,
+    test_speakers: Sequence[str] | None = None,
+    test_share: float = 0.2,
+    same_speakers: bool = False,
+    seed: int = 0,
+    workers: int | None = None,
+    origin: str = "recordings",
+    on_clip: Callable[[int, int], None] | None = None,
+) -> dict[str, Path]:
+    """Turn recordings into ``spoken_digits_train.h5`` and ``spoken_digits_test.h5``, of other speakers unless told otherwise.
+
+    Every clip goes through `ulmus.sequences.digits.cochlea.hear` with a seed of its own (from `seed` and its name), so any number
+    of workers makes the same files. Interrupted, it goes on from where it was when it is called again.
+
+    Args:
+        source: folder or ZIP archive of WAV files, named as in the Free Spoken Digit Dataset (``7_jackson_32.wav``)
+            or the Heidelberg Digits (``lang-de_speaker-03_trial-1_digit-7.wav``).
+        out: folder of the two files, made if absent.
+        test_speakers: who is heard in the test file only; chosen by the seed when not given.
+        test_share: of the clips that goes to the test file, if `test_speakers` is not given.
+        same_speakers: hold out this share of what every speaker says of every digit, instead of speakers.
+        seed: of the choice and of the spikes.
+        workers: processes; all cores when not given.
+        origin: written into the files, to tell recordings from synthesis.
+        on_clip: called with (clips done, clips in total).
+
+    Returns:
+        The files by split, ``train`` and ``test``.
+
+    Raises:
+        DataError: names of recordings that do not tell what is said, damaged recordings, or a folder in other use.
+        ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
+        UlmusError: a worker was killed; what was finished before stays.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers={workers}: expected at least 1; correct workers")
+    if seed < 0:
+        raise ConfigError(f"seed={seed}: expected 0 or more; correct the seed")
+    source, out = Path(source), Path(out)
+    recordings = find_recordings(source)
+    in_test, held_out = _held_out(recordings, test_speakers, test_share, same_speakers, seed)
+    settings = {
+        "origin": origin,
+        "recordings": len(recordings),
+        "recordings_sha256": hashlib.sha256(json.dumps(recordings).encode()).hexdigest(),
+        **held_out,
+        "seed": seed,
+        "cochlea_version": MODEL_VERSION,
+    }
+    _begin(out, settings)
+    files = {split: out / f"spoken_digits_{split}.h5" for split in ("train", "test")}
+    if not all(file.exists() for file in files.values()):
+        _hear_all(source, out, recordings, seed, workers, on_clip or (lambda done, total: None))
+        for split, file in files.items():
+            chosen = [test == (split == "test") for test in in_test]
+            write = partial(_write, out=out, recordings=recordings, chosen=chosen, settings=settings)
+            publish(file, write, overwrite=True)
+    for leftover in (*(out / _PENDING).glob("*"), *out.glob(f".*{PARTIAL}")):
+        leftover.unlink(missing_ok=True)
+    if (out / _PENDING).exists():
+        (out / _PENDING).rmdir()
+    return files
+
+
+def _held_out(
+    recordings: list[Recording],
+    test_speakers: Sequence[str] | None,
+    share: float,
+    same_speakers: bool,
+    seed: int,
+) -> tuple[list[bool], dict[str, Any]]:
+    """Which recordings the test file holds, and what tells this choice from another one."""
+    if same_speakers:
+        if test_speakers is not None:
+            raise ConfigError(
+                f"test speakers {list(test_speakers)} and clips of the same speakers: expected one of the two; leave one out"
+            )
+        return _test_clips(recordings, share, seed), {"test_speakers": [], "test_share_of_clips": share}
+    names = [recording.speaker for recording in recordings]
+    chosen = _test_speakers(names, test_speakers, share, seed)
+    return [name in chosen for name in names], {"test_speakers": chosen}
+
+
+def _test_speakers(names: list[str], wanted: Sequence[str] | None, share: float, seed: int) -> list[str]:
+    if wanted is None:
+        return choose_speakers(names, share, seed)
+    known = sorted(set(names))
+    unknown = sorted(set(wanted) - set(known))
+    if unknown or not wanted or set(wanted) == set(known):
+        raise ConfigError(f"test speakers {list(wanted)}: expected some but not all of {known}; correct them")
+    return sorted(set(wanted))
+
+
+def _test_clips(recordings: list[Recording], share: float, seed: int) -> list[bool]:
+    """Which clips to hold out: the same share of what every speaker says of every digit, as nearly as whole clips allow."""
+    if not 0 < share < 1:
+        raise ConfigError(f"test share {share}: expected more than 0 and less than 1; correct it")
+    groups: dict[tuple[str, str, int], list[int]] = {}
+    for position, recording in enumerate(recordings):
+        groups.setdefault((recording.speaker, recording.language, recording.digit), []).append(position)
+    random = np.random.default_rng([seed, _OF_CLIPS])
+    chosen = [False] * len(recordings)
+    passed = 0
+    for positions in groups.values():
+        # Rounded over all groups so far: small groups would otherwise give none, or half.
+        count = round(share * (passed + len(positions))) - round(share * passed)
+        passed += len(positions)
+        for position in random.permutation(positions)[:count].tolist():
+            chosen[position] = True
+    if all(chosen) or not any(chosen):
+        raise ConfigError(
+            f"test share {share} of {len(recordings)} clips leaves a file empty; expected clips in both; give another share"
+        )
+    return chosen
+
+
+def _begin(out: Path, settings: dict[str, Any]) -> None:
+    """Make the folder, or check that it was begun with the same settings."""
+    index = out / _INDEX
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file; expected a folder for spoken digits; give another path")
+    if not index.exists():
+        foreign = [file.name for file in out.glob("*.h5")] if out.exists() else []
+        if foreign:
+            raise DataError(
+                f"{out} holds {foreign[0]!r} already; expected an empty folder for spoken digits; give another path"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(settings, indent=1).encode()
+        publish(index, lambda beside: beside.write_bytes(content))
+    try:
+        present = json.loads(index.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{index} cannot be read ({error}); expected JSON; delete the folder and start again"
+        ) from error
+    differing = [
+        key for key in settings if not isinstance(present, dict) or present.get(key) != settings[key]
+    ]
+    if differing:
+        raise ConfigError(
+            f"{out} was begun with another {', '.join(differing)}; expected the same; use these again, or another folder"
+        )
+    (out / _PENDING).mkdir(exist_ok=True)
+
+
+def _hear_all(
+    source: Path,
+    out: Path,
+    recordings: list[Recording],
+    seed: int,
+    workers: int | None,
+    report: Callable[[int, int], None],
+) -> None:
+    """Write the spikes of all clips that are not there yet, a chunk of clips per file."""
+    import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    chunks = {file: recordings[first : first + _CHUNK] for first, file in _chunk_files(out, recordings)}
+    waiting = {file: chunk for file, chunk in chunks.items() if not file.exists()}
+    done = len(recordings) - sum(map(len, waiting.values()))
+    report(done, len(recordings))
+    pool = joblib.Parallel(
+        n_jobs=min(workers or joblib.cpu_count(), max(1, len(waiting))),
+        return_as="generator_unordered",
+        batch_size=1,
+    )
+    try:
+        for count in pool(
+            joblib.delayed(_hear)(source, file, chunk, seed) for file, chunk in waiting.items()
+        ):
+            done += count
+            report(done, len(recordings))
+    except TerminatedWorkerError as error:
+        raise UlmusError(
+            f"a worker process was killed, perhaps for lack of memory; expected it to finish its clips; run the same "
+            f"command again to go on from what is in {out}, with fewer workers if memory is short"
+        ) from error
+
+
+def _chunk_files(out: Path, recordings: list[Recording]) -> list[tuple[int, Path]]:
+    return [(first, out / _PENDING / f"clips-{first:07d}.npz") for first in range(0, len(recordings), _CHUNK)]
+
+
+def _hear(source: Path, file: Path, chunk: list[Recording], seed: int) -> int:
+    """The spikes of some clips, in a worker; how many clips."""
+    trains = []
+    for recording, content in zip(chunk, _contents(source, chunk), strict=True):
+        where = f"{source}: {recording.name}"
+        own = hashlib.sha256(f"{seed}/{recording.name}".encode()).digest()
+        trains.append(hear(read_wav(content, where), int.from_bytes(own[:8], "little"), where))
+    times = np.concatenate([train.time_s for train in trains]).astype(np.float32)
+    units = np.concatenate([train.channel for train in trains])
+    ends = np.cumsum([train.time_s.size for train in trains])
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as stream:
+            np.savez(stream, times=times, units=units, ends=ends)
+
+    publish(file, write)
+    return len(chunk)
+
+
+def _contents(source: Path, chunk: list[Recording]) -> list[bytes]:
+    try:
+        if source.is_dir():
+            return [(source / recording.name).read_bytes() for recording in chunk]
+        with zipfile.ZipFile(source) as archive:
+            return [archive.read(recording.name) for recording in chunk]
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise DataError(
+            f"{source} cannot be read ({error}) near {chunk[0].name}; expected whole recordings; copy them again"
+        ) from error
+
+
+def _write(
+    path: Path, out: Path, recordings: list[Recording], chosen: list[bool], settings: dict[str, Any]
+) -> None:
+    """Write the chosen clips in the published layout."""
+    import h5py
+
+    speakers = sorted({recording.speaker for recording in recordings})
+    languages = [code for code in DIGITS if code == "en" or any(r.language == code for r in recordings)]
+    offset = {code: 10 * position for position, code in enumerate(languages)}
+    kept = [recording for recording, keep in zip(recordings, chosen, strict=True) if keep]
+    with h5py.File(path, "w") as file:
+        times = file.create_dataset("spikes/times", (len(kept),), h5py.vlen_dtype(np.float32))
+        units = file.create_dataset("spikes/units", (len(kept),), h5py.vlen_dtype(np.uint16))
+        row = 0
+        for first, chunk_file in _chunk_files(out, recordings):
+            with np.load(chunk_file) as chunk:
+                all_times, all_units = chunk["times"], chunk["units"]
+                bounds = [0, *chunk["ends"].tolist()]
+            for position, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+                if chosen[first + position]:
+                    times[row], units[row] = all_times[start:stop], all_units[start:stop]
+                    row += 1
+        file["labels"] = np.array([offset[r.language] + r.digit for r in kept], dtype=np.uint16)
+        file["extra/speaker"] = np.array([speakers.index(r.speaker) for r in kept], dtype=np.uint16)
+        file["extra/keys"] = np.array([word.encode() for code in languages for word in DIGITS[code]])
+        file["extra/meta_info/name"] = np.array([name.encode() for name in speakers])
+        file["extra/clip"] = np.array([r.name.encode() for r in kept])
+        for key, value in settings.items():
+            file.attrs[key] = value

@@ -1,0 +1,111 @@
+"""Batches of labelled sequences: encoded, and every batch depends on its number alone."""
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch.nn.utils.rnn import pad_sequence
+
+from ulmus.errors import ConfigError
+from ulmus.files.batch_loading import random_of
+from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
+from ulmus.sequences.lra.encoding import Encoding
+from ulmus.sequences.lra.labelled import Sequences
+
+_POOL = 32  # batches among which sequences are put together by length
+
+
+class SequenceBatches(LabelledBatches):
+    """Every item once per epoch; the last batch may be smaller.
+
+    With `similar_lengths` each batch holds items of similar length, so that less of it is padding: the shuffled items
+    are sorted in groups of 32 batches, and the batches are shuffled. In order, items are never sorted.
+
+    Args:
+        sequences: where the items come from.
+        encoding: how tokens become input.
+        batch: items in a batch.
+        seed: of the order, 0 to 2**64 - 1; None keeps the order of `sequences`, as for validation and test.
+        share: number of this process and of all processes that share the items of every batch.
+        similar_lengths: put items of similar length into the same batch; no matter where all are equally long.
+        hints: give what is known at every step beside the classes.
+
+    Raises:
+        ConfigError: a value that gives no batch.
+        DataError: data without hints are asked for them.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        encoding: Encoding,
+        batch: int,
+        seed: int | None = None,
+        share: tuple[int, int] = (0, 1),
+        similar_lengths: bool = True,
+        hints: bool = False,
+    ) -> None:
+        rest = len(sequences) % batch if batch > 0 else 0
+        if batch < share[1] or 0 < rest < share[1]:
+            raise ConfigError(
+                f"batch={batch} of {len(sequences)} sequences for {share[1]} processes: expected an item for each of them, "
+                "also in the last batch; choose another batch size"
+            )
+        if not 0 <= (seed or 0) < 2**64:
+            raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
+        self.sequences, self.encoding, self.batch_size, self.seed = sequences, encoding, batch, seed
+        self.classes, self.channels, self.towers = sequences.classes, encoding.channels, sequences.towers
+        self.batches_per_epoch = -(-len(sequences) // batch)
+        self.content_hash, self.generated = sequences.content_hash, sequences.generated
+        self._mine = slice(share[0], None, share[1])
+        self._similar_lengths, self._hints = similar_lengths, hints
+        if hints:
+            sequences.hints(0)
+            self.hint_classes = sequences.hint_classes
+        self._order: tuple[int, Int64[np.ndarray, "items"]] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the task; data made by a generator and stand-ins say so."""
+        return self.sequences.name
+
+    def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch"]:
+        """The items of batch `k` in `epoch`, for all processes together."""
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, self._shuffled(epoch)
+        return self._order[1][k * self.batch_size : (k + 1) * self.batch_size]
+
+    def _shuffled(self, epoch: int) -> Int64[np.ndarray, "items"]:
+        if self.seed is None:
+            return np.arange(len(self.sequences))
+        random = np.random.Generator(random_of(self.seed, epoch, 0))
+        order = random.permutation(len(self.sequences))
+        length = self.sequences.rough_length if self._similar_lengths else None
+        if length is None:
+            return order
+        pool = _POOL * self.batch_size
+        parts = [order[first : first + pool] for first in range(0, len(order), pool)]
+        order = np.concatenate([part[np.argsort(length[part], kind="stable")] for part in parts])
+        whole = len(order) // self.batch_size * self.batch_size  # the smaller batch stays the last
+        batches = random.permutation(order[:whole].reshape(-1, self.batch_size))
+        return np.concatenate([batches.reshape(-1), order[whole:]])
+
+    def batch(self, epoch: int, k: int) -> LabelledBatch:
+        """Batch `k` of `epoch`; `source` are the numbers of its items.
+
+        Raises:
+            DataError: a file of the data is missing or damaged.
+        """
+        chosen = self.plan(epoch, k)[self._mine]
+        tokens, length, label = self.sequences.batch(chosen.tolist())
+        (inputs, read), hints = self.encoding(tokens, length), None
+        if self._hints:
+            hints = torch.from_numpy(np.stack([self.sequences.hints(item) for item in chosen.tolist()]))
+        if read is not None:
+            length = read.sum(dim=1)
+            if hints is not None:
+                told = [row[those] for row, those in zip(hints, read, strict=True)]
+                hints = pad_sequence(told, batch_first=True)
+        full = bool((length == length.max()).all())
+        return LabelledBatch(
+            inputs, label, None if full else length, torch.from_numpy(chosen[:, None]), hints
+        )

@@ -1,0 +1,152 @@
+"""Small images of ten classes: CIFAR-10 in gray, and files of the MNIST kind."""
+
+import gzip
+import hashlib
+import zlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from ulmus.errors import DataError
+from ulmus.files.restricted_pickle import array, read_pickle
+from ulmus.sequences.lra.encoding import GRAY_LEVELS
+from ulmus.sequences.lra.labelled import Sequences, Splits, with_validation
+
+CIFAR_FOLDER = "cifar-10-batches-py"
+CIFAR_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+FASHION_CLASSES = (
+    *("t-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
+_CIFAR_FILES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
+_SIDE = 32
+_LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)  # .299, .587, .114 (ITU-R BT.601) of 2**16
+_IDX_BYTES = 0x08  # the code of unsigned bytes in the file's magic number
+IDX_FILES = (
+    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+)
+
+
+class GrayImages(Sequences):
+    """Images in memory, row by row as sequences of gray levels 0 to 255."""
+
+    tokens = GRAY_LEVELS
+
+    def __init__(
+        self,
+        images: UInt8[np.ndarray, "items pixels"],
+        labels: Int64[np.ndarray, "items"],
+        *,
+        classes: tuple[str, ...],
+        name: str,
+        path: Path,
+    ) -> None:
+        self._images, self.labels, self.classes, self.name, self.path = images, labels, classes, name, path
+
+    def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:
+        """One image; the index is not checked."""
+        return np.asarray(self._images[index])
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of images and labels."""
+        return hashlib.sha256(self._images.tobytes() + self.labels.tobytes()).hexdigest()
+
+
+def cifar_splits(folder: Path) -> Splits:
+    """CIFAR-10 (the Python version) in gray; a tenth of the training images is held out (seed 42).
+
+    Raises:
+        DataError: a file is missing, damaged or not of CIFAR-10.
+    """
+    return with_validation(_cifar(folder, "train"), _cifar(folder, "test"))
+
+
+def _cifar(folder: Path, part: str) -> GrayImages:
+    images, labels = zip(*(_cifar_batch(folder / name) for name in _CIFAR_FILES[part]), strict=True)
+    return GrayImages(
+        np.concatenate(images),
+        np.concatenate(labels),
+        classes=CIFAR_CLASSES,
+        name="Image (CIFAR-10, gray)",
+        path=folder,
+    )
+
+
+def _cifar_batch(file: Path) -> tuple[UInt8[np.ndarray, "items pixels"], Int64[np.ndarray, "items"]]:
+    if not file.is_file():
+        raise DataError(
+            f"{file} does not exist; expected CIFAR-10 for Python; unpack cifar-10-python.tar.gz completely"
+        )
+    content = read_pickle(file)
+    try:
+        pixels, labels = array(content["data"], "u"), array(content["labels"], "iu").astype(np.int64)
+        if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3 * _SIDE**2):
+            raise ValueError(f"{pixels.dtype} {pixels.shape} with {labels.shape} labels")
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(CIFAR_CLASSES):
+            raise ValueError(f"labels {labels.min()} to {labels.max()}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{file} does not hold CIFAR-10 ({error}); expected data of 3072 bytes an image, and labels 0 to 9; unpack "
+            "cifar-10-python.tar.gz again"
+        ) from error
+    colours = pixels.reshape(len(labels), 3, _SIDE**2).astype(np.uint32)
+    gray = (np.einsum("icp,c->ip", colours, _LUMA) + (1 << 15)) >> 16
+    return gray.astype(np.uint8), labels
+
+
+def has_idx_files(folder: Path) -> bool:
+    """Whether this is a folder of the MNIST kind."""
+    return any(list(folder.glob(name + "*")) for name in IDX_FILES)
+
+
+def idx_splits(folder: Path) -> Splits:
+    """Files of the MNIST kind, padded with black to 32 x 32; a tenth of the training images is held out (seed 42).
+
+    Files cannot tell which set they are of: Fashion-MNIST if the path says "fashion", else "MNIST-like images".
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    fashion = "fashion" in str(folder.resolve()).lower()
+    name = "Fashion-MNIST, padded to 32 x 32" if fashion else "MNIST-like images, padded to 32 x 32"
+    classes = FASHION_CLASSES if fashion else tuple("0123456789")
+    parts = []
+    for image_file, label_file in (IDX_FILES[:2], IDX_FILES[2:]):
+        images, labels = _idx(folder, image_file, 3), _idx(folder, label_file, 1).astype(np.int64)
+        rest = [_SIDE - side for side in images.shape[1:]]
+        if len(images) != len(labels) or min(rest) < 0 or labels.max(initial=0) >= len(classes):
+            raise DataError(
+                f"{folder}: {image_file} holds {images.shape}, {label_file} {labels.shape} up to {labels.max(initial=0)}; "
+                f"expected as many images as labels, at most {_SIDE} x {_SIDE} pixels, and labels 0 to 9; copy the files again"
+            )
+        padded = np.pad(images, ((0, 0), *((free // 2, free - free // 2) for free in rest)))
+        flat = padded.reshape(len(images), -1)
+        parts.append(GrayImages(flat, labels, classes=classes, name=name, path=folder))
+    train, test = parts
+    return with_validation(train, test)
+
+
+def _idx(folder: Path, name: str, axes: int) -> UInt8[np.ndarray, "*shape"]:
+    """The array of an idx file, plain or in gzip."""
+    found = [file for file in (folder / name, folder / f"{name}.gz") if file.is_file()]
+    if not found:
+        raise DataError(
+            f"{folder} holds no {name}, also not as .gz; expected {', '.join(IDX_FILES)}; copy the files again"
+        )
+    try:
+        content = gzip.decompress(found[0].read_bytes()) if found[0].suffix == ".gz" else found[0].read_bytes()  # fmt: skip
+        if content[:4] != bytes([0, 0, _IDX_BYTES, axes]):
+            raise ValueError(f"begins with {content[:4]!r}")
+        shape = np.frombuffer(content, ">u4", count=axes, offset=4)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape.tolist())
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(
+            f"{found[0]} cannot be read ({error}); expected bytes with {axes} axes in the idx format; copy it again"
+        ) from error

@@ -1,0 +1,1 @@
+"""ListOps: files of the published layout, and expressions made here."""

@@ -1,0 +1,1 @@
+"""Pathfinder: files of the published layout, and images made here."""

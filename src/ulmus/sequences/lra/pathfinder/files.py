@@ -1,0 +1,208 @@
+"""Pathfinder as it is distributed: PNG files, and text files named ``.npy`` that hold their labels."""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ulmus.errors import ConfigError, DataError
+from ulmus.sequences.lra.archive import RECORD, find_folder, generated_by_us
+from ulmus.sequences.lra.encoding import GRAY_LEVELS
+from ulmus.sequences.lra.labelled import Sequences, Splits, random_split
+from ulmus.sequences.lra.pathfinder.hints import HINTS, hints
+from ulmus.sequences.lra.pathfinder.images import draw_scene, render
+from ulmus.sequences.lra.pathfinder.pixel_cache import KeptPixels
+from ulmus.sequences.lra.pathfinder.settings import SIZES, SUBSETS, PathfinderSettings
+
+EMPTY_IN_ARCHIVE = {("pathfinder32", "curv_baseline", "imgs/0/sample_172.png")}
+"""Files of the published archive that hold nothing; everybody leaves them out."""
+
+
+class Pathfinder(Sequences):
+    """Images of one size and difficulty, row by row as sequences of gray levels 0 to 255; class 1: connected.
+
+    The labels are read when it is made, images when they are asked for.
+
+    Args:
+        root: the unpacked archive, or a folder that `ulmus data make` wrote.
+        size: 32, 64, 128 (Pathfinder-X) or 256.
+        contour_paddles: 14 (hard, the benchmark), 9 or 6.
+
+    Raises:
+        ConfigError: a size or difficulty that does not exist.
+        DataError: names the folder or metadata file that is missing or damaged.
+    """
+
+    tokens, classes = GRAY_LEVELS, ("apart", "connected")
+
+    def __init__(self, root: str | Path, size: int, contour_paddles: int = 14) -> None:
+        if size not in SIZES or contour_paddles not in SUBSETS:
+            raise ConfigError(
+                f"Pathfinder of size {size} with contours of {contour_paddles} paddles: expected size {list(SIZES)} "
+                f"and length {list(SUBSETS)}; choose from these"
+            )
+        self.size = size
+        self.path = find_folder(root, f"pathfinder{size}") / SUBSETS[contour_paddles]
+        if not self.path.is_dir():
+            raise DataError(
+                f"{self.path} does not exist; expected images with contours of {contour_paddles} paddles; unpack the archive "
+                f"completely, or make them: `ulmus data make pathfinder {root} --size {size} --contour {contour_paddles}`, with "
+                "a --seed of their own if they are a lesson"
+            )
+        self.generated = generated_by_us(self.path)
+        difficulty = {6: ", easy", 9: ", intermediate", 14: ""}[contour_paddles]
+        name = "Pathfinder-X" if size == 128 else f"Pathfinder-{size}"
+        self.name = f"{name}{difficulty}{', generated' if self.generated else ''}"
+        files = _metadata_files(self.path)
+        rows = [row for file in files for row in _rows(file)]
+        if not self.generated:
+            place = (self.path.parent.name, self.path.name)
+            rows = [row for row in rows if (*place, row[0]) not in EMPTY_IN_ARCHIVE]
+        self.hint_classes = HINTS if self.generated else ()
+        self._paths = [path for path, _ in rows]
+        self.labels = np.array([label for _, label in rows], dtype=np.int64)
+        self._check_complete()
+
+    def _check_complete(self) -> None:
+        wanted = self.generated and self.generated.get("images")
+        if wanted is not None and wanted != len(self):
+            raise DataError(
+                f"{self.path} holds {len(self)} of {wanted} images: they are still being made or that was "
+                "interrupted; expected all of them; run `ulmus data make pathfinder` again, it goes on"
+            )
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the metadata and of the settings of generated images; published images never change."""
+        known = json.dumps([self.name, self.generated, self._paths, self.labels.tolist()], sort_keys=True)
+        return hashlib.sha256(known.encode()).hexdigest()
+
+    def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:
+        """One image, row by row; the index is not checked.
+
+        Raises:
+            DataError: the file is missing, empty, damaged, or not an image of this size.
+        """
+        return self._kept.get(index, lambda: self.image(index).reshape(-1))
+
+    def hints(self, index: int) -> UInt8[np.ndarray, "pixels"]:
+        """How many discs every pixel is linked to by what lies before it, see :func:`ulmus.sequences.lra.pathfinder.hints.hints`.
+
+        Raises:
+            DataError: the images were not made here, or are not those that their record describes.
+        """
+        return self._kept_hints.get(index, lambda: self._hints(index).reshape(-1))
+
+    def _hints(self, index: int) -> UInt8[np.ndarray, "size size"]:
+        if not self.generated:
+            return super().hints(index)
+        try:
+            settings = PathfinderSettings.from_json(self.generated)
+            scene = draw_scene(settings, int(self.generated["seed"]), index, bool(self.generated["balanced"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.path / RECORD} does not say how the images were made ({type(error).__name__}: {error}); expected it as "
+                "`ulmus data make pathfinder` wrote it; restore it from a copy"
+            ) from error
+        same = np.array_equal(render(settings, scene).reshape(-1), self.read(index))
+        if not same or scene.label != self.labels[index]:
+            raise DataError(
+                f"{self.path / self._paths[index]} is not the image that {self.path / RECORD} describes; expected images as "
+                "`ulmus data make pathfinder` wrote them; make them again in another folder"
+            )
+        return hints(settings, scene)
+
+    @cached_property
+    def _kept(self) -> KeptPixels:
+        return KeptPixels(self.path, f"pixels-{self.content_hash[:16]}", len(self), self.size**2)
+
+    @cached_property
+    def _kept_hints(self) -> KeptPixels:
+        return KeptPixels(self.path, f"links-{self.content_hash[:16]}", len(self), self.size**2)
+
+    def image(self, index: int) -> UInt8[np.ndarray, "size size"]:
+        """One image; the index is not checked.
+
+        Raises:
+            DataError: the file is missing, empty, damaged, or not an image of this size.
+        """
+        from PIL import Image
+
+        path = self.path / self._paths[index]
+        try:
+            with Image.open(path) as file:
+                pixels = np.asarray(file.convert("L"))
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+            raise DataError(
+                f"{path} {self._what_is_wrong(path, error)}; expected a PNG; {self._cure(path)}"
+            ) from error
+        if pixels.shape != (self.size, self.size):
+            raise DataError(
+                f"{path} is an image of {pixels.shape[1]} x {pixels.shape[0]}; expected {self.size} x {self.size}; "
+                f"{self._cure(path)}"
+            )
+        return pixels
+
+    def _what_is_wrong(self, path: Path, error: Exception) -> str:
+        if isinstance(error, FileNotFoundError):
+            return "does not exist, though the metadata name it"
+        if path.is_file() and path.stat().st_size == 0:
+            unpacked = "" if self.generated else "the archive was not unpacked completely, or "
+            return f"is empty ({unpacked}the disk was full)"
+        return f"cannot be read ({error})"
+
+    def _cure(self, path: Path) -> str:
+        if not self.generated:
+            return "restore it from a copy"
+        metadata = self.path / "metadata" / f"{path.parent.name}.npy"
+        return f"delete {metadata} and run `ulmus data make pathfinder` again: it makes the images anew that the file names"
+
+
+def pathfinder_splits(root: str | Path, size: int, contour_paddles: int = 14) -> Splits:
+    """80 % of the images to train, 10 % to validate, 10 % to test, as in the S4 repository (seed 42).
+
+    Raises:
+        ConfigError: a size or difficulty that does not exist.
+        DataError: names the folder or metadata file that is missing or damaged.
+    """
+    return random_split(Pathfinder(root, size, contour_paddles))
+
+
+def _metadata_files(folder: Path) -> list[Path]:
+    """Metadata in the order of their numbers, which the split depends on."""
+    files = list((folder / "metadata").glob("[0-9]*.npy"))
+    for file in files:
+        if not file.stem.isdigit():
+            raise DataError(f"{file}: expected files named by numbers, as 0.npy; move it elsewhere")
+    if not files:
+        raise DataError(
+            f"{folder / 'metadata'} holds no .npy files; expected the labels of the images, one file for each folder in "
+            "imgs; unpack the archive completely"
+        )
+    return sorted(files, key=lambda file: int(file.stem))
+
+
+def _rows(file: Path) -> list[tuple[str, int]]:
+    """Path and label of every image in a metadata file."""
+    try:
+        if file.read_bytes()[:6] == b"\x93NUMPY":  # what the original generator writes itself
+            table = [[str(field) for field in row] for row in np.load(file, allow_pickle=False)]
+        else:
+            table = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line.strip()]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{file} cannot be read ({error}); expected text (in spite of its suffix), one line per image; restore it "
+            "from a copy"
+        ) from error
+    rows = []
+    for number, fields in enumerate(table, 1):
+        if len(fields) < 4 or fields[3] not in ("0", "1") or ".." in Path(fields[0]).parts:
+            raise DataError(
+                f"{file}, line {number}: {' '.join(fields)[:80]!r}; expected folder, file, number, label 0 or 1 and "
+                "settings, separated by spaces; restore it from a copy"
+            )
+        rows.append((f"{fields[0]}/{fields[1]}", int(fields[3])))
+    return rows

@@ -1,0 +1,126 @@
+"""Pathfinder images by the thousand, in the layout of the published archive."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from ulmus.sequences.lra.pathfinder.images import draw_scene, render
+from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
+from ulmus.sequences.lra.writing import Report, begin, check_positive, check_seed, in_order
+from ulmus.trials.shard import publish
+
+IMAGES = 200_000
+IMAGES_PER_BATCH = 1000
+_PNG_EFFORT = 1  # five times as fast as the default, a tenth larger
+
+
+def make_pathfinder(
+    out: str | Path,
+    settings: PathfinderSettings,
+    *,
+    images: int = IMAGES,
+    seed: int = 0,
+    workers: int | None = None,
+    balanced: bool = True,
+    on_images: Report | None = None,
+) -> Path:
+    """Write images and labels to ``out/pathfinder32/curv_contour_length_14`` or another such folder.
+
+    Image k depends on the settings, the seed and k alone, so any number of workers writes the same files. Batches of
+    1000 images appear whole; called again after an interruption, it goes on.
+
+    Args:
+        out: folder that stands for ``lra_release``.
+        settings: size, difficulty and all that follows.
+        images: how many.
+        seed: of the whole set.
+        workers: processes; all cores when not given.
+        balanced: leave out scenes so that the places of the discs are the same for both labels.
+        on_images: called when images are finished.
+
+    Returns:
+        The folder of the images.
+
+    Raises:
+        ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
+        DataError: the folder holds data that were not made here.
+        UlmusError: a process was killed.
+    """
+    check_positive(images=images, workers=workers)
+    check_seed(seed)
+    folder = Path(out) / f"pathfinder{settings.size}" / settings.subset
+    begin(
+        folder,
+        {"task": "pathfinder", "seed": seed, "balanced": balanced, "images": images, **settings.to_json()},
+    )
+    starts = range(0, images, IMAGES_PER_BATCH)
+    waiting = [
+        (folder, batch, start, min(start + IMAGES_PER_BATCH, images), settings, seed, balanced)
+        for batch, start in enumerate(starts)
+        if not _metadata(folder, batch).exists()
+    ]
+    done = images - sum(stop - start for _, _, start, stop, *_ in waiting)
+    for written in in_order(_write_batch, waiting, workers):
+        done += written
+        if on_images is not None:
+            on_images(done, images)
+    return folder
+
+
+def _metadata(folder: Path, batch: int) -> Path:
+    return folder / "metadata" / f"{batch}.npy"
+
+
+def _write_batch(
+    folder: Path,
+    batch: int,
+    start: int,
+    stop: int,
+    settings: PathfinderSettings,
+    seed: int,
+    balanced: bool,
+) -> int:
+    """Images `start` to `stop` and their metadata; how many."""
+    from PIL import Image
+
+    final = folder / "imgs" / str(batch)
+    beside = folder / "imgs" / f".{batch}.{uuid4().hex[:8]}"
+    beside.mkdir(parents=True)
+    try:
+        lines = []
+        for number, index in enumerate(range(start, stop)):
+            scene = draw_scene(settings, seed, index, balanced)
+            name = f"sample_{number}.png"
+            Image.fromarray(render(settings, scene)).save(beside / name, compress_level=_PNG_EFFORT)
+            lines.append(metadata_line(settings, f"imgs/{batch}", name, number, scene.label, scene.margin))
+        shutil.rmtree(final, ignore_errors=True)  # without metadata: its writer was interrupted
+        beside.replace(final)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    metadata = _metadata(folder, batch)
+    metadata.parent.mkdir(exist_ok=True)
+    publish(metadata, lambda path: path.write_text("".join(lines), encoding="ascii"))
+    return stop - start
+
+
+def metadata_line(
+    settings: PathfinderSettings, sub_path: str, name: str, number: int, label: int, margin: int
+) -> str:
+    """The line of an image: folder, file, number, label, continuity, paddles in contours and distractors, paddle length,
+    thickness and margin, number of contrasts.
+    """  # fmt: skip
+    fields: list[Any] = [
+        sub_path,
+        name,
+        number,
+        label,
+        settings.continuity,
+        settings.contour_paddles,
+        settings.distractor_paddles,
+        settings.paddle_length,
+        settings.paddle_thickness,
+        margin,
+        1,
+    ]
+    return " ".join(str(field) for field in fields) + "\n"

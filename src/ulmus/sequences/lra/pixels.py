@@ -1,0 +1,102 @@
+"""Images as the processed archive of Mega (Ma et al. 2022) holds them: gray levels as text, one image per line."""
+
+import hashlib
+import warnings
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ulmus.errors import DataError
+from ulmus.sequences.lra.encoding import GRAY_LEVELS
+from ulmus.sequences.lra.labelled import Sequences, Splits, file_hash
+from ulmus.sequences.lra.lines import Lines
+
+PROCESSED = ("input", "label")
+"""Folders of a task of the processed archive."""
+_SPLITS = ("train", "valid", "test")
+
+
+class ProcessedPixels(Sequences):
+    """One split of a task: ``input/<split>.src`` with gray levels 0 to 255, ``label/<split>.label`` with classes.
+
+    Args:
+        folder: the folder of the task.
+        split: train, valid or test.
+        name: of the task.
+        classes: their names.
+        pixels: of every image.
+
+    Raises:
+        DataError: a file is missing, the two do not fit, or a label is not a class.
+    """
+
+    tokens = GRAY_LEVELS
+
+    def __init__(
+        self, folder: str | Path, split: str, name: str, classes: tuple[str, ...], pixels: int
+    ) -> None:
+        self.name, self.classes, self.path, self.pixels = name, classes, Path(folder), pixels
+        self._lines = Lines(self.path / "input" / f"{split}.src")
+        self._label_file = self.path / "label" / f"{split}.label"
+        labels = Lines(self._label_file)
+        if len(labels) != len(self._lines):
+            raise DataError(
+                f"{labels.path} has {len(labels)} lines, {self._lines.path} has {len(self._lines)}; expected a label for "
+                "every image; unpack the archive again"
+            )
+        self.labels = np.array([self._label(labels, index) for index in range(len(labels))], dtype=np.int64)
+
+    def _label(self, lines: Lines, index: int) -> int:
+        text = lines[index].strip()
+        if not text.isdigit() or int(text) >= len(self.classes):
+            raise DataError(
+                f"{lines.path}, line {index + 1}: {text[:20]!r}; expected a class from 0 to {len(self.classes) - 1}; unpack "
+                "the archive again, or choose the task that it is of"
+            )
+        return int(text)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the images and labels."""
+        both = file_hash(self._lines.path) + file_hash(self._label_file)
+        return hashlib.sha256(both.encode()).hexdigest()
+
+    def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:
+        """One image; the index is not checked.
+
+        Raises:
+            DataError: the line does not hold gray levels.
+        """
+        line = self._lines[index]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # how NumPy tells of text that is not numbers
+                values = np.fromstring(line, dtype=np.int64, sep=" ")
+        except (ValueError, DeprecationWarning) as error:
+            raise self._bad(index, line[:40]) from error
+        if values.size != self.pixels or values.min() < 0 or values.max() >= GRAY_LEVELS:
+            raise self._bad(index, line[:40])
+        return values.astype(np.uint8)
+
+    def _bad(self, index: int, found: bytes) -> DataError:
+        return DataError(
+            f"{self._lines.path}, line {index + 1}: {found!r}; expected {self.pixels} gray levels 0 to 255 "
+            "separated by spaces; unpack the archive again, or choose the task that it is of"
+        )
+
+
+def processed_splits(folder: str | Path, name: str, classes: tuple[str, ...], pixels: int) -> Splits:
+    """The three splits of a task of the processed archive, as given.
+
+    Args:
+        folder: the folder that holds ``input`` and ``label``.
+        name: of the task.
+        classes: their names.
+        pixels: of every image.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    return Splits(*(ProcessedPixels(folder, split, name, classes, pixels) for split in _SPLITS))

@@ -1,0 +1,70 @@
+"""Fitted neurons that are no runs of a study, such as the authors' checkpoints, scored on the same trials as its runs."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ulmus.errors import ConfigError
+from ulmus.evaluation.predictions import PROTOCOLS
+from ulmus.evaluation.scores import evaluate
+from ulmus.neuron import Surrogate, load
+from ulmus.neuron.files import weights_hash
+from ulmus.studies.running import TestTrials
+from ulmus.training.run import write_text
+
+BESIDE = "beside"
+
+
+class Beside(NamedTuple):
+    """A fitted neuron and its scores by protocol."""
+
+    name: str
+    scores: dict[str, dict[str, Any]]
+
+
+def score_beside(sources: Sequence[Path], folder: Path, test: TestTrials) -> list[Beside]:
+    """Score fitted neurons under every protocol, where that is not done already; each once.
+
+    Args:
+        sources: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
+        folder: Of the study; scores are kept in it.
+        test: Trials.
+
+    Raises:
+        CheckpointError: nothing is there, or it is damaged.
+        ConfigError: it is no fitted neuron.
+        DataError: the trials do not fit it.
+    """
+    chosen = list(dict.fromkeys(sources))
+    alike = Counter(_name(source) for source in chosen)
+    names = [_name(source) if alike[_name(source)] == 1 else str(source) for source in chosen]
+    return [Beside(name, _scores(source, folder, test)) for name, source in zip(names, chosen, strict=True)]
+
+
+def _name(source: Path) -> str:
+    return source.name.removesuffix(".safetensors")
+
+
+def _scores(source: Path, folder: Path, test: TestTrials) -> dict[str, dict[str, Any]]:
+    surrogate = load(source)
+    if not isinstance(surrogate, Surrogate):
+        raise ConfigError(
+            f"{source} is a {type(surrogate).__name__}; expected a neuron that was fitted to trials. Leave it out."
+        )
+    of = {
+        "data_hash": test.trials.content_hash,
+        "weights_sha256": weights_hash(surrogate.state_dict()),
+        "config": surrogate.neuron.config,
+    }
+    file = folder / BESIDE / f"{_name(source)}-{str(of['weights_sha256'])[:8]}.json"
+    kept: Any = None
+    with suppress(OSError, ValueError):  # not there, or damaged: it is only a copy of what is computed below
+        kept = json.loads(file.read_text())
+    if not isinstance(kept, dict) or any(kept.get(key) != value for key, value in of.items()):
+        scores = {name: evaluate(surrogate, test.trials, name) for name in PROTOCOLS}
+        kept = of | {"source": str(source), "data": list(test.specs), "scores": scores}
+        write_text(file, json.dumps(kept, indent=2))
+    return dict(kept["scores"])

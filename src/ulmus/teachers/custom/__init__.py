@@ -1,0 +1,1 @@
+"""A user's own cells as teachers, in NEURON or Arbor."""

@@ -1,0 +1,248 @@
+"""A cable cell of Arbor as a teacher, and a ball and stick with NMDA spikes made that way."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import arbor
+import numpy as np
+from arbor import units as U
+from jaxtyping import Int
+
+from ulmus.errors import ConfigError, MissingToolError
+from ulmus.geometry import Geometry
+from ulmus.teachers.arbor_engine import CableModel, run_cable
+from ulmus.teachers.catalogue import compiled_mechanisms
+from ulmus.teachers.custom.cell import OwnCell, Synapse, sha256_of
+from ulmus.trials.trial import Trial
+
+
+@dataclass(frozen=True, eq=False)
+class ArborCell(OwnCell):
+    """A cable cell of Arbor with synapses.
+
+    ``build`` returns what ``arbor.cable_cell`` is made of: ``(morphology or segment tree, decor, labels, cv_policy)``.
+    The synapses are placed here, so the decor should hold none. Mechanisms are those of Arbor's default catalogue,
+    ``bbp::...``, ``ulmus::ampa_nmda`` and ``ulmus::two_exponentials`` (compiled when first used), and ``own::...`` from
+    ``catalogue``.
+
+    Attributes:
+        catalogue: file that ``arbor-build-catalogue`` made, if any.
+    """
+
+    soma: str = "(root)"
+    catalogue: str | Path | None = None
+
+    @property
+    def simulator(self) -> str:
+        """Arbor."""
+        return f"Arbor {arbor.__version__}"
+
+    @property
+    def _compiled(self) -> bool:
+        return any(synapse.mechanism.startswith("ulmus::") for synapse in self.synapses)
+
+    @property
+    def built_sha256(self) -> str:
+        """Over morphology, labels, discretization, and what the decor sets and paints.
+
+        The contents of ``catalogue`` are not among them.
+
+        Raises:
+            ConfigError: Arbor refuses the cell.
+        """
+        return _built_sha256(self)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The control volumes, as long as they are straight.
+
+        Raises:
+            ConfigError: Arbor refuses the cell.
+            MissingToolError: See `prepare`.
+        """
+        return _geometry(self)
+
+    def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
+        """The location expressions themselves.
+
+        Raises:
+            ConfigError: Arbor knows no such place, or the cell is refused.
+        """
+        names = tuple(map(str, sites))
+        if names:
+            _describe(self, names)
+        return names
+
+    def prepare(self) -> None:
+        """Compile what has to be compiled, and build the cell once.
+
+        Raises:
+            ConfigError: Arbor refuses the cell: a synapse off the cell, an unknown mechanism or parameter.
+            MissingToolError: No compiler, or a catalogue for another version of Arbor.
+        """
+        if self._compiled:
+            compiled_mechanisms()
+        _describe(self, ())
+
+    def run_trial(
+        self,
+        event_step: Int[np.ndarray, "events"],
+        event_input: Int[np.ndarray, "events"],
+        steps: int,
+        *,
+        dt_ms: float = 0.025,
+        sites: Sequence[int | str] = (),
+    ) -> Trial:
+        """Simulate a trial with Arbor; arguments and errors of `Teacher.run_trial`, and those of `prepare`."""
+        model = _describe(self, self.site_names(sites))
+        return run_cable(model, event_step, event_input, steps, dt_ms=dt_ms)
+
+
+@lru_cache(maxsize=4)
+def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
+    shape, decor, labels, policy = cell.made()
+    properties = arbor.neuron_cable_properties()
+    properties.catalogue = _mechanisms(cell)
+    try:
+        for index, synapse in enumerate(cell.synapses):
+            mechanism = arbor.mechanism(synapse.mechanism, dict(synapse.parameters))
+            decor.place(synapse.at, arbor.synapse(mechanism), str(index))
+        probes = {tag: arbor.cable_probe_membrane_voltage(tag, tag) for tag in (cell.soma, *sites)}
+        cable = arbor.cable_cell(shape, decor, labels, policy)
+        for place in (cell.soma, *sites, *{synapse.at for synapse in cell.synapses}):
+            if len(cable.locations(place)) != 1:
+                raise ConfigError(
+                    f"cell {cell.name!r}: {place} is {len(cable.locations(place))} places; expected one. Correct it."
+                )
+        model = CableModel(cable, probes, properties, np.array([synapse.weight for synapse in cell.synapses]))
+        run_cable(model, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1, dt_ms=0.25)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"Arbor refuses the cell {cell.name!r} recorded at {', '.join((cell.soma, *sites))}: {str(error).strip()}. Expected "
+            f"places and mechanisms that it has. Correct the cell, its synapses or the sites."
+        ) from error
+    return model
+
+
+@lru_cache(maxsize=4)
+def _built_sha256(cell: ArborCell) -> str:
+    _describe(cell, ())  # says what is wrong with the cell, if anything
+    return sha256_of(_described(*cell.made()))
+
+
+def _described(shape: Any, decor: Any, labels: Any, policy: Any) -> Iterator[object]:
+    """What the cell is made of, in Arbor's own words."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cell.acc"
+        arbor.write_component(arbor.cable_cell(shape, decor, labels, policy), str(file))
+        yield file.read_text(encoding="utf-8")
+    # Arbor writes six decimals there, too few for a small conductance or permeability.
+    yield from decor.defaults()
+    for region, painted in decor.paintings():
+        yield from (region, painted)
+        if isinstance(painted, arbor.density):
+            yield from (item for pair in sorted(painted.mech.values) for item in pair)
+
+
+@lru_cache(maxsize=4)
+def _geometry(cell: ArborCell) -> Geometry:
+    model = _describe(cell, ())
+    shape = cell.made()[0]
+    place = arbor.place_pwlin(arbor.morphology(shape) if isinstance(shape, arbor.segment_tree) else shape)
+    volumes = arbor.cv_data(model.cell)
+    cables = [
+        cable for index in range(volumes.num_cv) for cable in volumes.cables(index) if cable.prox < cable.dist
+    ]
+    ends = np.array(
+        [[_point(place, cable.branch, at) for at in (cable.prox, cable.dist)] for cable in cables]
+    )
+
+    def piece(expression: str) -> int:
+        (at,) = model.cell.locations(expression)
+        return next(
+            index
+            for index, cable in enumerate(cables)
+            if cable.branch == at.branch and cable.prox <= at.pos <= cable.dist
+        )
+
+    (soma,) = model.cell.locations(cell.soma)
+    *centre, radius = _point(place, soma.branch, soma.pos)
+    return Geometry(
+        proximal_um=ends[:, 0, :3],
+        distal_um=ends[:, 1, :3],
+        diameter_um=ends[:, :, 3].sum(axis=1),
+        input_piece=np.array([piece(synapse.at) for synapse in cell.synapses]),
+        soma_centre_um=np.array(centre),
+        soma_diameter_um=2 * radius,
+    )
+
+
+def _point(place: "arbor.place_pwlin", branch: int, position: float) -> tuple[float, float, float, float]:
+    point = place.at(arbor.location(branch, position))
+    return point.x, point.y, point.z, point.radius
+
+
+def _mechanisms(cell: ArborCell) -> "arbor.catalogue":
+    catalogue = arbor.catalogue()
+    catalogue.extend(arbor.default_catalogue(), "")
+    catalogue.extend(arbor.bbp_catalogue(), "bbp::")
+    if cell._compiled:
+        catalogue.extend(arbor.load_catalogue(str(compiled_mechanisms())), "ulmus::")
+    if cell.catalogue is not None:
+        try:
+            catalogue.extend(arbor.load_catalogue(str(cell.catalogue)), "own::")
+        except Exception as error:
+            raise MissingToolError(
+                f"{cell.catalogue} cannot be loaded ({str(error).strip()}); expected a catalogue compiled for Arbor "
+                f"{arbor.__version__}. Build it again with arbor-build-catalogue of this version."
+            ) from error
+    return catalogue
+
+
+STICK_LENGTH_UM, STICK_DIAMETER_UM, SOMA_DIAMETER_UM = 600.0, 1.2, 20.0
+# Global parameters, shared by all synapses of a kind, are part of a mechanism's name in Arbor.
+_AMPA_NMDA = "ulmus::ampa_nmda/g_ampa=0.0004,rise_ampa=0.3,decay_ampa=3,g_nmda=0.0008,rise_nmda=2,decay_nmda=70,e=0,mg=1"
+_GABA_A = "ulmus::two_exponentials/g=0.001,rise=0.2,decay=8,e=-80"
+
+
+def ball_and_stick(segments: int = 40) -> ArborCell:
+    """A soma that fires (Hodgkin and Huxley) and a passive dendrite whose clustered synapses make NMDA spikes.
+
+    Each of the equal segments of the dendrite has an excitatory synapse (AMPA 0.4 nS, NMDA 0.8 nS) and an inhibitory one
+    (GABA_A 1 nS). Inputs ``0 .. segments-1`` excite, from the soma to the tip; the others inhibit, in the same order.
+
+    Raises:
+        ConfigError: Less than one segment.
+    """
+    if segments < 1:
+        raise ConfigError(f"segments={segments}: expected at least 1, such as 40. Correct it.")
+    # Branch 0 holds the soma too.
+    whole = STICK_LENGTH_UM + SOMA_DIAMETER_UM
+    centres = [
+        f"(location 0 {(SOMA_DIAMETER_UM + (k + 0.5) / segments * STICK_LENGTH_UM) / whole:.9f})"
+        for k in range(segments)
+    ]
+    excitation = [Synapse(at, _AMPA_NMDA) for at in centres]
+    inhibition = [Synapse(at, _GABA_A, sign=-1) for at in centres]
+    soma = f"(location 0 {SOMA_DIAMETER_UM / 2 / whole:.9f})"
+    return ArborCell(
+        partial(_build_ball_and_stick, segments), [*excitation, *inhibition], "ball-and-stick", soma
+    )
+
+
+def _build_ball_and_stick(segments: int) -> tuple[Any, ...]:
+    tree, r, radius = arbor.segment_tree(), SOMA_DIAMETER_UM / 2, STICK_DIAMETER_UM / 2
+    soma = tree.append(arbor.mnpos, arbor.mpoint(-2 * r, 0, 0, r), arbor.mpoint(0, 0, 0, r), tag=1)
+    tree.append(soma, arbor.mpoint(0, 0, 0, radius), arbor.mpoint(STICK_LENGTH_UM, 0, 0, radius), tag=3)
+    decor = arbor.decor()
+    decor.set_property(Vm=-65 * U.mV, rL=150 * U.Ohm * U.cm, cm=1 * U.uF / U.cm2)
+    decor.paint("(tag 1)", arbor.density("hh"))
+    decor.paint("(tag 3)", arbor.density("pas/e=-65", g=5e-5))
+    policy = arbor.cv_policy_max_extent(STICK_LENGTH_UM / max(segments, 60) * U.um)
+    return tree, decor, arbor.label_dict(), policy

@@ -1,0 +1,1 @@
+"""The layer-5 pyramidal cell of NeuronIO."""

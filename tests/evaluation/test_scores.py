@@ -1,0 +1,182 @@
+"""Scores: against the authors' checkpoints' known ones, closed forms, and windows cut the plain way."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
+
+import ulmus
+from ulmus.errors import ConfigError, DataError
+from ulmus.evaluation.predictions import (
+    PROTOCOLS,
+    Predictions,
+    find_protocol,
+    matching_threshold,
+    overlapping_windows,
+    predict,
+)
+from ulmus.evaluation.scores import evaluate, score, spike_scores
+from ulmus.trials import events_from_trials
+from ulmus.trials.opening import open_trials
+
+# What the authors' checkpoints score on simulated trials of the published cell, from an independent evaluation.
+KNOWN = [
+    ("test_default_seed3001.h5", "num_memory_20", "official", 0.9893, 0.6862, 95.26),
+    ("test_default_seed3001.h5", "best_elm_neuron", "official", 0.9937, 0.5849, 96.56),
+    ("test_default_seed3001.h5", "num_memory_1", "stream", 0.9328, 1.571, 79.56),
+    ("test_default_seed3001.h5", "num_memory_20", "stream", 0.9870, 0.7337, 95.13),
+    ("test_published_seed3003.h5", "num_memory_20", "official", 0.9903, 0.6871, 95.17),
+    ("test_published_seed3003.h5", "num_memory_50", "stream", 0.9925, 0.6283, 95.97),
+]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("file", "checkpoint", "protocol", "auc", "rmse_mv", "explained"), KNOWN)
+def test_the_authors_checkpoints_score_what_they_are_known_to(
+    reference_data, file, checkpoint, protocol, auc, rmse_mv, explained
+):
+    surrogate = ulmus.import_official(reference_data / "golden" / "official" / "checkpoints" / checkpoint)
+    scores = evaluate(surrogate, open_trials(reference_data / "data" / "l5pc" / file), protocol)
+    assert scores["auc"] == pytest.approx(auc, abs=6e-5)
+    assert scores["rmse_mv"] == pytest.approx(rmse_mv, abs=6e-4)
+    assert scores["explained_variance_percent"] == pytest.approx(explained, abs=6e-3)
+
+
+@given(seed=st.integers(0, 100))
+@settings(max_examples=20, deadline=None)
+def test_auc_is_the_probability_of_ranking_right(seed):
+    random = np.random.default_rng(seed)
+    spikes = random.random(300) < 0.1
+    spikes[:2] = [True, False]
+    logit = (random.normal(size=300) + 2 * spikes).astype(np.float32)
+    statistic = mannwhitneyu(logit[spikes], logit[~spikes]).statistic
+    assert spike_scores(spikes, logit)["auc"] == pytest.approx(statistic / (spikes.sum() * (~spikes).sum()))
+
+
+def test_true_positive_rate_never_exceeds_the_false_positives_allowed():
+    spikes = np.zeros(10_000, dtype=bool)
+    spikes[:100] = True
+    logit = np.zeros(10_000, dtype=np.float32)
+    logit[:40] = 3  # 40 spikes above everything
+    logit[100:124] = 2  # 24 false alarms of 9,900: a rate of 0.0024
+    logit[40:60] = 1.5
+    logit[124:300] = 1  # 200 false alarms: 0.0202
+    logit[60:100] = 0.5
+    scores = spike_scores(spikes, logit)
+    assert scores["tpr_at_fpr_0025"] == pytest.approx(0.6)
+    assert scores["tpr_at_fpr_01"] == pytest.approx(0.6)
+
+
+def test_without_spikes_the_auc_is_undefined():
+    assert spike_scores(np.zeros(5, dtype=bool), np.arange(5, dtype=np.float32))["auc"] is None
+
+
+@given(time=st.integers(1, 40), window=st.integers(2, 12), overlap=st.integers(0, 5), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_windows_are_cut_as_from_the_dense_array(time, window, overlap, seed):
+    overlap = min(overlap, window - 1)
+    random = np.random.default_rng(seed)
+    dense = torch.as_tensor((random.random((2, time, 3)) < 0.4).astype(np.float32))
+    rows = dense.flatten(0, 1)
+    counts = (rows != 0).sum(1)
+    row_start = torch.cat([torch.zeros(1), counts.cumsum(0)]).int()
+    events = ulmus.Events(row_start, rows.nonzero()[:, 1].int(), torch.ones(int(counts.sum())), 2, time, 3)
+    stride = window - overlap
+    cut = overlapping_windows(events, window, stride).dense().view(2, -1, window, 3)
+    starts = list(range(0, max(time - window, 0) + stride, stride))
+    starts = starts[: cut.shape[1]]
+    assert starts[-1] + window >= time
+    padded = torch.cat([dense, torch.zeros(2, starts[-1] + window, 3)], dim=1)
+    for position, start in enumerate(starts):
+        stop = min(start + window, time)
+        expected = padded[:, start : start + window].clone()
+        expected[:, stop - start :] = 0
+        assert torch.equal(cut[:, position], expected)
+
+
+def test_windows_agree_with_streaming_where_the_memory_is_short(integrator_store):
+    """A neuron that forgets within the overlap predicts the same in windows as in one stream."""
+    torch.manual_seed(0)
+    neuron = ulmus.ELM(12, 2, memory=4, tau_memory_ms=(1.0, 5.0), tau_synapse_ms=3.0)
+    surrogate, trials = ulmus.Surrogate(neuron), open_trials(str(integrator_store))
+    stream, windows = (predict(surrogate, trials, PROTOCOLS[name]) for name in ("stream", "official"))
+    np.testing.assert_allclose(windows.voltage_mv, stream.voltage_mv, atol=1e-4)
+    np.testing.assert_allclose(windows.probability, stream.probability, atol=1e-5)
+
+
+def test_prediction_in_batches_equals_trial_by_trial(integrator_store):
+    torch.manual_seed(0)
+    surrogate, trials = ulmus.Surrogate(ulmus.ELM(12, 2, memory=4)), open_trials(str(integrator_store))
+    together = predict(surrogate, trials, PROTOCOLS["stream"])
+    alone = surrogate(events_from_trials([trials.trial(13)], trials.header)).detach()
+    np.testing.assert_allclose(together.logit[13], alone[0, :, 0], atol=1e-5)
+
+
+def make_predictions(spikes: np.ndarray, logit: np.ndarray) -> Predictions:
+    voltage = np.random.default_rng(0).normal(-70, 3, (*spikes.shape, 1)).astype(np.float32)
+    times = tuple(np.flatnonzero(row) + 1.0 for row in spikes)
+    return Predictions(1 / (1 + np.exp(-logit)), logit, voltage, spikes, voltage + 1, times, times)
+
+
+def test_scores_of_a_constant_error():
+    random = np.random.default_rng(0)
+    spikes = random.random((3, 1000)) < 0.01
+    predictions = make_predictions(spikes, random.normal(size=spikes.shape).astype(np.float32))
+    scores = score(predictions, PROTOCOLS["stream"], 1.0)
+    assert scores["rmse_mv"] == pytest.approx(1, rel=1e-4)
+    assert scores["mae_mv"] == pytest.approx(1, rel=1e-4)
+    assert scores["explained_variance_percent"] == pytest.approx(100)
+    assert scores["spikes"] == int(spikes[:, 500:].sum())
+    official = score(predictions, PROTOCOLS["official"], 1.0)
+    assert official["rmse_mv"] == pytest.approx(0, abs=1e-4)
+
+
+def test_trials_with_many_spikes_count_only_in_stream():
+    spikes = np.zeros((2, 1000), dtype=bool)
+    spikes[0, 500:530] = True
+    spikes[1, 600] = True
+    predictions = make_predictions(
+        spikes, np.random.default_rng(0).normal(size=spikes.shape).astype(np.float32)
+    )
+    assert score(predictions, PROTOCOLS["official"], 1.0)["trials"] == 1
+    assert score(predictions, PROTOCOLS["stream"], 1.0)["trials"] == 2
+
+
+def test_a_protocol_that_leaves_nothing_says_so():
+    spikes = np.ones((2, 400), dtype=bool)
+    predictions = make_predictions(spikes, np.zeros(spikes.shape, dtype=np.float32))
+    with pytest.raises(DataError, match=r"400\.0 ms"):
+        score(predictions, PROTOCOLS["stream"], 1.0)
+
+
+def test_threshold_makes_the_surrogate_fire_as_often_as_the_neuron():
+    random = np.random.default_rng(0)
+    spikes = random.random((4, 2000)) < 0.01
+    logit = (random.normal(size=spikes.shape) + 3 * spikes).astype(np.float32)
+    predictions = make_predictions(spikes, logit)
+    threshold = matching_threshold(predictions, 0)
+    above = np.pad(predictions.probability > threshold, ((0, 0), (1, 0)))
+    assert (above[:, 1:] & ~above[:, :-1]).sum() == pytest.approx(spikes.sum(), abs=1)
+
+
+def test_mismatched_data_are_named(integrator_store):
+    trials = open_trials(str(integrator_store))
+    with pytest.raises(DataError, match="12 inputs.*fitted with 5"):
+        evaluate(ulmus.Surrogate(ulmus.ELM(5, 2, memory=3)), trials)
+    with pytest.raises(DataError, match=r"1\.0 ms.*fitted with 2\.0 ms"):
+        evaluate(ulmus.Surrogate(ulmus.ELM(12, 2, memory=3, dt_ms=2.0)), trials)
+    with pytest.raises(DataError, match="'nexus'"):
+        evaluate(ulmus.Surrogate(ulmus.ELM(12, 3, memory=3), sites=("soma", "nexus")), trials)
+    with pytest.raises(ConfigError, match="Did you mean 'official'"):
+        find_protocol("oficial")
+
+
+def test_trials_of_the_shipped_reconstruction_are_explained_to_who_scores_a_shipped_neuron(integrator_store):
+    with pytest.raises(DataError) as raised:
+        evaluate(ulmus.load("l5pc-branch-20"), open_trials(str(integrator_store)))
+    message = str(raised.value)
+    assert message.startswith(f"{integrator_store}: the trials have 12 inputs")
+    assert "--morphology cell1.asc" in message
+    assert "Trials(" not in message
