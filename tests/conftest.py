@@ -9,8 +9,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
+def official() -> Path:
+    """The authors' checkpoints, and what their code computes: see tests/golden/README.md."""
+    return REPOSITORY / "tests" / "golden" / "official"
+
+
+@pytest.fixture(scope="session")
 def reference_data() -> Path:
-    """The folder with golden outputs and recordings, or a skip that says where they were looked for."""
+    """The folder with reconstructions and recordings that may not be shipped, or a skip that says where it was looked for."""
     folder = Path(os.environ.get("ULMUS_REFERENCE", REPOSITORY.parent / "shared"))
     if not (folder / "golden").is_dir():
         pytest.skip(

@@ -154,9 +154,9 @@ def test_convert_info_verify(integrator_store, tmp_path):
 
 
 @pytest.mark.golden
-def test_published_files_convert_and_the_authors_neuron_imports(reference_data, tmp_path):
+def test_published_files_convert_and_the_authors_neuron_imports(reference_data, official, tmp_path):
     ulmus("data", "convert", reference_data / "golden" / "l5pc", "--out", tmp_path / "store")
-    checkpoint = reference_data / "golden" / "official" / "checkpoints" / "num_memory_1"
+    checkpoint = official / "checkpoints" / "num_memory_1"
     ulmus("import", checkpoint, "--out", tmp_path / "neuron.safetensors")
     one, other = (
         json.loads(ulmus("evaluate", model, "--data", tmp_path / "store", "--json").stdout)

@@ -35,9 +35,9 @@ KNOWN = [
 @pytest.mark.golden
 @pytest.mark.parametrize(("file", "checkpoint", "protocol", "auc", "rmse_mv", "explained"), KNOWN)
 def test_the_authors_checkpoints_score_what_they_are_known_to(
-    reference_data, file, checkpoint, protocol, auc, rmse_mv, explained
+    reference_data, official, file, checkpoint, protocol, auc, rmse_mv, explained
 ):
-    surrogate = ulmus.import_official(reference_data / "golden" / "official" / "checkpoints" / checkpoint)
+    surrogate = ulmus.import_official(official / "checkpoints" / checkpoint)
     scores = evaluate(surrogate, open_trials(reference_data / "data" / "l5pc" / file), protocol)
     assert scores["auc"] == pytest.approx(auc, abs=6e-5)
     assert scores["rmse_mv"] == pytest.approx(rmse_mv, abs=6e-4)

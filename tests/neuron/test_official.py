@@ -16,11 +16,6 @@ SMALL_MODELS = ["v1_plain", "v2_plain", "v2_branch_silu_2layer", "v1_branch_rand
 
 
 @pytest.fixture(scope="module")
-def official(reference_data: Path) -> Path:
-    return reference_data / "golden" / "official"
-
-
-@pytest.fixture(scope="module")
 def recorded(official: Path) -> dict[str, np.ndarray]:
     return dict(np.load(official / "official_v1_outputs.npz"))
 
@@ -35,7 +30,6 @@ def signed_input(recorded: dict[str, np.ndarray]) -> torch.Tensor:
     return x
 
 
-@pytest.mark.golden
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_checkpoints_give_the_authors_outputs(official, recorded, signed_input, name):
     surrogate = ulmus.import_official(official / "checkpoints" / name)
@@ -46,7 +40,6 @@ def test_checkpoints_give_the_authors_outputs(official, recorded, signed_input, 
     assert (double - expected).abs().max() < 1e-9
 
 
-@pytest.mark.golden
 @pytest.mark.parametrize(
     ("name", "parameters"), [("num_memory_1", 4601), ("num_memory_20", 8002), ("best_elm_neuron", 54002)]
 )
@@ -54,7 +47,6 @@ def test_checkpoints_have_the_published_size(official, name, parameters):
     assert ulmus.import_official(official / "checkpoints" / name).trainable_parameters() == parameters
 
 
-@pytest.mark.golden
 @pytest.mark.parametrize("case", SMALL_MODELS)
 def test_small_models_give_the_authors_outputs_loss_and_gradients(official, case):
     settings = json.loads((official / "official_small_models.json").read_text())[case]["config"]
@@ -98,7 +90,6 @@ def test_small_models_give_the_authors_outputs_loss_and_gradients(official, case
         assert (ours[key].flatten() - gradient.flatten()).abs().max() < 1e-9, key
 
 
-@pytest.mark.golden
 def test_windows_routing_and_time_constants_start_as_the_authors(official):
     """A fresh neuron of ours has the routing that the authors' checkpoints store."""
     theirs = ulmus.import_official(official / "checkpoints" / "num_memory_20").neuron
