@@ -24,7 +24,6 @@ from ulmus.errors import (
 COMMANDS = (
     ("demo", "demo:demo", "From a detailed neuron to a fitted one, with a page to look at."),
     ("simulate", "simulate:simulate", "Simulate a detailed neuron with random synaptic input into a store."),
-    ("validate", "validate:validate", "Compare a detailed neuron with reference simulations, as a page."),
     ("data", "data:app", "Convert, describe and check trials."),
     ("train", "train:train", "Train a recipe in a run folder; resume an interrupted run."),
     ("label", "label:label", "Let fitted neurons answer fresh input, for smaller ones to learn from."),

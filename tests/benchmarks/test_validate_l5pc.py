@@ -3,10 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ulmus.errors import ConfigError, DataError
-from ulmus.report.validation_page import write_validation_page
-from ulmus.teachers.l5pc.cell import L5PC
-from ulmus.teachers.l5pc.validation import (
+from benchmarks.validate_l5pc.comparison import (
     DRIVEN,
     MORPHOLOGY,
     STEPS,
@@ -17,6 +14,9 @@ from ulmus.teachers.l5pc.validation import (
     count_comparisons,
     requirements,
 )
+from benchmarks.validate_l5pc.page import write_validation_page
+from ulmus.errors import ConfigError, DataError
+from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.runner import simulate
 from ulmus.trials import Store
 

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import jinja2
 import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ulmus.report import style
-from ulmus.report.page import Panel, figures_json, page_environment, write_page
-from ulmus.teachers.l5pc.validation import (
+from benchmarks.validate_l5pc.comparison import (
     Agreement,
     Comparison,
     Requirement,
@@ -18,6 +17,8 @@ from ulmus.teachers.l5pc.validation import (
     requirements,
     requirements_of_driven,
 )
+from ulmus.report import style
+from ulmus.report.page import Panel, figures_json, page_environment, write_page
 
 
 def write_validation_page(
@@ -54,8 +55,10 @@ def write_validation_page(
         for name, members in groups.items()
     }
     elsewhere = at_other_steps(other_steps or {})
+    here = jinja2.FileSystemLoader(Path(__file__).parent)
+    shared = page_environment()
     page = (
-        page_environment()
+        shared.overlay(loader=jinja2.ChoiceLoader([here, shared.loader]))
         .get_template("validation.html")
         .render(
             asked=requirements(runs),

@@ -1,16 +1,14 @@
-"""``ulmus validate``."""
+"""Repeat NEURON's simulations of the layer-5 pyramidal cell: ``python -m benchmarks.validate_l5pc --reference FOLDER``."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import arbor
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from ulmus.cli.console import console, print_table, progress
-from ulmus.errors import ConfigError
-from ulmus.report.validation_page import write_validation_page
-from ulmus.teachers.l5pc.validation import (
+from benchmarks.validate_l5pc.comparison import (
     Comparison,
     agreement,
     compare_driven,
@@ -20,14 +18,16 @@ from ulmus.teachers.l5pc.validation import (
     published_cell,
     requirements,
 )
+from benchmarks.validate_l5pc.page import write_validation_page
+from ulmus.cli.console import console, print_table, progress
+from ulmus.errors import UlmusError
 from ulmus.teachers.teacher import check_step
 from ulmus.trials.opening import open_trials
 
 
 def validate(
-    cell: Literal["l5pc"],
     *,
-    reference: Path | None = None,
+    reference: Path,
     out: Path = Path("validation.html"),
     step_ms: float = 0.025,
     other_steps_ms: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = (
@@ -36,24 +36,19 @@ def validate(
     ),
     recorded: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
 ) -> None:
-    """Repeat reference simulations of NEURON, and write a page: required and reached values, voltage overlaid.
+    """Repeat NEURON's simulations of the layer-5 pyramidal cell, and write a page with required and reached values.
 
     Takes about two minutes of one core for a reference of half a minute of simulated time.
 
     Args:
-        cell: Which neuron: l5pc, the layer-5 pyramidal cell.
-        reference: Folder with the published reconstruction and NEURON's simulations of it; none is shipped.
+        reference: Folder with the published reconstruction (cell1.asc, ModelDB 139653) and NEURON's simulations of it
+            (neuron_step_currents.npz, neuron_driven_trials.npz, sim__*). It is not shipped: the reconstruction is not ours
+            to give.
         out: HTML file to write.
         step_ms: Integration step.
         other_steps_ms: Steps at which the driven trials are repeated, to tell an error of the step from one of the cell.
         recorded: Stores or recordings of the published cell to repeat too: 'trials.h5[:3]'.
     """
-    if reference is None:
-        raise ConfigError(
-            "no reference folder is given; expected a folder with the published reconstruction (cell1.asc, ModelDB 139653) "
-            "and NEURON's simulations of it (neuron_step_currents.npz, neuron_driven_trials.npz, sim__*). It is not "
-            "shipped: the reconstruction is not ours to give. Name it with --reference FOLDER."
-        )
     for step in (step_ms, *other_steps_ms):
         check_step(step)
     trials = open_trials(recorded) if recorded else None
@@ -107,3 +102,10 @@ def _shown(what: str, runs: Iterator[Comparison], total: int) -> list[Comparison
             found.append(run)
             show(len(found), total, run.name)
     return found
+
+
+if __name__ == "__main__":
+    try:
+        App(name="validate_l5pc", default_command=validate)()
+    except UlmusError as error:
+        sys.exit(f"error: {error}")
