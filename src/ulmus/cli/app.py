@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Threads of OpenMP otherwise go on spinning after every operation of PyTorch, on the cores that the kernels want next. Read
 # once, when PyTorch is loaded.
@@ -71,17 +73,16 @@ EXIT_CODES: list[tuple[type[UlmusError], int]] = [
 """Beside these: 1 for any other error, 130 when interrupted."""
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line with these arguments, by default those of the process; exits."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+@contextmanager
+def exit_on_error(interrupted: str = "interrupted") -> Iterator[None]:
+    """End the process with a message and the exit status of the error, instead of a traceback."""
     try:
-        build(arguments)(arguments)
+        yield
     except UlmusError as error:
         _complain(str(error))
         sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))
     except KeyboardInterrupt:
-        goes_on = "; the same command goes on" if arguments[:1] and arguments[0] in GO_ON else ""
-        error_console.print(f"interrupted{goes_on}")
+        error_console.print(interrupted)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has had enough, as `ulmus ... | head` does; nothing may be flushed to it at exit.
@@ -89,9 +90,18 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     except OSError as error:
         _complain(
-            f"{error.filename or 'a file'}: {error.strerror or error}; choose a place that exists and you may use."
+            f"{error.filename or 'a file'}: {error.strerror or error}; choose a path that exists and that you may "
+            "write to."
         )
         sys.exit(1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line with these arguments, by default those of the process; exits."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    goes_on = arguments[:1] and arguments[0] in GO_ON
+    with exit_on_error("interrupted; run the same command again to go on" if goes_on else "interrupted"):
+        build(arguments)(arguments)
 
 
 def _complain(text: str) -> None:

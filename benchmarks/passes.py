@@ -1,17 +1,23 @@
-# mypy: ignore-errors
-# Numba gives the compiled functions their types; Python's would be wrong.
-"""Where a training step spends its time: the passes of the fused kernels, each timed inside the compiled code."""
+"""Where a training step spends its time: the passes of the fused kernels, each timed inside the compiled code.
 
+python benchmarks/passes.py --out benchmarks/results/passes-PROCESSOR.json
+"""
+
+import math
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from common import start, write
 from numba import njit, types
+from rich.table import Table
 
 from ulmus.bench.run import PEAK_OPERATIONS, matrix_product
 from ulmus.bench.workloads import WORKLOADS, Workload, as_events, chosen, one_thread
+from ulmus.cli.console import console
 from ulmus.errors import BackendError
 from ulmus.kernels import memory_budget, numba_call
 from ulmus.kernels import numba_passes as passes
@@ -183,3 +189,23 @@ def _backward(sizes, net, source, kept, given, sums, unit, units, parity, togeth
             for part in range(5):
                 spent[part] += times[part + 1] - times[part]
         tile += 2 * units
+
+
+def time_passes(*workloads: str, out: Path | None = None) -> None:
+    """Measure where a training step spends its time: CPU time of every pass of the kernels, and its share of the peak.
+
+    Args:
+        workloads: Those that are trained: A to D2; all by default.
+        out: JSON file to write.
+    """
+    rows = bench_passes(list(workloads) or None)
+    shown = Table("workload", "memory", "pass", "CPU ms", "of peak")
+    for row in rows:
+        share = "" if math.isnan(row.fraction_of_peak) else f"{100 * row.fraction_of_peak:.0f} %"
+        shown.add_row(row.workload, row.kept, row.part, f"{1000 * row.cpu_seconds:.2f}", share)
+    console.print(shown)
+    write(rows, out)
+
+
+if __name__ == "__main__":
+    start(time_passes)

@@ -4,22 +4,29 @@ The equal cell has the shipped morphology with the same compartments in both sim
 Huxley and a leak in all of them, two synapses per dendritic segment, and the same events. Both integrate by backward
 Euler with the same fixed step and compute rates exactly; NEURON's default, rates from tables, is measured as well.
 What is timed is the run, not the building of the cell.
+
+    python benchmarks/simulation.py --out benchmarks/results/simulate-PROCESSOR.json
 """
 
+import math
 import os
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import arbor
 import numpy as np
 from arbor import units as U
+from common import start, write
 from jaxtyping import Float64, Int
 
 from ulmus.bench.workloads import WORKLOADS, as_events, one_thread
+from ulmus.cli.console import console, print_table, say
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.kernels.stream import Stream
 from ulmus.teachers.arbor_engine import CableModel, CableRecipe
@@ -309,3 +316,36 @@ def _neuron_sections(h: Any, morphology: Morphology) -> tuple[Any, list[Any], li
         for segment in section:
             segment.pas.g, segment.pas.e = LEAK_S_CM2, LEAK_MV
     return soma, [*found, *dendrites], [segment for section in dendrites for segment in section]
+
+
+def simulate(*, seconds: float = 1.0, out: Path | None = None) -> None:
+    """Measure the CPU time of detailed neurons: Arbor, the same cell in NEURON where it is installed, and a surrogate.
+
+    Args:
+        seconds: Simulated time of every measurement.
+        out: JSON file to write.
+    """
+    say("simulating; a second of a detailed neuron takes one to several")
+    rows = bench_simulation(seconds)
+    for cell, group in groupby(rows, key=lambda row: row.cell):
+        measured = list(group)
+        cells = [
+            (
+                row.computed_by,
+                f"{row.step_ms:g}",
+                f"{row.cpu_seconds:.3g}",
+                f"{row.neuron_seconds:.3g}" if row.neuron_seconds < 1000 else f"{row.neuron_seconds:,.0f}",
+                "" if math.isnan(row.ratio_to_neuron) else f"{row.ratio_to_neuron:.1f}",
+            )
+            for row in measured
+        ]
+        columns = ("", "step ms", "CPU s per simulated s", "simulated s per CPU s", "times NEURON")
+        print_table(f"{cell}, one thread", cells, columns)
+        for row in measured:
+            if row.agreement:
+                console.print(f"{row.computed_by} beside NEURON: {row.agreement}\n", soft_wrap=True)
+    write(rows, out)
+
+
+if __name__ == "__main__":
+    start(simulate)

@@ -3,11 +3,9 @@
 import json
 
 import pytest
+from lengths import MODELS, LengthRow, bench_lengths, lengths_figure, measure, write_lengths_page
 
-from ulmus.bench import LengthRow, bench_lengths
-from ulmus.bench.lengths import MODELS, measure
 from ulmus.errors import ConfigError
-from ulmus.report.lengths import lengths_figure, write_lengths_page
 
 
 def test_memory_of_an_lstm_grows_with_time():

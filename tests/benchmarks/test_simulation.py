@@ -1,11 +1,12 @@
+import itertools
 import math
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from ulmus.bench import simulation
-from ulmus.bench.simulation import (
+import simulation
+from simulation import (
     EQUAL_STEP_MS,
     agreement_text,
     arbor_run,
@@ -13,6 +14,7 @@ from ulmus.bench.simulation import (
     neuron_run,
     require_agreement,
 )
+
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.l5pc.cell import L5PC
 
@@ -46,12 +48,19 @@ def test_both_simulators_give_the_same_voltage():
 
 
 def test_every_row_is_measured_and_neuron_left_out_where_it_is_not(monkeypatch):
+    """Every reading of the clock is a second after the last, so that a run of 0.1 s takes 10 s for a simulated one."""
     monkeypatch.setattr(simulation, "find_spec", lambda name: None)
     monkeypatch.setattr(simulation, "ROUNDS", 1)
+    ticks = itertools.count()
+    monkeypatch.setattr(simulation, "time", SimpleNamespace(process_time=lambda: float(next(ticks))))
     rows = bench_simulation(0.1)
-    assert [row.computed_by for row in rows] == ["Arbor"] * 4 + ["Ulmus"]
-    assert all(row.cpu_seconds > 0 for row in rows)
+    assert [(row.computed_by, row.step_ms) for row in rows] == [
+        *(("Arbor", step) for step in (0.1, 0.05, 0.025, 0.025)),
+        ("Ulmus", 1.0),
+    ]
+    assert [row.cpu_seconds for row in rows] == pytest.approx(
+        [10.0] * 4 + [10.0 / 60]
+    )  # the last one runs 60 times
+    assert [row.neuron_seconds for row in rows] == pytest.approx([0.1] * 4 + [6.0])
     assert all(math.isnan(row.ratio_to_neuron) for row in rows)
-    assert rows[2].cpu_seconds > rows[0].cpu_seconds  # a quarter of the step
-    assert rows[-1].cpu_seconds < rows[0].cpu_seconds
     assert rows[3].agreement == "NEURON is not installed"

@@ -1,15 +1,22 @@
-"""What a second thread gains: wall time, one thread and two taking turns."""
+"""What a second thread gains: wall time, one thread and two taking turns.
+
+python benchmarks/threads.py --out benchmarks/results/threads-PROCESSOR.json
+"""
 
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from common import start, write
+from rich.table import Table
 
 from ulmus.bench.run import matrix_product
 from ulmus.bench.workloads import WORKLOADS, as_events, chosen
+from ulmus.cli.console import console, say
 
 _ROUNDS = 15
 
@@ -76,3 +83,27 @@ def _training_step(name: str) -> Callable[[], object]:
         neuron(inputs)[0].square().mean().backward()
 
     return step
+
+
+def threads(*workloads: str, most: int = 2, out: Path | None = None) -> None:
+    """Measure what more threads gain on this machine, by wall time, beside what a product of matrices gains.
+
+    Args:
+        workloads: Those that are trained: B and D by default.
+        most: Largest number of threads.
+        out: JSON file to write.
+    """
+    rows = bench_threads(list(workloads) or None, most)
+    shown = Table("workload", "threads", "wall ms", "CPU ms", "times faster than one thread")
+    for row in rows:
+        times = (f"{1000 * row.wall_seconds:.1f}", f"{1000 * row.cpu_seconds:.1f}")
+        shown.add_row(row.workload, str(row.threads), *times, f"{row.ratio_to_one_thread:.2f}")
+    console.print(shown)
+    say(
+        f"load average {rows[-1].load_average:.1f}; other programs on the machine make these figures too small"
+    )
+    write(rows, out)
+
+
+if __name__ == "__main__":
+    start(threads)

@@ -1,9 +1,14 @@
-"""Measurements from files as the table that the README shows."""
+"""Measurements of `ulmus bench kernels` as the table of docs/performance.md.
+
+python benchmarks/table.py benchmarks/results/kernels-PROCESSOR.json
+"""
 
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from common import start
 
 from ulmus.bench.workloads import WORKLOADS
 from ulmus.errors import DataError
@@ -70,3 +75,16 @@ def _cell(rows: Sequence[dict[str, Any]], direction: str) -> str:
         for name, words in _WAYS
         if name in found
     )
+
+
+def print_table(*files: Path) -> None:
+    """Print the Markdown table of measurements that ``ulmus bench kernels --out`` wrote.
+
+    Args:
+        files: JSON files, of one or more processors.
+    """
+    print(table(read_rows(files)))
+
+
+if __name__ == "__main__":
+    start(print_table)
