@@ -6,7 +6,7 @@ import pytest
 
 from ulmus.cli import demo as command
 from ulmus.cli import main
-from ulmus.training.recipe import load_recipe
+from ulmus.training.recipe_file import load_recipe
 
 
 def test_the_demo_simulates_fits_scores_and_reports(tmp_path, monkeypatch, capsys):

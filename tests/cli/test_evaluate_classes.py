@@ -11,7 +11,7 @@ from ulmus.errors import CheckpointError, ConfigError, DataError
 from ulmus.sequences.lra.listops.files import ListOps
 from ulmus.sequences.lra.listops.writer import make_listops
 from ulmus.training.fit import fit
-from ulmus.training.recipe import parse_recipe
+from ulmus.training.recipe_file import parse_recipe
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_data_that_were_moved_are_found_where_they_are_said_to_be(trained, capsy
 def test_other_data_than_it_learnt_from_are_named(trained, tmp_path, capsys):
     make_listops(tmp_path, counts=(24, 6, 10), seed=5, shortest=5, longest=30, workers=1)
     evaluate(trained[0], data=[str(tmp_path)], json=True)
-    assert "other data than those of its training" in json.loads(capsys.readouterr().out)["notes"][-1]
+    assert "other data than those it was trained on" in json.loads(capsys.readouterr().out)["notes"][-1]
 
 
 def test_data_that_a_classifier_cannot_be_scored_on(trained, tmp_path):

@@ -7,7 +7,7 @@ from ulmus.errors import ConfigError
 from ulmus.evaluation.linear_probe import binned_counts, linear_probe
 from ulmus.kernels.events import Events
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, LabelledSplits
-from ulmus.training.recipe import load_recipe
+from ulmus.training.recipe_file import load_recipe
 
 
 class Bursts(LabelledBatches):

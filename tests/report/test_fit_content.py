@@ -14,7 +14,7 @@ from ulmus.report.classifier_content import gather_classes
 from ulmus.report.fit_content import examples_worth_showing, gather
 from ulmus.report.page import format_value
 from ulmus.training.fit import fit
-from ulmus.training.recipe import ClassifierRecipe
+from ulmus.training.kinds.labelled import ClassifierRecipe
 from ulmus.trials.opening import open_trials
 
 

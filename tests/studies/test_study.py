@@ -14,8 +14,8 @@ from ulmus.errors import ConfigError
 from ulmus.evaluation.scores import evaluate
 from ulmus.neuron import ELM, Surrogate, save
 from ulmus.studies import running
-from ulmus.studies.comparison import Beside
-from ulmus.studies.running import Result
+from ulmus.studies.comparison import Compared
+from ulmus.studies.running import MemberResult
 from ulmus.studies.study import Study, load_study, members, shipped_studies
 from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, remarks, table
 from ulmus.training.budget import parse_budget
@@ -154,13 +154,15 @@ def test_variants_change_several_keys_of_the_recipe(study_file):
 def test_cells_hold_mean_deviation_and_the_published_number(study_file):
     study = load_study(study_file)
     results = [
-        Result("size", 50, "small", seed, "run", 10, 60.0, {"test": {"accuracy": value, "parameters": 7}})
+        MemberResult(
+            "size", 50, "small", seed, "run", 10, 60.0, {"test": {"accuracy": value, "parameters": 7}}
+        )
         for seed, value in enumerate((0.5, 0.75))
     ]
     cells = table(study.grids["size"], results, "test", "5min")
     assert cells[50]["small"].text() == "0.6250 ± 0.1768 (2) [0.25]"
     assert cells[50]["large"].text() == "not run"
-    lost = Result("size", 50, "small", 2, "run", 10, 1.0, {}, "step 3: the loss is not finite")
+    lost = MemberResult("size", 50, "small", 2, "run", 10, 1.0, {}, "step 3: the loss is not finite")
     cell = table(study.grids["size"], [*results, lost], "test", "5min")[50]["small"]
     assert cell.text() == "0.6250 ± 0.1768 (2), 1 diverged [0.25]"
     assert cell.cpu_seconds == 60
@@ -174,7 +176,7 @@ def test_what_is_to_be_known_of_scores_stands_below_them_once(study_file, tmp_pa
         ("large", 0): ["generated"],
     }
     results = [
-        Result(
+        MemberResult(
             "size",
             50,
             model,
@@ -246,8 +248,8 @@ def test_a_member_too_slow_for_its_share_of_the_budget_is_left_out(
 ):
     real = running.within_budget
 
-    def slow(recipe, seconds):
-        return real(recipe, 1e-6 if recipe.model.memory == 8 else seconds)
+    def slow(recipe, seconds, problem):
+        return real(recipe, 1e-6 if recipe.model.memory == 8 else seconds, problem)
 
     monkeypatch.setattr(running, "within_budget", slow)
     runs = runs_within_a_budget(study_file, tones, tmp_path / "out")
@@ -265,7 +267,7 @@ def test_a_row_of_steps_is_never_one_of_fewer_steps(study_file, tones, tmp_path,
     }
     study_file.write_text(yaml.safe_dump(study))
 
-    def half(recipe, seconds):
+    def half(recipe, seconds, problem):
         return recipe.model_copy(
             update={"training": recipe.training.model_copy(update={"steps": min(20, recipe.steps)})}
         )
@@ -330,7 +332,7 @@ def test_all_neurons_stand_over_size_and_cost_with_others_beside(
     command += [
         "--data.validation",
         f"{integrator_store}[8:10]",
-        "--beside",
+        "--compare",
         str(tmp_path / "other.safetensors"),
     ]
 
@@ -343,7 +345,7 @@ def test_all_neurons_stand_over_size_and_cost_with_others_beside(
         with pytest.raises(SystemExit) as ended:
             main([*command, "--test", test])
         assert ended.value.code == 0
-        (file,) = (out / "beside").iterdir()
+        (file,) = (out / "compared").iterdir()
         files.append(file.stat().st_mtime_ns)
     assert files[0] == files[1]
 
@@ -469,14 +471,14 @@ def test_quality_leaves_open_what_was_not_scored_and_marks_trials_that_were_seen
     def result(run, **scores):
         known = {"parameters": 10, "rmse_mv": 1.0, "auc": 0.5, "tpr_at_fpr_0025": 0.1, "tpr_at_fpr_01": 0.2}
         known |= {"explained_variance_percent": 90.0, "multiplications_per_step": 7}
-        return Result("grid", 1, "elm", 0, run, 3, 1.0, {"stream": known | scores})
+        return MemberResult("grid", 1, "elm", 0, run, 3, 1.0, {"stream": known | scores})
 
     results = [
         result("small-s0", auc=None),
         result("small-s1"),
         result("large-s0", parameters=20, seen={"train": 2}),
     ]
-    other = Beside("a|b", {"stream": {"parameters": 5, "rmse_mv": 2.0}})
+    other = Compared("a|b", {"stream": {"parameters": 5, "rmse_mv": 2.0}})
     lines = quality(results, [other], "stream")
     assert [(line.name, line.seeds, line.scores["auc"], line.seen) for line in lines] == [
         ("a|b", 1, None, 0), ("small", 2, None, 0), ("large", 1, 0.5, 2)

@@ -1,12 +1,13 @@
 """Sweeps: find what is better on a small neuron, go on after an interruption, keep test data out."""
 
 import json
+import sqlite3
 
 import pytest
 
 from ulmus.errors import ConfigError
 from ulmus.studies.sweep import Search, load_search, sweep
-from ulmus.training.recipe import load_recipe
+from ulmus.training.recipe_file import load_recipe
 
 SEARCH = """
 name: small
@@ -55,15 +56,22 @@ def test_an_interrupted_sweep_goes_on_in_the_same_run_folder(search, data, tmp_p
 
     with pytest.raises(KeyboardInterrupt):
         sweep(search, out, data, on_run=interrupt)
-    # A run that was killed in the middle: its trial is still marked as running.
+    # A run that was killed in the middle: its trial is still marked as running, and its heartbeat has stopped.
     import optuna
 
-    trials = optuna.load_study(study_name="small", storage=f"sqlite:///{out / 'sweep.db'}")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{out / 'sweep.db'}")
+    trials = optuna.load_study(study_name="small", storage=storage)
     trials.enqueue_trial({"training.learning_rate": 1e-3, "model.activation": 1})
     half = trials.ask()
     half.suggest_float("training.learning_rate", 1e-6, 1e-2, log=True)
     half.suggest_categorical("model.activation", [0, 1])
     half.set_user_attr("run", "run-0002")
+    storage.record_heartbeat(half._trial_id)
+    with sqlite3.connect(out / "sweep.db") as database:
+        database.execute(
+            "UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00' WHERE trial_id = ?",
+            [half._trial_id],
+        )
     seen = []
     found = sweep(search, out, data, on_run=lambda done, total, score: seen.append(done))
     assert seen == [3, 4]

@@ -7,9 +7,8 @@ import torch
 import ulmus
 from ulmus.errors import CheckpointError, ConfigError, ShapeError
 from ulmus.neuron import Classifier
-from ulmus.training.classification import evaluate_classes
 from ulmus.training.fit import fit
-from ulmus.training.recipe import ClassifierRecipe, ClassifierSettings
+from ulmus.training.kinds.labelled import ClassifierRecipe, ClassifierSettings, evaluate_classes
 from ulmus.training.run import Run
 
 

@@ -13,12 +13,12 @@ from ulmus.sequences.lra.listops.writer import make_listops
 from ulmus.sequences.lra.pathfinder.settings import published_settings
 from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
 from ulmus.training import budget
-from ulmus.training.classification import ClassifierProblem, data_notes, notes
 from ulmus.training.data_settings import Lesson, SequencesData
 from ulmus.training.fit import fit
+from ulmus.training.kinds.labelled import ClassifierProblem, data_notes, notes
 from ulmus.training.loop import Loop
 from ulmus.training.models import MODELS
-from ulmus.training.recipe import load_recipe, parse_recipe
+from ulmus.training.recipe_file import load_recipe, parse_recipe
 
 LESSONS = [{"until": 0.2, "subfolder": "short"}, {"until": 0.5, "subfolder": "middle"}]
 

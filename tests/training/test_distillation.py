@@ -8,8 +8,8 @@ import ulmus
 from ulmus.errors import ConfigError
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.training.distillation import LOGIT_SITE, label
-from ulmus.training.recipe import parse_recipe
-from ulmus.training.surrogates import SurrogateProblem
+from ulmus.training.kinds.trials import SurrogateProblem
+from ulmus.training.recipe_file import parse_recipe
 from ulmus.trials import events_from_trials
 from ulmus.trials.opening import open_trials
 

@@ -15,11 +15,10 @@ from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ulmus.evaluation.scores import evaluate, seen_note
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.training.fit import fit
+from ulmus.training.kinds.trials import SurrogateProblem, SurrogateRecipe, SurrogateSettings
 from ulmus.training.loop import Loop, learning_rate
 from ulmus.training.models import PointNeuronModel
-from ulmus.training.recipe import SurrogateRecipe, SurrogateSettings
 from ulmus.training.run import Run
-from ulmus.training.surrogates import SurrogateProblem
 from ulmus.trials.opening import open_trials
 
 
@@ -135,8 +134,7 @@ def test_the_best_checkpoint_is_really_the_best(integrator_store, tmp_path):
 
 
 def test_burn_in_does_not_count(integrator_store, tmp_path):
-    from ulmus.training.recipe import SurrogateSettings
-    from ulmus.training.surrogates import objective
+    from ulmus.training.kinds.trials import objective
     from ulmus.trials import Windows
 
     batch = Windows(open_trials(str(integrator_store)), 100, 4, 0, 10).batch(0, 0)

@@ -10,7 +10,7 @@ from ulmus.baselines import TCN
 from ulmus.evaluation.predictions import PROTOCOLS, predict
 from ulmus.neuron.files import KINDS
 from ulmus.training.fit import fit, problem_of
-from ulmus.training.recipe import load_recipe, parse_recipe
+from ulmus.training.recipe_file import load_recipe, parse_recipe
 from ulmus.trials.opening import open_trials
 from ulmus.trials.windows import whole_trials
 

@@ -7,14 +7,9 @@ from hypothesis import strategies as st
 
 import ulmus.baselines
 from ulmus.errors import ConfigError
-from ulmus.training.recipe import (
-    SurrogateRecipe,
-    all_keys,
-    changed_keys,
-    load_recipe,
-    parse_recipe,
-    shipped_recipes,
-)
+from ulmus.training.kinds.trials import SurrogateRecipe
+from ulmus.training.recipe import changed_keys
+from ulmus.training.recipe_file import all_keys, load_recipe, parse_recipe, shipped_recipes
 
 DATA = {"data.train": "store[:8]", "data.validation": "store[8:]"}
 

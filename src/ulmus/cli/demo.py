@@ -13,7 +13,7 @@ from ulmus.report.content import Score
 from ulmus.report.fit_content import gather, training_cost
 from ulmus.report.page import write_report
 from ulmus.teachers.l5pc.cell import L5PC
-from ulmus.training.recipe import load_recipe
+from ulmus.training.recipe_file import load_recipe
 from ulmus.training.run import Run
 from ulmus.trials.opening import open_trials
 

@@ -21,9 +21,6 @@ from ulmus.evaluation.intervals import RESAMPLES, differences
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, choose_threshold
 from ulmus.evaluation.scores import Evaluation, evaluation, few_note, seen_note
 from ulmus.neuron import Classifier, Surrogate, load
-from ulmus.training.classification import data_notes, evaluate_classes, notes
-from ulmus.training.data_settings import SequencesData
-from ulmus.training.recipe import ClassifierRecipe
 from ulmus.training.run import Run, write_text
 from ulmus.trials.opening import open_trials
 
@@ -78,7 +75,7 @@ def evaluate(
         first: Evaluation | None = None
         for model, loaded in models_loaded:
             if isinstance(loaded, Classifier):
-                result = _score_classes(loaded, model, split, next(iter(specs), None))
+                result = _score_held_out(loaded, model, split, next(iter(specs), None))
             else:
                 found = _score_trials(loaded, model, specs, protocol, threshold_on, resamples)
                 result = {**found.scores, "model": str(model), "data": specs}
@@ -192,39 +189,30 @@ def _score_trials(
     return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
 
 
-def _score_classes(classifier: Classifier, model: Path, split: str, folder: str | None) -> dict[str, Any]:
+def _score_held_out(
+    trained: nn.Module, model: Path, split: Literal["validation", "test"], place: str | None
+) -> dict[str, Any]:
     run = Run(model)
     recipe, learnt = run.recipe(), run.provenance()["data"]
-    if not isinstance(recipe, ClassifierRecipe):
-        raise ConfigError(f"{model} was not trained on classes; train it again.")
-    data = recipe.data if folder is None else recipe.data.model_copy(update={"folder": folder})
-    if isinstance(data, SequencesData):
-        data = data.model_copy(update={"hints": False})  # of training alone; the data may have none
-    splits = data.open(recipe.training.batch, recipe.seed)
-    batches = getattr(splits, split)
-    if batches.classes != classifier.classes:
-        raise DataError(
-            f"{data.folder} has {len(batches.classes)} classes ({', '.join(batches.classes)}), but {model} tells "
-            f"{len(classifier.classes)} ({', '.join(classifier.classes)}); expected data of its task; give another folder."
-        )
-    remarks = data_notes(batches) + notes(classifier, recipe)
-    if any(learnt.get(part) != getattr(splits, part).content_hash for part in ("train", "validation")):
-        remarks.append(
-            f"{data.folder} holds other data than those of its training: whether it learnt from some that are scored here is "
-            "not known (it did from most of them, if `ulmus data make` drew them with a seed that training had, also for other "
-            "numbers of them)"
-        )
+    held_out = recipe.held_out(split, place)
     with progress("evaluate") as show:
-        scores = evaluate_classes(classifier, batches, show)
-    if remarks:
-        say("\n".join([f"{model}:", *(f"- {note}" for note in remarks)]))
+        scores = held_out.scores(trained, show)
+    notes = list(scores["notes"])
+    if any(learnt.get(part) != data_hash for part, data_hash in held_out.training_hashes.items()):
+        notes.append(
+            f"{held_out.place} holds other data than those it was trained on: whether it learnt from some that are scored "
+            "here is not known (it did from most of them, if `ulmus data make` drew them with a seed that training had, "
+            "also for other numbers of them)"
+        )
+    if notes:
+        say("\n".join([f"{model}:", *(f"- {note}" for note in notes)]))
     return {
         **scores,
         "protocol": split,
         "model": str(model),
-        "data": [data.folder],
-        "data_hash": batches.content_hash,
-        "notes": remarks,
+        "data": [held_out.place],
+        "data_hash": held_out.content_hash,
+        "notes": notes,
     }
 
 

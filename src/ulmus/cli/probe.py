@@ -8,7 +8,8 @@ from ulmus.cli.console import print_table, say
 from ulmus.cli.train import parse_overrides
 from ulmus.errors import ConfigError
 from ulmus.evaluation.linear_probe import linear_probe
-from ulmus.training.recipe import ClassifierRecipe, load_recipe
+from ulmus.training.kinds.labelled import ClassifierRecipe
+from ulmus.training.recipe_file import load_recipe
 
 
 def probe(

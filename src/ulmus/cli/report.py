@@ -12,7 +12,7 @@ from ulmus.report.classifier_content import gather_classes
 from ulmus.report.content import ClassifierContent, ReportContent
 from ulmus.report.fit_content import gather, training_cost
 from ulmus.report.page import write_report
-from ulmus.training.recipe import SurrogateRecipe
+from ulmus.training.kinds.trials import SurrogateRecipe
 from ulmus.training.run import Run
 from ulmus.trials.opening import open_trials
 

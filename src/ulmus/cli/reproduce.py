@@ -13,27 +13,28 @@ from ulmus.cli.train import parse_overrides, stopping_on_signals, training_progr
 from ulmus.errors import BudgetError, ConfigError, DataError
 from ulmus.evaluation.predictions import PROTOCOLS
 from ulmus.report.study_page import write_study_page
-from ulmus.studies.comparison import Beside, score_beside
-from ulmus.studies.running import RUNS, Outcome, Result, TestTrials, gather, run_member
+from ulmus.studies.comparison import Compared, score_compared
+from ulmus.studies.running import RUNS, MemberResult, Outcome, TestTrials, collect_results, run_member
 from ulmus.studies.study import Member, Study, load_study, members
-from ulmus.studies.tables import grid_rows, markdown, markdown_table, quality, quality_rows, remarks, table
-from ulmus.training.budget import parse_budget
-from ulmus.training.recipe import ClassifierRecipe, Recipe
+from ulmus.studies.tables import Quality, grid_rows, quality, remarks, study_markdown, table
+from ulmus.training.budget import FULL, parse_budget
+from ulmus.training.kinds.trials import SurrogateRecipe
+from ulmus.training.recipe import Recipe
 from ulmus.training.run import Run, write_text
 from ulmus.trials.opening import open_trials
 
-_FLAGS = ("out", "budget", "seeds", "only", "test", "beside", "dry-run")
+_FLAGS = ("out", "budget", "seeds", "only", "test", "compare", "dry-run")
 
 
 def reproduce(
     study: str,
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     out: Path,
-    budget: str = "paper",
+    budget: str = FULL,
     seeds: int | None = None,
     only: list[str] | None = None,
     test: list[str] | None = None,
-    beside: list[Path] | None = None,
+    compare: list[Path] | None = None,
     dry_run: bool = False,
 ) -> None:
     """Run or resume an experiment of the paper, and write its tables and figures beside the published numbers.
@@ -50,7 +51,7 @@ def reproduce(
         only: Some of its grids. May be given several times.
         test: Trials to score fitted neurons on; classifiers are scored on their test split. With other trials than
             before, the scores are renewed.
-        beside: Fitted neuron to score on the same trials: a run folder, saved surrogate, shipped neuron, or authors'
+        compare: Fitted neuron to score on the same trials: a run folder, saved surrogate, shipped neuron, or authors'
             checkpoint folder. May be given several times.
         dry_run: List the runs and stop.
     """
@@ -61,9 +62,9 @@ def reproduce(
     runs = list(members(chosen, budget, seeds or chosen.seeds, tuple(only or ())))
     changes = parse_overrides(overrides, _FLAGS)
     unique, recipes = _one_of_each(runs, changes)
-    if beside and (not test or any(isinstance(recipe, ClassifierRecipe) for recipe in recipes)):
+    if compare and (not test or not all(isinstance(recipe, SurrogateRecipe) for recipe in recipes)):
         raise ConfigError(
-            "--beside scores fitted neurons on the trials of --test; expected --test, and a study of fitted neurons."
+            "--compare scores fitted neurons on the trials of --test; expected --test, and a study of fitted neurons."
         )
     if dry_run:
         for run in unique:
@@ -71,7 +72,7 @@ def reproduce(
         return
     unseen = TestTrials(tuple(test), open_trials(test)) if test else None
     _check_budget(out, budget)
-    others = score_beside(beside, out, unseen) if beside and unseen else []
+    compared = score_compared(compare, out, unseen) if compare and unseen else []
     share = None if seconds is None else seconds / len(unique)
     with stopping_on_signals() as stopped:
         for number, run in enumerate(unique, 1):
@@ -89,7 +90,7 @@ def reproduce(
                 sys.exit(130)
             if outcome is Outcome.DIVERGED:
                 say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
-            _write(chosen, gather(runs, out, unseen), others, out, budget)
+            _write(chosen, collect_results(runs, out, unseen), compared, out, budget)
     console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
 
 
@@ -122,47 +123,42 @@ def _check_budget(out: Path, budget: str) -> None:
         )
 
 
-def _write(study: Study, results: list[Result], beside: list[Beside], out: Path, budget: str) -> None:
+def _write(
+    study: Study, results: list[MemberResult], compared: list[Compared], out: Path, budget: str
+) -> None:
     """Tables, figures and raw results of all runs that are finished so far."""
     scored = {name for result in results for name in result.scores}
     if not scored and any(result.diverged for result in results):
         scored = {"test"}  # a table that says so
-    protocols = [name for name in (*PROTOCOLS, "test") if name in scored]
     of_grid = {name: [result for result in results if result.grid == name] for name in study.grids}
     tables = {
         (name, protocol): table(grid, of_grid[name], protocol, budget)
         for name, grid in study.grids.items()
-        for protocol in protocols
-        if of_grid[name]
+        for protocol in (*PROTOCOLS, "test")
+        if of_grid[name] and protocol in scored
     }
     notes = {(name, protocol): remarks(of_grid[name], protocol) for name, protocol in tables}
     raw = {"study": study.name, "budget": budget, "written": f"{datetime.now():%Y-%m-%d %H:%M}"}
     write_text(out / "results.json", json.dumps(raw | {"runs": [r._asdict() for r in results]}, indent=2))
-    text = f"# {study.title}\n\nBudget: {budget}. Cells: mean ± standard deviation (seeds) [published].\n"
-    for (name, protocol), cells in tables.items():
-        grid = study.grids[name]
-        text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n" + markdown(
-            cells, grid.row_name
-        )
-        text += "".join(f"\n- {note}" for note in notes[name, protocol]) + "\n"
-    qualities = {name: lines for name in PROTOCOLS if (lines := quality(results, beside, name))}
-    hashes = {
-        scores.get("data_hash")
-        for result in results
-        for scores in map(result.scores.get, qualities)
-        if scores
-    }
-    if len(hashes) > 1:
-        say(
-            "the runs were scored on different trials and are not compared; give --test to score all on the same"
-        )
-        qualities = {}
-    for protocol, lines in qualities.items():
-        text += f"\n## Quality over size and cost, {protocol}\n\n" + markdown_table(*quality_rows(lines))
-    write_text(out / "tables.md", text)
+    qualities = _qualities(results, compared)
+    write_text(out / "tables.md", study_markdown(study, tables, notes, qualities, budget))
     write_study_page(study, tables, notes, qualities, budget, out / "study.html")
     for (name, protocol), cells in tables.items():
         heads, rows = grid_rows(cells, study.grids[name].row_name)
         print_table(f"{study.grids[name].title} ({study.grids[name].score}, {protocol})", rows, heads)
         for note in notes[name, protocol]:
             say(f"- {note}")
+
+
+def _qualities(results: list[MemberResult], compared: list[Compared]) -> dict[str, list[Quality]]:
+    """Size, cost and scores of all fitted neurons by protocol; none where they were scored on different trials."""
+    found = {name: lines for name in PROTOCOLS if (lines := quality(results, compared, name))}
+    hashes = {
+        result.scores[name].get("data_hash") for result in results for name in found if name in result.scores
+    }
+    if len(hashes) > 1:
+        say(
+            "the runs were scored on different trials and are not compared; give --test to score all on the same"
+        )
+        return {}
+    return found

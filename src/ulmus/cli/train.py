@@ -15,12 +15,14 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from ulmus.cli.console import console, print_table, progress, say, score_rows
 from ulmus.errors import ConfigError, closest
-from ulmus.neuron import load
+from ulmus.neuron import Surrogate, load
 from ulmus.settings import parse_value
-from ulmus.training.budget import parse_budget, within_budget
-from ulmus.training.fit import fit
-from ulmus.training.loop import Progress
-from ulmus.training.recipe import Recipe, SurrogateRecipe, all_keys, load_recipe, shipped_recipes
+from ulmus.training.budget import FULL, parse_budget, within_budget
+from ulmus.training.fit import fit, problem_of
+from ulmus.training.loop import TrainingProgress
+from ulmus.training.problem import Problem
+from ulmus.training.recipe import Recipe
+from ulmus.training.recipe_file import all_keys, load_recipe, shipped_recipes
 from ulmus.training.run import Run
 
 _FLAGS = ("run", "model", "budget", "resume", "dry-run")
@@ -31,7 +33,7 @@ def train(
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     run: Path | None = None,
     model: str | None = None,
-    budget: str = "paper",
+    budget: str = FULL,
     resume: bool = False,
     dry_run: bool = False,
 ) -> None:
@@ -51,50 +53,63 @@ def train(
         dry_run: Print the resolved recipe, every key with its value, and stop.
     """
     if recipe is None:
-        changes = [*overrides, *(["--model"] if model else []), *(["--budget"] if budget != "paper" else [])]
-        if changes:
-            raise ConfigError(
-                f"{changes[0]} changes the recipe, but a run goes on only with the recipe it was started with; leave it out."
-            )
-        if not (resume and run):
-            raise ConfigError(
-                f"no recipe was given; expected a recipe file or one of {shipped_recipes()}. "
-                "To go on with an interrupted run: ulmus train --resume --run FOLDER."
-            )
-        resolved = Run(run).recipe()
+        changes = [*overrides, *(["--model"] if model else []), *(["--budget"] if budget != FULL else [])]
+        resolved = _recipe_to_resume(run if resume else None, changes)
     else:
         resolved = load_recipe(recipe, parse_overrides(overrides), model)
-        seconds = parse_budget(budget)
-        if seconds is not None:
-            say(f"timing a few steps, to see how many fit into {budget}")
-            resolved = within_budget(resolved, seconds)
-            say(f"{resolved.steps:,} steps")
+    folder = run or Path("runs") / f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{resolved.name}-s{resolved.seed}"
+    problem, seconds = None, parse_budget(budget)
+    if seconds is not None:
+        say(f"timing a few steps to see how many fit into {budget}")
+        problem = problem_of(resolved)
+        resolved = within_budget(resolved, seconds, problem)
+        say(f"{resolved.steps:,} steps")
     if dry_run:
         console.print(resolved.to_yaml(), markup=False, highlight=False, end="")
         return
-    folder = run or Path("runs") / f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{resolved.name}-s{resolved.seed}"
-    finished = train_in(resolved, folder, resume)
-    if not finished:
+    if not train_in(resolved, folder, resume, problem):
         say(f"interrupted; go on with: ulmus train --resume --run {folder}")
         sys.exit(130)
     if getattr(rank_zero_only, "rank", 0) == 0:
-        card = load(folder).card
-        print_table(f"best validation, step {card['step']}, {folder}", score_rows(card["validation"]))
-        data = " --data TEST_DATA" if isinstance(resolved, SurrogateRecipe) else ""
+        trained = load(folder)
+        print_table(
+            f"best validation, step {trained.card['step']}, {folder}", score_rows(trained.card["validation"])
+        )
+        data = " --data TEST_DATA" if isinstance(trained, Surrogate) else ""
         console.print(f"ulmus evaluate {folder}{data}", soft_wrap=True)
 
 
-def train_in(recipe: Recipe, folder: Path, resume: bool) -> bool:
+def _recipe_to_resume(run: Path | None, changes: list[str]) -> Recipe:
+    """The recipe of the run that is to go on.
+
+    Raises:
+        ConfigError: there is none, or something would change it.
+    """
+    if changes:
+        raise ConfigError(
+            f"{changes[0]} changes the recipe, but a run goes on only with the recipe it was started with; leave it out."
+        )
+    if run is None:
+        raise ConfigError(
+            f"no recipe was given; expected a recipe file or one of {shipped_recipes()}. "
+            "To go on with an interrupted run: ulmus train --resume --run FOLDER."
+        )
+    return Run(run).recipe()
+
+
+def train_in(recipe: Recipe, folder: Path, resume: bool, problem: Problem | None = None) -> bool:
     """Train with a progress bar; False when a signal asked to stop first."""
     say(f"training {recipe.name} (seed {recipe.seed}) in {folder}")
     with stopping_on_signals() as stopped, training_progress() as report:
-        done = fit(recipe, folder, resume=resume, on_progress=report, stop=lambda: bool(stopped))
-    return done.finished()
+        run = fit(
+            recipe, folder, problem=problem, resume=resume, on_progress=report, stop=lambda: bool(stopped)
+        )
+    return run.finished()
 
 
 @contextmanager
-def training_progress() -> Iterator[Callable[[Progress], None]]:
-    """What shows where a training stands; call it with every `Progress`."""
+def training_progress() -> Iterator[Callable[[TrainingProgress], None]]:
+    """A progress bar for training; call what it gives with every `TrainingProgress`."""
     with progress("train") as show:
         yield lambda now: show(now.step, now.steps, f"loss {now.loss:.4f} {now.note}")
 

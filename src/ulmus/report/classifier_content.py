@@ -8,7 +8,7 @@ import numpy as np
 from ulmus.neuron import ELM, Classifier
 from ulmus.report.content import ClassifierContent, Confusion, Score, TimeConstants
 from ulmus.report.fit_content import divergence, learning_curve, run_provenance, training_cost
-from ulmus.training.classification import notes
+from ulmus.training.kinds.labelled import notes
 from ulmus.training.run import Run
 
 _VALIDATED = {"loss": ("loss", 1.0), "accuracy (%)": ("accuracy", 100.0)}

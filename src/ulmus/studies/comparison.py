@@ -15,17 +15,15 @@ from ulmus.neuron.files import weights_hash
 from ulmus.studies.running import TestTrials
 from ulmus.training.run import write_text
 
-BESIDE = "beside"
 
-
-class Beside(NamedTuple):
+class Compared(NamedTuple):
     """A fitted neuron and its scores by protocol."""
 
     name: str
     scores: dict[str, dict[str, Any]]
 
 
-def score_beside(sources: Sequence[Path], folder: Path, test: TestTrials) -> list[Beside]:
+def score_compared(sources: Sequence[Path], folder: Path, test: TestTrials) -> list[Compared]:
     """Score fitted neurons under every protocol, where that is not done already; each once.
 
     Args:
@@ -41,7 +39,7 @@ def score_beside(sources: Sequence[Path], folder: Path, test: TestTrials) -> lis
     chosen = list(dict.fromkeys(sources))
     alike = Counter(_name(source) for source in chosen)
     names = [_name(source) if alike[_name(source)] == 1 else str(source) for source in chosen]
-    return [Beside(name, _scores(source, folder, test)) for name, source in zip(names, chosen, strict=True)]
+    return [Compared(name, _scores(source, folder, test)) for name, source in zip(names, chosen, strict=True)]
 
 
 def _name(source: Path) -> str:
@@ -59,7 +57,7 @@ def _scores(source: Path, folder: Path, test: TestTrials) -> dict[str, dict[str,
         "weights_sha256": weights_hash(surrogate.state_dict()),
         "config": surrogate.neuron.config,
     }
-    file = folder / BESIDE / f"{_name(source)}-{str(of['weights_sha256'])[:8]}.json"
+    file = folder / "compared" / f"{_name(source)}-{str(of['weights_sha256'])[:8]}.json"
     kept: Any = None
     with suppress(OSError, ValueError):  # not there, or damaged: it is only a copy of what is computed below
         kept = json.loads(file.read_text())

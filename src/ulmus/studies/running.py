@@ -1,4 +1,4 @@
-"""Run or resume the members of a study, score each once, and gather what their run folders say."""
+"""Run or resume the members of a study, score each once, and collect what their run folders say."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +12,9 @@ from ulmus.evaluation.scores import evaluate
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
-from ulmus.training.classification import data_notes, evaluate_classes, notes
 from ulmus.training.fit import fit, problem_of
-from ulmus.training.loop import Progress
-from ulmus.training.recipe import PLACE_KEYS, ClassifierRecipe, Recipe, changed_keys
+from ulmus.training.loop import TrainingProgress
+from ulmus.training.recipe import PLACE_KEYS, Recipe, changed_keys
 from ulmus.training.run import Run, write_text
 from ulmus.trials import TrialSource
 
@@ -38,7 +37,7 @@ class Outcome(Enum):
     DIVERGED = "diverged"
 
 
-class Result(NamedTuple):
+class MemberResult(NamedTuple):
     """What became of one member."""
 
     grid: str
@@ -49,7 +48,7 @@ class Result(NamedTuple):
     steps: int
     cpu_seconds: float
     scores: dict[str, Any]
-    """By protocol; of a classifier by split."""
+    """By protocol for trials, by split for sequences."""
     diverged: str | None = None
     """Where it diverged, if it did; then there are no scores."""
 
@@ -60,7 +59,7 @@ def run_member(
     overrides: Mapping[str, Any],
     seconds: float | None,
     test: TestTrials | None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Train a member as far as it is not trained yet, then score it; one that diverged is left as it is.
@@ -70,7 +69,7 @@ def run_member(
         folder: Of the study.
         overrides: Keys that hold for all members, such as where the data lie.
         seconds: Budget of the member; None for all steps of its recipe.
-        test: Trials to score surrogates on; classifiers have their test split. Scores made on others are renewed.
+        test: Trials to score surrogates on; others have a test split. Scores made on other trials are renewed.
         on_progress: See `ulmus.training.fit.fit`.
         stop: See there.
 
@@ -80,25 +79,17 @@ def run_member(
         ConfigError: the recipe or the data cannot be used.
     """
     run = Run(folder / RUNS / member.folder)
-    begun = run.exists()
     wanted = recipe = member.recipe(overrides)
-    if begun:
+    if run.exists():
         _check_same(run, wanted, in_full=seconds is None)
         recipe = run.recipe().model_copy(update={"data": wanted.data})  # the same, perhaps in another place
         if run.diverged() or run.finished():  # `fit` looks at the data of all others
             _check_moved(run, recipe)
         if run.diverged():
             return Outcome.DIVERGED
-    if not (begun and run.finished()):
-        if not begun and seconds is not None:
-            recipe = within_budget(recipe, seconds)
-            if "training.steps" in member.changes and recipe.steps < wanted.steps:
-                raise BudgetError(
-                    f"only {recipe.steps} of {wanted.steps} steps fit into {seconds:.0f} s; steps are what grid {member.grid} "
-                    "is about. Give a longer budget."
-                )
+    if not (run.exists() and run.finished()):
         try:
-            fit(recipe, run.folder, resume=begun, on_progress=on_progress, stop=stop)
+            _train(run, member, recipe, seconds, on_progress, stop)
         except DivergedError:
             return Outcome.DIVERGED
         if not run.finished():
@@ -108,6 +99,26 @@ def run_member(
             scores = score() | {"data_hash": data_hash}
             write_text(run.evaluation_file(name), json.dumps(scores, indent=2))
     return Outcome.FINISHED
+
+
+def _train(
+    run: Run,
+    member: Member,
+    recipe: Recipe,
+    seconds: float | None,
+    on_progress: Callable[[TrainingProgress], None] | None,
+    stop: Callable[[], bool],
+) -> None:
+    resume, problem, wanted = run.exists(), None, recipe.training.steps
+    if not resume and seconds is not None:
+        problem = problem_of(recipe)
+        recipe = within_budget(recipe, seconds, problem)
+        if "training.steps" in member.changes and recipe.steps < (wanted or 0):
+            raise BudgetError(
+                f"only {recipe.steps} of {wanted} steps fit into {seconds:.0f} s; steps are what grid {member.grid} "
+                "is about. Give a longer budget."
+            )
+    fit(recipe, run.folder, problem=problem, resume=resume, on_progress=on_progress, stop=stop)
 
 
 def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
@@ -146,24 +157,23 @@ def _scorings(
     """For every score of a run, by protocol or split: the hash of its data, and how to get it.
 
     Raises:
-        CheckpointError: the data of a classifier are not those it was trained with.
+        CheckpointError: the data of the run are not those it was trained with.
     """
     model = load(run.folder)
-    if isinstance(recipe, ClassifierRecipe):
-        splits = recipe.data.open(recipe.training.batch, recipe.seed)
-        if splits.validation.content_hash != run.provenance()["data"].get("validation"):
+    if not isinstance(model, Surrogate):
+        held_out = recipe.held_out("test")
+        learnt = run.provenance()["data"]
+        if held_out.training_hashes["validation"] != learnt.get("validation"):
             raise CheckpointError(
-                f"{run.folder} was trained with other data than lie in {recipe.data.folder} by now; restore them, or give "
+                f"{run.folder} was trained with other data than lie in {held_out.place} by now; restore them, or give "
                 "another --out."
             )
-        batches = splits.test
-        remarks = data_notes(batches) + notes(model, recipe)
-        return {"test": (batches.content_hash, lambda: evaluate_classes(model, batches) | {"notes": remarks})}
+        return {"test": (held_out.content_hash, lambda: held_out.scores(model))}
     if test is None:
         return {}
 
     def scoring(protocol: str) -> Callable[[], dict[str, Any]]:
-        return lambda: evaluate(_surrogate(model), test.trials, protocol) | {"data": list(test.specs)}
+        return lambda: evaluate(model, test.trials, protocol) | {"data": list(test.specs)}
 
     return {protocol: (test.trials.content_hash, scoring(protocol)) for protocol in PROTOCOLS}
 
@@ -174,13 +184,7 @@ def _scores(run: Run) -> dict[str, dict[str, Any]]:
     return {file.stem: json.loads(file.read_text()) for file in files}
 
 
-def _surrogate(model: Any) -> Surrogate:
-    if not isinstance(model, Surrogate):
-        raise TypeError(f"a run on trials left a {type(model).__name__}")
-    return model
-
-
-def gather(members: Iterable[Member], folder: Path, test: TestTrials | None) -> list[Result]:
+def collect_results(members: Iterable[Member], folder: Path, test: TestTrials | None) -> list[MemberResult]:
     """Results of all members that are finished or diverged; of surrogates without scores on other trials than these."""
     results = []
     wanted = None if test is None else test.trials.content_hash
@@ -191,7 +195,7 @@ def gather(members: Iterable[Member], folder: Path, test: TestTrials | None) -> 
             continue
         sessions = run.provenance()["sessions"]
         results.append(
-            Result(
+            MemberResult(
                 member.grid,
                 member.row,
                 member.model,

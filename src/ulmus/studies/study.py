@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, closest
 from ulmus.settings import Settings, parse_yaml, validated
-from ulmus.training.recipe import Recipe, load_recipe, values_of
+from ulmus.training.budget import FULL
+from ulmus.training.recipe import Recipe
+from ulmus.training.recipe_file import load_recipe, values_of
 
 SHIPPED = resources.files("ulmus.studies")
-FULL = "paper"
-"""The budget that leaves recipes, values and seeds as the study has them."""
 
 
 def _by_name(values: object) -> object:

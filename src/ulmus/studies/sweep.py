@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,17 +15,18 @@ from ulmus.errors import ConfigError, DivergedError, MissingToolError, UlmusErro
 from ulmus.neuron import load
 from ulmus.settings import Settings, parse_yaml, validated
 from ulmus.training.fit import fit
-from ulmus.training.loop import Progress
-from ulmus.training.recipe import Recipe, SurrogateRecipe, all_keys, load_recipe
+from ulmus.training.loop import TrainingProgress
+from ulmus.training.recipe import Recipe
+from ulmus.training.recipe_file import all_keys, load_recipe
 from ulmus.training.run import Run, write_text
-from ulmus.trials.opening import open_trials
-from ulmus.trials.overlap import check_apart
 
 if TYPE_CHECKING:
     from optuna import Study as Trials
     from optuna.trial import Trial
 
 _UPWARDS = ("auc", "accuracy")
+_HEARTBEAT_S = 10
+"""How often a run says that it is alive; one that was silent for three times as long was killed, and is queued again."""
 _FIXED_GROUPS = ("data.train", "data.validation", "data.folder", "data.kind", "data.task", "training.select")
 """Keys that decide what a score means: with other data, scores could not be compared."""
 
@@ -84,7 +86,7 @@ class Search(Settings):
         return "maximize" if self.score in _UPWARDS else "minimize"
 
 
-class Found(NamedTuple):
+class SweepRun(NamedTuple):
     """One run of a sweep."""
 
     run: str
@@ -112,7 +114,7 @@ def sweep(
     overrides: Mapping[str, Any],
     workers: int = 1,
     on_run: Callable[[int, int, float | None], None] = lambda done, total, score: None,
-) -> list[Found]:
+) -> list[SweepRun]:
     """Run a sweep or go on with it; writes ``sweep.json`` and the recipe of the best run, ``best.yaml``.
 
     What was tried stands in ``sweep.db`` (Optuna, TPE); every run has a run folder, from which an interrupted one goes on.
@@ -130,12 +132,10 @@ def sweep(
         MissingToolError: Optuna is not installed.
     """
     settings = {**search.set, **overrides}
-    _check_data(_recipe(search, settings, {}), search.held_out)
+    _recipe(search, settings, {}).check_apart(search.held_out)
     folder.mkdir(parents=True, exist_ok=True)
     _check_same(folder, search, settings)
-    trials = _open(search, folder, 0)
-    _requeue_interrupted(trials)
-    remaining = search.runs - len(_ended(trials))
+    remaining = search.runs - len(_ended(_open(search, folder, 0)))
     shares = [remaining // workers + (number < remaining % workers) for number in range(workers)]
     if workers == 1:
         _work(search, folder, settings, shares[0], 0, on_run)
@@ -152,16 +152,28 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise MissingToolError("a sweep needs Optuna; install it with: pip install 'ulmus[sweep]'") from error
+        raise MissingToolError(
+            "a sweep needs Optuna; install it with: pip install 'ulmus[search]'"
+        ) from error
     optuna.logging.set_verbosity(logging.WARNING)
     return optuna
 
 
 def _open(search: Search, folder: Path, worker: int) -> "Trials":
     optuna = _optuna()
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", optuna.exceptions.ExperimentalWarning
+        )  # the heartbeat is called so since 2021
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{(folder / 'sweep.db').resolve()}",
+            heartbeat_interval=_HEARTBEAT_S,
+            grace_period=3 * _HEARTBEAT_S,
+            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
+        )
     trials: Trials = optuna.create_study(
         study_name=search.name,
-        storage=f"sqlite:///{(folder / 'sweep.db').resolve()}",
+        storage=storage,
         direction=search.direction,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
         load_if_exists=True,
@@ -181,19 +193,6 @@ def _ended(trials: "Trials") -> list[Any]:
     ]
 
 
-def _requeue_interrupted(trials: "Trials") -> None:
-    """Runs that were going on when a sweep was interrupted come first, and go on in their folders."""
-    state = _optuna().trial.TrialState
-    for trial in trials.get_trials(states=(state.RUNNING,)):
-        trials.tell(trial.number, state=state.FAIL)
-        if "run" in trial.user_attrs:  # else it was interrupted before it had all its values
-            trials.enqueue_trial(trial.params, user_attrs={"run": trial.user_attrs["run"]})
-
-
-def _folder_name(number: int) -> str:
-    return f"run-{number:04d}"
-
-
 def _work(
     search: Search,
     folder: Path,
@@ -202,25 +201,41 @@ def _work(
     worker: int,
     on_run: Callable[[int, int, float | None], None] = lambda done, total, score: None,
 ) -> None:
-    trials = _open(search, folder, worker)
-    for _ in range(runs):
-        trial = trials.ask()
+    """Train so many runs. Those of a process that was killed come first: Optuna notices that their heartbeat has stopped."""
+    optuna = _optuna()
+
+    def train(trial: "Trial") -> float:
         values = {key: _suggest(trial, key, choices) for key, choices in search.search.items()}
-        name = trial.user_attrs.get("run", _folder_name(trial.number))
+        name = trial.user_attrs.get("run", f"run-{trial.number:04d}")
         trial.set_user_attr("run", name)
-        states = _optuna().trial.TrialState
         try:
             score, whole = _train(trial, search, _recipe(search, settings, values), folder / name)
         except (ConfigError, DivergedError) as error:
             trial.set_user_attr("why", str(error))
-            trials.tell(trial, state=states.FAIL)
-            on_run(len(_ended(trials)), search.runs, None)
-            continue
-        if whole:
-            trials.tell(trial, score)
-        else:
-            trials.tell(trial, state=states.PRUNED)
-        on_run(len(_ended(trials)), search.runs, score)
+            raise
+        if not whole:
+            raise optuna.TrialPruned
+        return score
+
+    def report(trials: "Trials", trial: Any) -> None:
+        on_run(len(_ended(trials)), search.runs, trial.value if trial.state.name != "FAIL" else None)
+
+    def requeue(trials: "Trials") -> None:
+        """Runs that an interrupt has failed, for a later command to go on with."""
+        again = {trial.system_attrs.get("failed_trial") for trial in trials.trials}
+        for trial in trials.get_trials(states=(optuna.trial.TrialState.FAIL,)):
+            if "why" not in trial.user_attrs and trial.number not in again:
+                optuna.storages.RetryHeartbeatStaleTrialCallback()(trials, trial)
+
+    trials = _open(search, folder, worker)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            if runs > 0:
+                trials.optimize(train, n_trials=runs, catch=(ConfigError, DivergedError), callbacks=[report])
+        except KeyboardInterrupt:
+            requeue(trials)
+            raise
 
 
 def _suggest(trial: "Trial", key: str, choices: Range | list[Any]) -> Any:
@@ -236,7 +251,7 @@ def _train(trial: "Trial", search: Search, recipe: Recipe, folder: Path) -> tupl
     """Score of the run on its validation data, and whether it was trained to its end."""
     run, behind = Run(folder), False
 
-    def watch(now: Progress) -> None:
+    def watch(now: TrainingProgress) -> None:
         nonlocal behind
         lines = run.metrics()
         if lines and "validation" in lines[-1] and lines[-1]["step"] < now.steps:
@@ -251,26 +266,11 @@ def _train(trial: "Trial", search: Search, recipe: Recipe, folder: Path) -> tupl
 
 def _recipe(search: Search, settings: Mapping[str, Any], values: Mapping[str, Any]) -> Recipe:
     recipe = load_recipe(search.recipe, {**settings, **values}, search.model)
-    known = ["loss", "auc", "rmse_mv"] if isinstance(recipe, SurrogateRecipe) else ["loss", "accuracy"]
-    if search.score not in known:
+    if search.score not in recipe.validated:
         raise ConfigError(
-            f"score {search.score!r} is none that this recipe validates; expected one of {known}."
+            f"score {search.score!r} is not among those that this recipe validates; expected one of {list(recipe.validated)}."
         )
-    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"select": search.score})})
-
-
-def _check_data(recipe: Recipe, held_out: tuple[str, ...]) -> None:
-    """No trial may have two uses among training, validation and test.
-
-    Raises:
-        ConfigError: one has.
-    """
-    if not isinstance(recipe, SurrogateRecipe):
-        return  # sequences come in splits of their own, of which a run opens no test split
-    uses = {"data.train": recipe.data.train, "data.validation": recipe.data.validation}
-    if held_out:
-        uses["held_out"] = held_out
-    check_apart({use: open_trials(specs) for use, specs in uses.items()})
+    return recipe.with_training(select=search.score)
 
 
 def _check_same(folder: Path, search: Search, settings: Mapping[str, Any]) -> None:
@@ -289,7 +289,7 @@ def _check_same(folder: Path, search: Search, settings: Mapping[str, Any]) -> No
     write_text(file, json.dumps(now, indent=2))
 
 
-def _write(search: Search, folder: Path, settings: Mapping[str, Any], trials: "Trials") -> list[Found]:
+def _write(search: Search, folder: Path, settings: Mapping[str, Any], trials: "Trials") -> list[SweepRun]:
     """Completed runs, the best first."""
     ended = _ended(trials)
     complete = [trial for trial in ended if trial.state.name == "COMPLETE"]
@@ -299,7 +299,7 @@ def _write(search: Search, folder: Path, settings: Mapping[str, Any], trials: "T
         )
         raise UlmusError(f"no run of the sweep came to an end: {why}")
     found = [
-        Found(trial.user_attrs["run"], float(trial.value), _values(search, trial.params))
+        SweepRun(trial.user_attrs["run"], float(trial.value), _values(search, trial.params))
         for trial in complete
     ]
     found.sort(key=lambda one: one.score, reverse=search.direction == "maximize")

@@ -1,12 +1,12 @@
 """From the results of a study to its tables."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ulmus.studies.comparison import Beside
-from ulmus.studies.running import Result
-from ulmus.studies.study import Grid
+from ulmus.studies.comparison import Compared
+from ulmus.studies.running import MemberResult
+from ulmus.studies.study import Grid, Study
 
 
 class Cell(NamedTuple):
@@ -41,7 +41,9 @@ class Cell(NamedTuple):
         return found + ("" if self.published is None else f" [{self.published:g}]")
 
 
-def table(grid: Grid, results: Sequence[Result], protocol: str, budget: str) -> dict[Any, dict[str, Cell]]:
+def table(
+    grid: Grid, results: Sequence[MemberResult], protocol: str, budget: str
+) -> dict[Any, dict[str, Cell]]:
     """Cells by row and model.
 
     Args:
@@ -56,7 +58,7 @@ def table(grid: Grid, results: Sequence[Result], protocol: str, budget: str) -> 
     }
 
 
-def _cell(grid: Grid, results: Sequence[Result], protocol: str, row: Any, model: str) -> Cell:
+def _cell(grid: Grid, results: Sequence[MemberResult], protocol: str, row: Any, model: str) -> Cell:
     of_cell = [result for result in results if (result.row, result.model) == (row, model)]
     mine = [result for result in of_cell if result.diverged is None]
     scored = [result.scores[protocol] for result in mine if protocol in result.scores]
@@ -71,7 +73,7 @@ def _cell(grid: Grid, results: Sequence[Result], protocol: str, row: Any, model:
     )
 
 
-def remarks(results: Sequence[Result], protocol: str) -> list[str]:
+def remarks(results: Sequence[MemberResult], protocol: str) -> list[str]:
     """What is to be known of the scores of a grid, each remark once, with the models that it holds for."""
     found: dict[str, dict[str, None]] = {}
     for result in results:
@@ -125,9 +127,9 @@ class Quality(NamedTuple):
     """Trials that it was trained on or chosen by; its scores on them say little."""
 
 
-def quality(results: Sequence[Result], beside: Sequence[Beside], protocol: str) -> list[Quality]:
-    """All fitted neurons of a study and those beside them, the smallest first."""
-    runs: dict[str, dict[str, Result]] = {}
+def quality(results: Sequence[MemberResult], compared: Sequence[Compared], protocol: str) -> list[Quality]:
+    """All fitted neurons of a study and those they are compared with, the smallest first."""
+    runs: dict[str, dict[str, MemberResult]] = {}
     for result in results:
         if protocol in result.scores:
             runs.setdefault(result.run.rpartition("-s")[0], {})[result.run] = (
@@ -137,7 +139,7 @@ def quality(results: Sequence[Result], beside: Sequence[Beside], protocol: str) 
         (name, next(iter(seeds.values())).model, [result.scores[protocol] for result in seeds.values()])
         for name, seeds in runs.items()
     ]
-    found += [(other.name, "", [other.scores[protocol]]) for other in beside]
+    found += [(other.name, "", [other.scores[protocol]]) for other in compared]
     lines = [
         Quality(
             name,
@@ -175,3 +177,29 @@ def quality_rows(lines: Sequence[Quality]) -> tuple[tuple[str, ...], list[tuple[
         )
         for line in lines
     ]
+
+
+def study_markdown(
+    study: Study,
+    tables: Mapping[tuple[str, str], dict[Any, dict[str, Cell]]],
+    notes: Mapping[tuple[str, str], Sequence[str]],
+    qualities: Mapping[str, Sequence[Quality]],
+    budget: str,
+) -> str:
+    """All tables of a study as Markdown.
+
+    Args:
+        study: Whose titles and sources stand above the tables.
+        tables: By grid and protocol.
+        notes: Remarks on the scores of each.
+        qualities: Fitted neurons by protocol.
+        budget: Of the study.
+    """
+    text = f"# {study.title}\n\nBudget: {budget}. Cells: mean ± standard deviation (seeds) [published].\n"
+    for (name, protocol), cells in tables.items():
+        grid = study.grids[name]
+        text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n{markdown(cells, grid.row_name)}"
+        text += "".join(f"\n- {note}" for note in notes[name, protocol]) + "\n"
+    for protocol, lines in qualities.items():
+        text += f"\n## Quality over size and cost, {protocol}\n\n" + markdown_table(*quality_rows(lines))
+    return text

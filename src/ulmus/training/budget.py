@@ -1,5 +1,6 @@
 """As many steps as fit into a given time, measured before training begins."""
 
+import copy
 import re
 import time
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from ulmus.kernels import memory_budget
 from ulmus.training.fit import problem_of
 from ulmus.training.loop import Loop, launch
 from ulmus.training.problem import Problem
-from ulmus.training.recipe import Recipe, with_steps
+from ulmus.training.recipe import Recipe
 from ulmus.training.run import Run
 
+FULL = "paper"
+"""The budget that leaves a recipe as it is."""
 VALIDATIONS = 20
 """Validations in a run that a budget cuts short."""
 _WARM_UP, _SHARE_FOR_PROBING, _SHARE_FOR_VALIDATION = 3, 0.03, 0.15
@@ -28,7 +31,7 @@ def parse_budget(text: str) -> float | None:
     Raises:
         ConfigError: another text.
     """
-    if text == "paper":
+    if text == FULL:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|min|h)", text)
     if not found or float(found[1]) == 0:
@@ -36,12 +39,17 @@ def parse_budget(text: str) -> float | None:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def within_budget(recipe: Recipe, seconds: float) -> Recipe:
+def within_budget(recipe: Recipe, seconds: float, problem: Problem | None = None) -> Recipe:
     """The recipe with as many steps as this machine does in this time, but no more than it asks for.
 
     A few steps and a validation are timed; a recipe that diverges in them is not shortened. The steps found are written
     into the run's recipe, so that the run itself can be repeated anywhere; only finding them depends on the machine.
     Validations are spaced to take at most a sixth of it.
+
+    Args:
+        recipe: What is to be trained.
+        seconds: Time for all of it.
+        problem: Its model and data, where they have been opened already; they are left as they were.
 
     Raises:
         BudgetError: not even ten steps fit.
@@ -54,8 +62,9 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
             f"nodes={recipe.training.nodes}; give training.steps instead of --budget."
         )
     torch.set_num_threads(recipe.training.threads)
-    problem = problem_of(recipe)
-    recipe = with_steps(recipe, problem.batches_per_epoch, problem.validate_every)
+    problem = problem or problem_of(recipe)
+    recipe = recipe.resolved(problem.batches_per_epoch, problem.validate_every)
+    untrained = copy.deepcopy(problem.model)
     loop = Loop(problem, recipe, Run("."), launch(recipe.training))
     try:
         with memory_budget(recipe.training.memory_budget_mib):
@@ -63,8 +72,13 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
         per_validation = _time_of_a_validation(problem)
     except DivergedError:
         # Training meets it at the same place, and notes it in its run folder.
-        here = {"validate_every": max(1, loop.position.step)}
-        return recipe.model_copy(update={"training": recipe.training.model_copy(update=here)})
+        return recipe.with_training(validate_every=max(1, loop.position.step))
+    finally:
+        problem.model = untrained
+    return _shortened(recipe, seconds, per_step, per_validation)
+
+
+def _shortened(recipe: Recipe, seconds: float, per_step: float, per_validation: float) -> Recipe:
     validations = max(1, min(VALIDATIONS, int(_SHARE_FOR_VALIDATION * seconds / per_validation)))
     steps = min(recipe.steps, int((seconds - validations * per_validation) / per_step))
     if steps < min(10, recipe.steps):
@@ -72,14 +86,11 @@ def within_budget(recipe: Recipe, seconds: float) -> Recipe:
             f"in {seconds:g} s only {max(steps, 0)} steps of {per_step:.2f} s fit beside a validation of {per_validation:.1f} s; "
             "expected at least 10. Give a longer budget, or use a smaller batch or model."
         )
-    training = recipe.training.model_copy(
-        update={
-            "steps": steps,
-            "validate_every": -(-steps // validations),
-            "warmup_steps": min(recipe.training.warmup_steps, steps // 20),
-        }
+    return recipe.with_training(
+        steps=steps,
+        validate_every=-(-steps // validations),
+        warmup_steps=min(recipe.training.warmup_steps, steps // 20),
     )
-    return recipe.model_copy(update={"training": training})
 
 
 def _time_of_all_steps(loop: Loop, steps: int, seconds: float) -> float:

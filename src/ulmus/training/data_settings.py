@@ -1,10 +1,10 @@
-"""The `data` of a recipe: what is learnt from, and where it lies."""
+"""The `data` of a recipe for spoken digits or Long Range Arena: what is learnt from, and where it lies."""
 
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ulmus.sequences.digits.augmentation import ClipAugmentation
 from ulmus.sequences.digits.batches import AddedDigits, Binning, Digits
@@ -12,42 +12,6 @@ from ulmus.sequences.digits.shd import open_digits
 from ulmus.sequences.labelled_batches import LabelledSplits
 from ulmus.sequences.lra.tasks import Gray, Task, open_sequences
 from ulmus.settings import Settings
-
-
-def _several(value: object) -> object:
-    return (str(value),) if isinstance(value, str | int | float) else value
-
-
-Sources = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
-"""One or more stores or files, each with an optional glob and slice: ``"trials_*.h5[:96]"``."""
-
-
-class TrialsData(Settings):
-    """Trials of a detailed neuron, and how windows are cut from them."""
-
-    kind: Literal["trials"] = "trials"
-    train: Sources
-    """Trials to learn from."""
-    train_share: float = Field(default=1.0, gt=0, le=1)
-    """Learn from the first trials of every source alone, this share of them: how much do more trials bring?"""
-    validation: Sources
-    """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
-    labelled: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
-    """Answers of fitted neurons to learn from beside the trials (knowledge distillation): stores made by ``ulmus label``."""
-    labelled_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the batches that are of labels, when there are some."""
-    window_ms: PositiveFloat = 500.0
-    """Length of a training window; every window starts from rest."""
-    burn_in_ms: float = Field(default=150.0, ge=0)
-    """Beginning of a window that the loss leaves out, while the neuron forgets that it started from rest."""
-    earliest_ms: float = Field(default=0.0, ge=0)
-    """Windows start no earlier in their trial than this."""
-    neighbour: float = Field(default=0.0, ge=0, lt=1)
-    """Augmentation: probability that an event moves to a neighbouring input of the same sign."""
-    drop: float = Field(default=0.0, ge=0, lt=1)
-    """Augmentation: probability that an event is left out."""
-    workers: int = Field(default=0, ge=0)
-    """Processes that make batches; batches are the same for any number."""
 
 
 class DigitsData(Settings):

@@ -7,25 +7,21 @@ from typing import Any
 import torch
 
 from ulmus.errors import CheckpointError, ConfigError, DivergedError
-from ulmus.training.classification import ClassifierProblem
-from ulmus.training.loop import STATE_FORMAT, Loop, Progress, launch
+from ulmus.training.loop import STATE_FORMAT, Loop, TrainingProgress, launch
 from ulmus.training.problem import Problem
-from ulmus.training.recipe import PLACE_KEYS, Recipe, SurrogateRecipe, changed_keys, with_steps
+from ulmus.training.recipe import PLACE_KEYS, Recipe, changed_keys
 from ulmus.training.run import Run
-from ulmus.training.surrogates import SurrogateProblem
 
 
 def problem_of(recipe: Recipe) -> Problem:
-    """The model and the data of a recipe.
+    """The model and the data of a recipe, with the weights that training begins with.
 
     Raises:
         CheckpointError: the weights to start from cannot be loaded, or are of another shape.
         ConfigError: the recipe does not fit the data.
         DataError: data are missing or damaged.
     """
-    problem: Problem = (
-        SurrogateProblem(recipe) if isinstance(recipe, SurrogateRecipe) else ClassifierProblem(recipe)
-    )
+    problem = recipe.problem()
     problem.begin_with(recipe.start_from)
     return problem
 
@@ -34,8 +30,9 @@ def fit(
     recipe: Recipe,
     folder: str | Path,
     *,
+    problem: Problem | None = None,
     resume: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Run:
     """Train the recipe in a run folder; an interrupted run resumes and ends as if it had never stopped.
@@ -43,6 +40,7 @@ def fit(
     Args:
         recipe: What to do.
         folder: Run folder, new or (with ``resume``) the one to go on in.
+        problem: The model and the data of the recipe, where they have been opened already.
         resume: Go on from the last checkpoint in the folder; the recipe must be the one it was started with, but its data
             may lie elsewhere.
         on_progress: Called after every logged step and every validation.
@@ -57,19 +55,15 @@ def fit(
     run = Run(folder)
     _check_folder(run, resume)
     torch.set_num_threads(recipe.training.threads)
-    problem = problem_of(recipe)
+    fabric = launch(recipe.training)
+    problem = problem or problem_of(recipe)
     if not resume:
         problem.check_new()
-    recipe = with_steps(recipe, problem.batches_per_epoch, problem.validate_every)
+    recipe = recipe.resolved(problem.batches_per_epoch, problem.validate_every)
     state = _state_to_resume(run, recipe) if resume else None
-    fabric = launch(recipe.training)
     loop = Loop(problem, recipe, run, fabric, on_progress)
     if fabric.is_global_zero:
-        backend = problem.backend(fabric.device)
-        if resume:
-            run.go_on(recipe, problem.hashes, backend)
-        else:
-            run.start(recipe, problem.hashes, backend)
+        run.begin(recipe, problem.hashes, problem.backend(fabric.device), resume)
     if state is not None:
         loop.restore(state)
     try:

@@ -25,7 +25,7 @@ _LONG_IN_A_ROW = 20
 """Gradients too long one after the other after which they are no exceptions any more."""
 
 
-class Progress(NamedTuple):
+class TrainingProgress(NamedTuple):
     """Where a training run stands."""
 
     step: int
@@ -104,7 +104,7 @@ class Loop:
         recipe: Recipe,
         run: Run,
         fabric: Fabric,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[TrainingProgress], None] | None = None,
     ) -> None:
         self.problem, self.recipe, self.run, self.fabric = problem, recipe, run, fabric
         self.training, self.on_progress = recipe.training, on_progress
@@ -277,7 +277,9 @@ class Loop:
         if self.fabric.is_global_zero:
             self.run.log(line)
             if self.on_progress:
-                self.on_progress(Progress(self.position.step, self.recipe.steps, loss, self.scores_note))
+                self.on_progress(
+                    TrainingProgress(self.position.step, self.recipe.steps, loss, self.scores_note)
+                )
 
 
 def _optimizer(parameters: list[Tensor], training: TrainingSettings) -> torch.optim.Optimizer:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -14,8 +14,17 @@ from ulmus.kernels import Events
 from ulmus.neuron import ELM, load
 from ulmus.neuron.files import weights_hash
 
-Report = Callable[[int, int], None]
-"""Called with what is done and what there is to do."""
+
+class HeldOut(NamedTuple):
+    """Sequences that training did not learn from, and how a model is scored on them."""
+
+    place: str
+    """Where they lie."""
+    content_hash: str
+    training_hashes: dict[str, str]
+    """Of the training and validation data that lie beside them, to compare with those of a run."""
+    scores: Callable[..., dict[str, Any]]
+    """Called with the model, and with a function that is told how many batches are done and how many there are."""
 
 
 class Problem(ABC):

@@ -1,20 +1,16 @@
 """A recipe: everything that decides the result of a training run, as one validated, frozen value."""
 
+from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from ulmus.errors import ConfigError, closest
-from ulmus.settings import Settings, dotted_keys, parse_yaml, validated
-from ulmus.training.data_settings import LabelledData, SequencesData, TrialsData
-from ulmus.training.models import MODELS, ELMModel, Model
-
-SHIPPED = resources.files("ulmus.training") / "recipes"
-_KEYS = "'name', 'model' and 'data'"
+from ulmus.errors import ConfigError
+from ulmus.settings import Settings
+from ulmus.training.models import ELMModel, Model
+from ulmus.training.problem import HeldOut, Problem
 
 
 class TrainingSettings(Settings):
@@ -72,212 +68,81 @@ class TrainingSettings(Settings):
         return self
 
 
-class BaseRecipe(Settings):
-    """What the recipes of all training runs have in common."""
+class Recipe(Settings):
+    """What the recipes of all training runs have in common; every kind of data has one of its own."""
+
+    validated: ClassVar[tuple[str, ...]]
+    """Scores of the validation data that can choose the best checkpoint."""
 
     name: str
     seed: int = Field(default=0, ge=0)
     start_from: str | None = None
     """Run folder or saved model of the same shape whose weights training begins with; random ones by default."""
+    model: Model = ELMModel()
+    data: Any
     training: TrainingSettings
+
+    @model_validator(mode="after")
+    def _score_exists(self) -> Self:
+        if self.training.select not in self.validated:
+            raise ValueError(
+                f"training.select={self.training.select!r}: expected one of {list(self.validated)}; choose one of them"
+            )
+        return self
+
+    @abstractmethod
+    def problem(self) -> Problem:
+        """The model and the data, opened and checked; random weights are drawn from the seed.
+
+        Raises:
+            ConfigError: the recipe does not fit the data.
+            DataError: data are missing or damaged.
+        """
+
+    def held_out(self, split: Literal["validation", "test"], place: str | None = None) -> HeldOut:
+        """Sequences of the task that training does not learn from, ready to be scored.
+
+        Args:
+            split: ``validation``, which chooses the best checkpoint, or ``test``.
+            place: Where the data lie, if not where the recipe says.
+
+        Raises:
+            ConfigError: data of this kind have no such part.
+            DataError: data are missing or damaged.
+        """
+        raise ConfigError(
+            f"recipe {self.name} has no {split} sequences of its own; expected data of another kind. Score it with "
+            "ulmus evaluate --data."
+        )
+
+    def check_apart(self, held_out: Collection[str]) -> None:
+        """Refuse items that have two uses among training, validation and these held-out ones.
+
+        Raises:
+            ConfigError: some have.
+        """
 
     def to_yaml(self) -> str:
         """The whole recipe with every default filled in; itself a valid recipe file."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
+    def with_training(self, **changes: Any) -> Self:
+        """The recipe with other values of its training settings."""
+        return self.model_copy(update={"training": self.training.model_copy(update=changes)})
+
+    def resolved(self, batches_per_epoch: int, validate_every: int) -> Self:
+        """The recipe with steps instead of epochs, and a number of steps between validations."""
+        training = self.training
+        steps = training.steps or max(1, round((training.epochs or 0) * batches_per_epoch))
+        every = training.validate_every or validate_every
+        return self.with_training(steps=steps, epochs=None, validate_every=every)
+
     @property
     def steps(self) -> int:
-        """Optimiser steps of a resolved recipe: see `with_steps`."""
+        """Optimiser steps of a resolved recipe."""
         if self.training.steps is None:
-            raise ConfigError("training.epochs was not resolved; call with_steps first.")
+            raise ConfigError("training.epochs was not resolved; call resolved first.")
         return self.training.steps
-
-
-class SurrogateSettings(Settings):
-    """What a surrogate learns to predict: spikes, and voltage as ``(min(v, clip_mv) - offset_mv) * scale_per_mv``."""
-
-    clip_mv: float = -55.0
-    offset_mv: float = -67.7
-    scale_per_mv: PositiveFloat = 0.1
-    spike_weight: float = Field(default=0.5, ge=0)
-    """Weight of the binary cross-entropy of spikes in the loss."""
-    voltage_weight: float = Field(default=0.5, ge=0)
-    """Weight of the mean squared error of scaled voltage in the loss."""
-    spike_log_odds: float | None = None
-    """Log odds of a spike that the readout begins with; near those of the neuron (-6 at 2.5 Hz), training need not first
-    learn that spikes are rare. By default the readout begins as the model makes it."""
-
-
-class SurrogateRecipe(BaseRecipe):
-    """Fit a model to trials of a detailed neuron."""
-
-    model: Model = ELMModel()
-    surrogate: SurrogateSettings = SurrogateSettings()
-    data: TrialsData
-    training: TrainingSettings = TrainingSettings(steps=350_000)
-
-    @model_validator(mode="after")
-    def _score_exists(self) -> "SurrogateRecipe":
-        _check_select(self.training, ["loss", "auc", "rmse_mv"])
-        return self
-
-
-class ClassifierSettings(Settings):
-    """How classes are read from the outputs of a model."""
-
-    reading: Literal["last", "mean"] = "last"
-    """Outputs of the last step of a sequence, or their mean over all its steps."""
-    latent: PositiveInt = 75
-    """Outputs of a model that reads two sequences, which are then compared; else the outputs are the classes."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is spread over all classes."""
-    hint_weight: float = Field(default=3.0, gt=0)
-    """Weight of the loss of hints, in lessons that have some, beside that of the class."""
-    clip_state_norm: PositiveFloat | None = None
-    """Shorten what later steps add to the gradient of every sequence's state to this length, at every 50th step on the way
-    back: through hundreds of chaotic steps it would explode. See `ulmus.neuron.state_clipping`."""
-
-
-_ONE_MASK_FOR_ALL_STEPS = ("input_dropout", "memory_dropout", "hidden_dropout", "recurrent_dropout")
-
-
-class ClassifierRecipe(BaseRecipe):
-    """Train a model to tell classes of sequences apart."""
-
-    model: Model = ELMModel()
-    classifier: ClassifierSettings = ClassifierSettings()
-    data: LabelledData
-
-    @model_validator(mode="after")
-    def _score_exists(self) -> "ClassifierRecipe":
-        _check_select(self.training, ["loss", "accuracy"])
-        return self
-
-    @model_validator(mode="after")
-    def _states_can_be_clipped(self) -> "ClassifierRecipe":
-        norm, kind, model = self.classifier.clip_state_norm, self.model.kind, self.model.model_dump()
-        if norm is None:
-            return self
-        if kind in ("transformer", "tcn"):
-            raise ValueError(
-                f"classifier.clip_state_norm={norm} is for models that hand a state on from step to step, and a {kind} does "
-                "not; leave it out, for this model alone under `models` of the recipe"
-            )
-        masks = [name for name in _ONE_MASK_FOR_ALL_STEPS if model.get(name)]
-        if masks:
-            raise ValueError(
-                f"classifier.clip_state_norm={norm} gives sequences to the model in pieces, each of which would have a mask of "
-                f"its own from model.{masks[0]}={model[masks[0]]}; leave one of the two out"
-            )
-        if self.training.precision.startswith("16"):
-            raise ValueError(
-                f"classifier.clip_state_norm={norm} with training.precision={self.training.precision!r}, which multiplies "
-                "gradients by a large number first; use 'bf16-mixed' or '32-true'"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _hints_have_a_weight(self) -> "ClassifierRecipe":
-        weight = self.classifier.hint_weight
-        parts = [self.data, *(lesson for _, lesson in self.data.lessons())]
-        hints = any(isinstance(part, SequencesData) and part.hints for part in parts)
-        if weight != ClassifierSettings().hint_weight and not hints:
-            raise ValueError(
-                f"classifier.hint_weight={weight} changes nothing: neither the task nor a lesson has hints; "
-                "set data.hints, or leave the weight out"
-            )
-        return self
-
-
-Recipe = SurrogateRecipe | ClassifierRecipe
-_KINDS: dict[str, type[SurrogateRecipe] | type[ClassifierRecipe]] = {
-    "trials": SurrogateRecipe,
-    "digits": ClassifierRecipe,
-    "sequences": ClassifierRecipe,
-}
-"""Which recipe goes with which kind of data."""
-
-
-def _check_select(training: TrainingSettings, scores: list[str]) -> None:
-    if training.select not in scores:
-        raise ValueError(f"training.select={training.select!r}: expected one of {scores}; choose one of them")
-
-
-def with_steps(recipe: Recipe, batches_per_epoch: int, validate_every: int) -> Recipe:
-    """The recipe with steps instead of epochs, and a number of steps between validations."""
-    training = recipe.training
-    steps = training.steps or max(1, round((training.epochs or 0) * batches_per_epoch))
-    resolved = {"steps": steps, "epochs": None, "validate_every": training.validate_every or validate_every}
-    return recipe.model_copy(update={"training": training.model_copy(update=resolved)})
-
-
-def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with Ulmus; a recipe for several models has a name for each."""
-    names = []
-    for entry in SHIPPED.iterdir():
-        stem = entry.name.removesuffix(".yaml")
-        models = yaml.safe_load(entry.read_text()).get("models")
-        names += [f"{stem}-{model}" for model in models] if models else [stem]
-    return sorted(names)
-
-
-def load_recipe(
-    source: str | Path, overrides: Mapping[str, Any] | None = None, model: str | None = None
-) -> Recipe:
-    """A recipe from a file or the name of a shipped one, with dotted keys replaced: ``{"model.memory": 50}``.
-
-    A file may hold one task for several models: ``models`` then names them, each with the keys in which it differs. A
-    changed ``model.kind`` takes over what both kinds have from a common base (all kinds of ELM), and goes into the name.
-
-    Args:
-        source: Path, or name: ``shd-lstm`` is the model ``lstm`` of ``shd``.
-        overrides: Values of dotted keys.
-        model: Which of the models of the file; the first by default.
-
-    Raises:
-        ConfigError: no such recipe or model, not YAML, an unknown key (with the nearest known one), or a value out of range.
-    """
-    values, origin = _values(source, model)
-    changes = dict(overrides or {})
-    if "training.steps" in changes or "training.epochs" in changes:  # one replaces the other
-        changes = {"training.steps": None, "training.epochs": None, **changes}
-    if "model.kind" in changes:
-        _change_kind(values, changes["model.kind"])
-    for key, value in changes.items():
-        _set(values, key, value)
-    return parse_recipe(values, origin)
-
-
-def values_of(source: str | Path, model: str | None = None) -> dict[str, Any]:
-    """What a recipe says itself, by dotted key, without what is left to defaults.
-
-    Raises:
-        ConfigError: no such recipe or model, or not YAML.
-    """
-    return _flat(_values(source, model)[0])
-
-
-def _values(source: str | Path, model: str | None) -> tuple[dict[str, Any], str]:
-    """Nested values of one model of a recipe, and what to call the recipe in messages."""
-    text, origin, named = _read(source)
-    values = parse_yaml(text, origin, _KEYS)
-    _choose_model(values, origin, model or named)
-    return values, origin
-
-
-def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
-    """A recipe from nested dictionaries.
-
-    Raises:
-        ConfigError: an unknown key or a value out of range; the message names ``origin`` and the key.
-    """
-    data = values.get("data")
-    kind = data.get("kind", "trials") if isinstance(data, Mapping) else "trials"
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise ConfigError(
-            f"{origin}: 'data.kind' is {kind!r}; expected one of {list(_KINDS)}.{closest(str(kind), list(_KINDS))}"
-        )
-    return validated(_KINDS[kind], values, origin, "set it in the recipe or with --{key}")
 
 
 PLACE_KEYS = frozenset({"data.folder", "data.train", "data.validation", "data.labelled", "data.workers"})
@@ -287,7 +152,7 @@ make the same batches."""
 
 def changed_keys(before: Recipe, now: Recipe, ignored: Collection[str] = ()) -> list[str]:
     """Where two recipes differ, one text for every dotted key with both of its values; `ignored` keys do not count."""
-    one, other = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
+    one, other = (flat_keys(recipe.model_dump(mode="json")) for recipe in (before, now))
     keys = [key for key in {**one, **other} if key not in ignored]
     absent = "absent"
     return [
@@ -297,90 +162,9 @@ def changed_keys(before: Recipe, now: Recipe, ignored: Collection[str] = ()) -> 
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted key."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        flat |= flat_keys(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
-
-
-def all_keys() -> list[str]:
-    """Every dotted key of a recipe of any kind."""
-    return list(
-        dict.fromkeys(key for kind in (SurrogateRecipe, ClassifierRecipe) for key in dotted_keys(kind))
-    )
-
-
-def _read(source: str | Path) -> tuple[str, str, str | None]:
-    """Text of a recipe, what to call it in messages, and the model that its name asks for."""
-    name = str(source)
-    stems = [entry.name.removesuffix(".yaml") for entry in SHIPPED.iterdir()]
-    for stem in sorted(stems, key=len, reverse=True):
-        if name == stem or (name.startswith(f"{stem}-") and name in shipped_recipes()):
-            return (SHIPPED / f"{stem}.yaml").read_text(), f"recipe {stem}", name[len(stem) + 1 :] or None
-    try:
-        return Path(source).read_text(), name, None
-    except (OSError, UnicodeDecodeError) as error:
-        known = shipped_recipes()
-        raise ConfigError(
-            f"recipe {name!r} is neither a readable file nor a shipped recipe; shipped are {known}."
-            + closest(name, known)
-        ) from error
-
-
-def _choose_model(values: dict[str, Any], origin: str, model: str | None) -> None:
-    """Replace ``models`` by the keys of one of them."""
-    models = values.pop("models", None)
-    if models is None:
-        if model is not None:
-            raise ConfigError(
-                f"{origin} is for one model, but --model {model} was given; leave it out, or change keys such as "
-                "--model.memory."
-            )
-        return
-    if (
-        not isinstance(models, Mapping)
-        or not models
-        or not all(isinstance(m, Mapping) for m in models.values())
-    ):
-        raise ConfigError(
-            f"{origin}: 'models' is {models!r}; expected names, each with the keys in which it differs."
-        )
-    model = model or next(iter(models))
-    if model not in models:
-        raise ConfigError(
-            f"{origin} has no model {model!r}; expected one of {list(models)}.{closest(model, list(models))}"
-        )
-    _merge(values, models[model])
-    values["name"] = f"{values.get('name', origin)}-{model}"
-
-
-def _change_kind(values: dict[str, Any], kind: Any) -> None:
-    """Another kind of model in the recipe: sizes of the one it is for mean nothing in it."""
-    model = values.get("model", {})
-    before = MODELS.get(model.get("kind", "elm")) if isinstance(model, Mapping) else None
-    now = MODELS.get(str(kind))
-    if before is None or now is None or before is now:
-        return  # what is no kind is named when the recipe is validated
-    shared = (base for base in before.mro() if issubclass(base, Settings) and issubclass(now, base))
-    kept = next(shared).model_fields
-    values["model"] = {key: value for key, value in model.items() if key in kept}
-    values["name"] = f"{values.get('name', 'recipe')}-{kind}"
-
-
-def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
-        else:
-            values[key] = value
-
-
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        inner = values.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{dotted!r} cannot be set: {parent!r} is not a group of keys.")
-        values = inner
-    values[last] = value

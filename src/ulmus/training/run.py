@@ -16,7 +16,8 @@ from ulmus.errors import CheckpointError
 from ulmus.neuron import Classifier, Surrogate, save
 from ulmus.neuron.files import RUN_CHECKPOINT
 from ulmus.settings import parse_yaml
-from ulmus.training.recipe import Recipe, parse_recipe
+from ulmus.training.recipe import Recipe
+from ulmus.training.recipe_file import parse_recipe
 
 _VERSIONS = ["ulmus", "torch", "numpy", "numba", "lightning-fabric", "h5py", "scikit-learn", "arbor"]
 
@@ -85,15 +86,12 @@ class Run:
         found: str | None = self.provenance()["sessions"][-1].get("diverged")
         return found
 
-    def start(self, recipe: Recipe, data: dict[str, Any], backend: str) -> None:
-        """Write what is known before the first step."""
-        write_text(self.metrics_file, "")
-        self.go_on(recipe, data, backend)  # the recipe last: a folder with a recipe is a whole run
-
-    def go_on(self, recipe: Recipe, data: dict[str, Any], backend: str) -> None:
-        """Write what is known before the first step of this process; the data may lie elsewhere than before."""
+    def begin(self, recipe: Recipe, data: dict[str, Any], backend: str, resume: bool) -> None:
+        """Write what is known before the first step of this process; data of a resumed run may lie elsewhere than before."""
+        if not resume:
+            write_text(self.metrics_file, "")
         self.write_provenance(data, backend)
-        write_text(self.recipe_file, recipe.to_yaml())
+        write_text(self.recipe_file, recipe.to_yaml())  # the last: a folder with a recipe is a whole run
 
     def write_provenance(self, data: dict[str, Any], backend: str) -> None:
         """Add this process to the sessions of the run; data hashes must not have changed since the first one.

@@ -1,10 +1,11 @@
 """Fit a surrogate to trials of a detailed neuron."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
+from pydantic import BeforeValidator, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,13 +14,91 @@ from ulmus.evaluation.predictions import PROTOCOLS, check_fit, matching_threshol
 from ulmus.evaluation.scores import score
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate, VoltageUnits
+from ulmus.settings import Settings
 from ulmus.training.distillation import MixedWindows, check_labelled, check_simulated
 from ulmus.training.problem import Problem
-from ulmus.training.recipe import SurrogateRecipe, SurrogateSettings
+from ulmus.training.recipe import Recipe, TrainingSettings
 from ulmus.trials import Batch, TrialSource, Windows
 from ulmus.trials.augmentation import Augmentation
 from ulmus.trials.opening import open_trials
 from ulmus.trials.overlap import check_apart, parts
+
+
+def _several(value: object) -> object:
+    return (str(value),) if isinstance(value, str | int | float) else value
+
+
+Sources = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+"""One or more stores or files, each with an optional glob and slice: ``"trials_*.h5[:96]"``."""
+
+
+class TrialsData(Settings):
+    """Trials of a detailed neuron, and how windows are cut from them."""
+
+    kind: Literal["trials"] = "trials"
+    train: Sources
+    """Trials to learn from."""
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    """Learn from the first trials of every source alone, this share of them: how much do more trials bring?"""
+    validation: Sources
+    """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
+    labelled: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """Answers of fitted neurons to learn from beside the trials (knowledge distillation): stores made by ``ulmus label``."""
+    labelled_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the batches that are of labels, when there are some."""
+    window_ms: PositiveFloat = 500.0
+    """Length of a training window; every window starts from rest."""
+    burn_in_ms: float = Field(default=150.0, ge=0)
+    """Beginning of a window that the loss leaves out, while the neuron forgets that it started from rest."""
+    earliest_ms: float = Field(default=0.0, ge=0)
+    """Windows start no earlier in their trial than this."""
+    neighbour: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: probability that an event moves to a neighbouring input of the same sign."""
+    drop: float = Field(default=0.0, ge=0, lt=1)
+    """Augmentation: probability that an event is left out."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that make batches; batches are the same for any number."""
+
+
+class SurrogateSettings(Settings):
+    """What a surrogate learns to predict: spikes, and voltage as ``(min(v, clip_mv) - offset_mv) * scale_per_mv``."""
+
+    clip_mv: float = -55.0
+    offset_mv: float = -67.7
+    scale_per_mv: PositiveFloat = 0.1
+    spike_weight: float = Field(default=0.5, ge=0)
+    """Weight of the binary cross-entropy of spikes in the loss."""
+    voltage_weight: float = Field(default=0.5, ge=0)
+    """Weight of the mean squared error of scaled voltage in the loss."""
+    spike_log_odds: float | None = None
+    """Log odds of a spike that the readout begins with; near those of the neuron (-6 at 2.5 Hz), training need not first
+    learn that spikes are rare. By default the readout begins as the model makes it."""
+
+
+class SurrogateRecipe(Recipe):
+    """Fit a model to trials of a detailed neuron."""
+
+    validated: ClassVar[tuple[str, ...]] = ("loss", "auc", "rmse_mv")
+
+    data: TrialsData
+    training: TrainingSettings = TrainingSettings(steps=350_000)
+    surrogate: SurrogateSettings = SurrogateSettings()
+
+    def problem(self) -> "SurrogateProblem":
+        """The surrogate and its trials."""
+        return SurrogateProblem(self)
+
+    def check_apart(self, held_out: Collection[str]) -> None:
+        """Refuse trials that have two uses among training, validation and these held-out ones.
+
+        Raises:
+            ConfigError: some have.
+            DataError: data are missing or damaged.
+        """
+        uses = {"data.train": self.data.train, "data.validation": self.data.validation}
+        uses |= {"held_out": tuple(held_out)} if held_out else {}
+        check_apart({use: open_trials(specs) for use, specs in uses.items()})
+
 
 BATCHES_PER_EPOCH = 10_000
 """How batches are numbered, as (epoch, number in the epoch); of no consequence for what they hold."""
@@ -76,10 +155,15 @@ class SurrogateProblem(Problem):
 
     def __init__(self, recipe: SurrogateRecipe) -> None:
         self.recipe = recipe
-        self.train, self.validation = (
-            open_trials(recipe.data.train, recipe.data.train_share),
-            open_trials(recipe.data.validation),
-        )
+        # Opened first: it is small, and what is wrong with it need not wait until a large training set is open.
+        self.validation = open_trials(recipe.data.validation)
+        uncounted_ms = PROTOCOLS["stream"].skip_ms
+        if self.validation.header.duration_ms <= uncounted_ms:
+            raise DataError(
+                f"the validation trials last {self.validation.header.duration_ms:g} ms, of which the first {uncounted_ms:g} "
+                "are not scored; expected longer ones. Simulate or record trials of a second or more."
+            )
+        self.train = open_trials(recipe.data.train, recipe.data.train_share)
         uses = {"data.train": self.train, "data.validation": self.validation}
         check_simulated(uses)
         check_apart(uses)
@@ -101,12 +185,6 @@ class SurrogateProblem(Problem):
             geometry=header.geometry,
         )
         check_fit(self.model, self.validation, "the validation data")
-        uncounted_ms = PROTOCOLS["stream"].skip_ms
-        if self.validation.header.duration_ms <= uncounted_ms:
-            raise DataError(
-                f"the validation trials last {self.validation.header.duration_ms:g} ms, of which the first {uncounted_ms:g} "
-                "are not scored; expected longer ones. Simulate or record trials of a second or more."
-            )
         self.hashes = {"train": self.train.content_hash, "validation": self.validation.content_hash}
         self.labelled = open_trials(recipe.data.labelled) if recipe.data.labelled else None
         if self.labelled is not None:

@@ -1,11 +1,12 @@
 """Train a model to tell classes of sequences apart, and count how often it does."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,9 +14,102 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
-from ulmus.training.data_settings import DigitsData, SequencesData
-from ulmus.training.problem import Problem
-from ulmus.training.recipe import BaseRecipe, ClassifierRecipe
+from ulmus.settings import Settings
+from ulmus.training.data_settings import DigitsData, LabelledData, SequencesData
+from ulmus.training.problem import HeldOut, Problem
+from ulmus.training.recipe import Recipe
+
+
+class ClassifierSettings(Settings):
+    """How classes are read from the outputs of a model."""
+
+    reading: Literal["last", "mean"] = "last"
+    """Outputs of the last step of a sequence, or their mean over all its steps."""
+    latent: PositiveInt = 75
+    """Outputs of a model that reads two sequences, which are then compared; else the outputs are the classes."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes."""
+    hint_weight: float = Field(default=3.0, gt=0)
+    """Weight of the loss of hints, in lessons that have some, beside that of the class."""
+    clip_state_norm: PositiveFloat | None = None
+    """Shorten what later steps add to the gradient of every sequence's state to this length, at every 50th step on the way
+    back: through hundreds of chaotic steps it would explode. See `ulmus.neuron.state_clipping`."""
+
+
+_ONE_MASK_FOR_ALL_STEPS = ("input_dropout", "memory_dropout", "hidden_dropout", "recurrent_dropout")
+
+
+class ClassifierRecipe(Recipe):
+    """Train a model to tell classes of sequences apart."""
+
+    validated: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
+
+    data: LabelledData
+    classifier: ClassifierSettings = ClassifierSettings()
+
+    def problem(self) -> "ClassifierProblem":
+        """The classifier and its sequences."""
+        return ClassifierProblem(self)
+
+    def held_out(self, split: Literal["validation", "test"], place: str | None = None) -> HeldOut:
+        """Sequences of the task that training does not learn from.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        data = self.data if place is None else self.data.model_copy(update={"folder": place})
+        if isinstance(data, SequencesData):
+            data = data.model_copy(update={"hints": False})  # of training alone; the data may have none
+        splits = data.open(self.training.batch, self.seed)
+        batches: LabelledBatches = getattr(splits, split)
+
+        def scores(model: Classifier, on_batch: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+            if batches.classes != model.classes:
+                raise DataError(
+                    f"{data.folder} has {len(batches.classes)} classes ({', '.join(batches.classes)}), but the model tells "
+                    f"{len(model.classes)} ({', '.join(model.classes)}); expected data of its task; give another folder."
+                )
+            return evaluate_classes(model, batches, on_batch) | {
+                "notes": data_notes(batches) + notes(model, self)
+            }
+
+        hashes = {"train": splits.train.content_hash, "validation": splits.validation.content_hash}
+        return HeldOut(data.folder, batches.content_hash, hashes, scores)
+
+    @model_validator(mode="after")
+    def _states_can_be_clipped(self) -> "ClassifierRecipe":
+        norm, kind, model = self.classifier.clip_state_norm, self.model.kind, self.model.model_dump()
+        if norm is None:
+            return self
+        if kind in ("transformer", "tcn"):
+            raise ValueError(
+                f"classifier.clip_state_norm={norm} is for models that hand a state on from step to step, and a {kind} does "
+                "not; leave it out, for this model alone under `models` of the recipe"
+            )
+        masks = [name for name in _ONE_MASK_FOR_ALL_STEPS if model.get(name)]
+        if masks:
+            raise ValueError(
+                f"classifier.clip_state_norm={norm} gives sequences to the model in pieces, each of which would have a mask of "
+                f"its own from model.{masks[0]}={model[masks[0]]}; leave one of the two out"
+            )
+        if self.training.precision.startswith("16"):
+            raise ValueError(
+                f"classifier.clip_state_norm={norm} with training.precision={self.training.precision!r}, which multiplies "
+                "gradients by a large number first; use 'bf16-mixed' or '32-true'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hints_have_a_weight(self) -> "ClassifierRecipe":
+        weight = self.classifier.hint_weight
+        parts = [self.data, *(lesson for _, lesson in self.data.lessons())]
+        hints = any(isinstance(part, SequencesData) and part.hints for part in parts)
+        if weight != ClassifierSettings().hint_weight and not hints:
+            raise ValueError(
+                f"classifier.hint_weight={weight} changes nothing: neither the task nor a lesson has hints; "
+                "set data.hints, or leave the weight out"
+            )
+        return self
 
 
 class ClassifierProblem(Problem):
@@ -128,7 +222,7 @@ class ClassifierProblem(Problem):
         return f"validation accuracy {100 * scores['accuracy']:.2f} %"
 
 
-def notes(classifier: Classifier, recipe: BaseRecipe) -> list[str]:
+def notes(classifier: Classifier, recipe: Recipe) -> list[str]:
     """Remarks on a classifier whose training or input was more than its task gives."""
     data = recipe.data if isinstance(recipe, ClassifierRecipe) else None
     found = []
