@@ -6,7 +6,7 @@ from ulmus.cli import main
 from ulmus.errors import ConfigError
 from ulmus.evaluation.linear_probe import binned_counts, linear_probe
 from ulmus.kernels.events import Events
-from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, LabelledSplits
+from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, Splits
 from ulmus.training.recipe_file import load_recipe
 
 
@@ -53,10 +53,10 @@ def test_counts_are_those_of_the_dense_input():
 
 
 def test_the_probe_finds_a_difference_of_rates_and_nothing_where_there_is_none():
-    scores = linear_probe(LabelledSplits(Bursts(1, 30), Bursts(2, 10), Bursts(3, 20)), bin_ms=20, channels=5)
+    scores = linear_probe(Splits(Bursts(1, 30), Bursts(2, 10), Bursts(3, 20)), bin_ms=20, channels=5)
     assert scores.features == 6
     assert scores.accuracy > 0.9
-    none = linear_probe(LabelledSplits(*(Bursts(seed, 20, 0) for seed in (1, 2, 3))), bin_ms=20, channels=5)
+    none = linear_probe(Splits(*(Bursts(seed, 20, 0) for seed in (1, 2, 3))), bin_ms=20, channels=5)
     assert abs(none.accuracy - 0.5) < 4 * np.sqrt(0.25 / 320)
 
 

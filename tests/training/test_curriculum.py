@@ -9,11 +9,11 @@ from pydantic import ValidationError
 import ulmus
 from ulmus.cli.train import parse_overrides
 from ulmus.errors import CheckpointError, ConfigError, DataError
+from ulmus.sequences import Lesson, SequencesData
 from ulmus.sequences.lra.listops.writer import make_listops
 from ulmus.sequences.lra.pathfinder.settings import published_settings
 from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
 from ulmus.training import budget
-from ulmus.training.data_settings import Lesson, SequencesData
 from ulmus.training.fit import fit
 from ulmus.training.kinds.labelled import ClassifierProblem, data_notes, notes
 from ulmus.training.loop import Loop
@@ -264,7 +264,7 @@ def test_lessons_that_cannot_be(listops):
     with pytest.raises(DataError, match="lesson 1 of data.curriculum: .*elsewhere does not exist"):
         ClassifierProblem(make_recipe(listops, [{"until": 0.1, "subfolder": "elsewhere"}]))
     with pytest.raises(
-        ConfigError, match="contour_paddles changes nothing for task listops; expected it for"
+        ConfigError, match="contour_paddles changes nothing for task listops; expected it only for"
     ):
         make_recipe(listops, [{"until": 0.1, "contour_paddles": 6}])
 

@@ -7,7 +7,7 @@ from jaxtyping import Float32, Int64
 
 from ulmus.errors import ConfigError
 from ulmus.kernels.events import Events
-from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, LabelledSplits
+from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, Splits
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _ITERATIONS = 5000
@@ -29,7 +29,7 @@ class ProbeScores(NamedTuple):
     features: int
 
 
-def linear_probe(splits: LabelledSplits, *, bin_ms: float = 50.0, channels: int = 20) -> ProbeScores:
+def linear_probe(splits: Splits[LabelledBatches], *, bin_ms: float = 50.0, channels: int = 20) -> ProbeScores:
     """Fit logistic regression to binned counts of the training sequences (epoch 0), and score the test ones once.
 
     Counts are standardised; the penalty is the one of six (1e-4 to 10 in steps of ten) that is best on the validation

@@ -1,6 +1,6 @@
-"""Sequences with a class each, in numbered batches: what every classification task gives to training."""
+"""Sequences with a class each, in numbered batches: what every kind of data gives to training."""
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
@@ -8,18 +8,29 @@ from torch import Tensor
 from ulmus.files.batch_loading import Numbered
 from ulmus.kernels.events import Events
 
+T = TypeVar("T")
+
+
+class Splits(NamedTuple, Generic[T]):
+    """What to learn from, to choose by, and to report on."""
+
+    train: T
+    validation: T
+    test: T
+
 
 class LabelledBatch(NamedTuple):
     """Sequences side by side, each with a class.
 
-    Where a class belongs to several sequences (two documents to compare), the first of all come first, then the second.
+    Where a class belongs to several sequences (two documents to compare), the first sequences of all items come first,
+    then the second ones.
 
     Attributes:
         inputs: what a model reads.
         labels: class of every item.
-        lengths: steps of every sequence, the rest is silence; None when all fill the batch.
+        lengths: steps of every sequence, behind which it is padded; None when all fill the batch.
         source: where in the data each item is from, one or more numbers.
-        hints: what a teacher says at every step, 0 nothing, else the place of a hint's class, from 1 on; None without one.
+        hints: what training is told at every step: 0 nothing, else the place of a hint class, from 1 on; None without hints.
     """
 
     inputs: Events | Float[Tensor, "sequences time channels"]
@@ -35,11 +46,11 @@ class LabelledBatches(Numbered[LabelledBatch]):
     Attributes:
         classes: names of the classes.
         channels: of the input.
-        step_ms: what one step stands for; 1 where steps are no time.
-        towers: sequences that belong to one class.
+        step_ms: duration of a step; 1 where steps are no time.
+        towers: sequences per item.
         content_hash: SHA-256 of the data.
-        hint_classes: what hints can say; none where there are none.
-        generated: the settings that the data were made with, if they are ours.
+        hint_classes: what hints can say; empty without hints.
+        generated: the settings that the data were made with, if Ulmus made them.
     """
 
     classes: tuple[str, ...]
@@ -49,11 +60,3 @@ class LabelledBatches(Numbered[LabelledBatch]):
     content_hash: str
     hint_classes: tuple[str, ...] = ()
     generated: dict[str, Any] | None = None
-
-
-class LabelledSplits(NamedTuple):
-    """Batches to learn from, to choose by, and to report on."""
-
-    train: LabelledBatches
-    validation: LabelledBatches
-    test: LabelledBatches

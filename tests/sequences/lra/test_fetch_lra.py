@@ -9,8 +9,8 @@ import pytest
 
 from ulmus.cli.data import app
 from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.lra import listops_splits
 from ulmus.sequences.lra.fetch import fetch_lra
+from ulmus.sequences.lra.listops.files import listops_splits
 from ulmus.sequences.lra.listops.writer import make_listops
 
 TABLE = b"Source\tTarget\n( 1 )\t1\n"

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ulmus.errors import DataError
-from ulmus.sequences.lra import open_sequences, task_splits
+from ulmus.sequences import open_sequences, task_splits
 
 
 def cifar_images(count, seed):

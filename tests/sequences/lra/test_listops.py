@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.lra import ListOps, listops_splits
+from ulmus.sequences.lra.batches import SequenceBatches
+from ulmus.sequences.lra.encoding import OneHot
 from ulmus.sequences.lra.listops.expressions import draw_expression
-from ulmus.sequences.lra.listops.files import FILES, TOKENS, tokenize
+from ulmus.sequences.lra.listops.files import FILES, TOKENS, ListOps, listops_splits, tokenize
 from ulmus.sequences.lra.listops.writer import make_listops
 
 PUBLISHED = (501, 1999, 10, 10)
@@ -145,11 +146,10 @@ def test_reading_gives_the_symbols_and_values(tmp_path):
     splits = listops_splits(tmp_path, end_token=True)
     assert [len(part) for part in splits] == [20, 5, 5]
     assert splits.train.name == "ListOps, generated"
-    batch = splits.test.batch([0, 3, 1])
-    assert batch.tokens.shape == (3, int(batch.length.max()))
-    for row, length, label in zip(*batch, strict=True):
-        symbols = [TOKENS[number] for number in row]
-        assert set(symbols[length:]) <= {"<pad>"}
+    batch = SequenceBatches(splits.test, OneHot(len(TOKENS)), 3).batch(0, 0)
+    for row, length, label in zip(batch.inputs.dense(), batch.lengths, batch.labels, strict=True):
+        assert not row[length:].any()
+        symbols = [TOKENS[number] for number in row[:length].argmax(dim=1)]
         assert symbols[length - 1] == "<end>"
         assert evaluate(symbols[: length - 1])[0] == label
 

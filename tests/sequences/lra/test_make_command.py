@@ -4,7 +4,8 @@ import pytest
 
 from ulmus.cli.data import app as data_app
 from ulmus.cli.make import app
-from ulmus.sequences.lra import listops_splits, pathfinder_splits
+from ulmus.sequences.lra.listops.files import listops_splits
+from ulmus.sequences.lra.pathfinder.files import pathfinder_splits
 
 
 def test_make_writes_what_the_readers_read(tmp_path, capsys):
@@ -17,8 +18,7 @@ def test_make_writes_what_the_readers_read(tmp_path, capsys):
     assert "20 images of 32 x 32" in capsys.readouterr().out
     assert [len(part) for part in listops_splits(tmp_path)] == [30, 3, 4]
     assert [len(part) for part in pathfinder_splits(tmp_path, 32, 9)] == [16, 2, 2]
-    description = pathfinder_splits(tmp_path, 32).train.description
-    assert description["generated"]["balanced"] is False
+    assert pathfinder_splits(tmp_path, 32).train.generated["balanced"] is False
 
 
 def test_make_lessons_of_few_operators_that_repeat(tmp_path):
@@ -48,7 +48,7 @@ def test_info_describes_what_was_made(tmp_path, capsys):
     parts = json.loads(capsys.readouterr().out)
     assert set(parts) == {"ListOps, generated", "Pathfinder-32, generated"}
     expressions, images = parts["ListOps, generated"], parts["Pathfinder-32, generated"]
-    assert [expressions[split] for split in ("train", "valid", "test")] == [9, 3, 4]
+    assert [expressions[split] for split in ("train", "validation", "test")] == [9, 3, 4]
     assert 500 < expressions["steps"]["shortest"] <= expressions["steps"]["longest"] < 2000
     assert sum(expressions["items_per_class"].values()) == 16
     assert images["steps"] == {"shortest": 1024, "mean": 1024, "longest": 1024}

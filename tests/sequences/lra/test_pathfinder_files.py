@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.lra import Pathfinder, pathfinder_splits
+from ulmus.sequences.lra.batches import SequenceBatches
+from ulmus.sequences.lra.encoding import Intensity
+from ulmus.sequences.lra.pathfinder.files import Pathfinder, pathfinder_splits
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
 from ulmus.sequences.lra.pathfinder.settings import published_settings
 from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
@@ -78,10 +80,12 @@ def test_splits_are_those_of_torch_with_seed_42(made):
             there = int(indices[k][0])
             assert (pixels == whole.image(there).reshape(-1)).all()
             assert label == draw_scene(SETTINGS, 3, there).label
-    batch = pickle.loads(pickle.dumps(splits.valid)).batch([4, 0])
-    assert batch.tokens.shape == (2, 1024)
-    assert batch.tokens.dtype == torch.uint8
-    assert batch.label.tolist() == splits.valid.labels[[4, 0]].tolist()
+    sent = pickle.loads(pickle.dumps(splits.validation))
+    batch = SequenceBatches(sent, Intensity(), 2).batch(0, 1)
+    pixels = (batch.inputs[:, :, 0] * 255).round().to(torch.uint8)
+    for row, index in zip(pixels.numpy(), (2, 3), strict=True):
+        assert (row == splits.validation[index][0]).all()
+    assert batch.labels.tolist() == splits.validation.labels[2:4].tolist()
 
 
 @pytest.mark.parametrize("nesting", [".", "lra_release", "lra_release/lra_release"])

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from ulmus.errors import DataError
+from ulmus.sequences import open_sequences
 from ulmus.sequences.lra.pathfinder.files import Pathfinder
 from ulmus.sequences.lra.pathfinder.hints import hints
 from ulmus.sequences.lra.pathfinder.images import Scene, draw_scene, render
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings, published_settings
 from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
-from ulmus.sequences.lra.tasks import open_sequences
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_published_images_have_none(images, tmp_path):
     folder.symlink_to(tmp_path / "copied")
     shutil.copytree(images / "pathfinder32" / "curv_contour_length_14", tmp_path / "copied")
     (folder / "generated.json").unlink()
-    with pytest.raises(DataError, match="has no hints; expected images that"):
+    with pytest.raises(DataError, match="has no hints; expected images made by"):
         open_sequences("pathfinder", tmp_path, batch=8, hints=True)
 
 

@@ -6,18 +6,13 @@ import pytest
 import torch
 
 from ulmus.errors import ConfigError, ShapeError
-from ulmus.sequences.lra import (
-    GrayBins,
-    Intensity,
-    LitPixels,
-    OneHot,
-    SequenceBatches,
-    Sequences,
-    open_sequences,
-)
+from ulmus.sequences import open_sequences
+from ulmus.sequences.lra.batches import SequenceBatches
+from ulmus.sequences.lra.encoding import GrayBins, Intensity, LitPixels, OneHot
 from ulmus.sequences.lra.listops.writer import make_listops
 from ulmus.sequences.lra.pathfinder.settings import published_settings
 from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
+from ulmus.sequences.lra.sequences import Sequences
 
 
 class Numbers(Sequences):
@@ -215,7 +210,7 @@ def test_pathfinder_by_name(archive):
         assert steps == read.sum()
         np.testing.assert_array_equal(told.hints[row, :steps], items.hints(item)[read])
         assert not told.hints[row, steps:].any()
-    with pytest.raises(ConfigError, match="gray='color'"):
+    with pytest.raises(ConfigError, match="'gray' is 'color'"):
         open_sequences("pathfinder", archive, batch=4, gray="color")
-    with pytest.raises(ConfigError, match="task='chess'"):
+    with pytest.raises(ConfigError, match="'task' is 'chess': expected one of listops"):
         open_sequences("chess", archive, batch=4)

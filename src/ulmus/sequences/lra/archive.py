@@ -1,13 +1,9 @@
-"""Finding one's way in the Long Range Arena archive as people unpack it."""
+"""Where the tasks lie in the Long Range Arena archive, however it was unpacked."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from ulmus.errors import DataError
 
-RECORD = "generated.json"
-"""Lies beside data that a generator of ours wrote, with its settings; the published archive has no such file."""
 _NESTED = ("", "lra_release", "lra_release/lra_release")
 
 
@@ -48,22 +44,9 @@ def _look_for(root: Path, folder: str) -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
-def generated_by_us(folder: Path) -> dict[str, Any] | None:
-    """The settings that data were generated with; None for data of the published archive.
-
-    Raises:
-        DataError: the record is damaged.
-    """
-    record = folder / RECORD
-    try:
-        values = json.loads(record.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{record} cannot be read ({error}); expected the settings of generated data; restore it from a copy, or "
-            "make the data again in another folder"
-        ) from error
-    if not isinstance(values, dict):
-        raise DataError(f"{record} holds {values!r}; expected a JSON object; restore it from a copy")
-    return values
+def holds_nothing(folder: Path, wanted: str, stand_in: str = "") -> DataError:
+    """What to say of a folder with no data of a task."""
+    what = "holds nothing to read for this task" if folder.is_dir() else "is not a folder"
+    return DataError(
+        f"{folder} {what}; expected {wanted}{stand_in and ', ' + stand_in}; give the folder that holds it"
+    )

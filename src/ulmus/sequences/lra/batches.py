@@ -2,14 +2,15 @@
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ulmus.errors import ConfigError
 from ulmus.files.batch_loading import random_of
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
 from ulmus.sequences.lra.encoding import Encoding
-from ulmus.sequences.lra.labelled import Sequences
+from ulmus.sequences.lra.sequences import Sequences
 
 _POOL = 32  # batches among which sequences are put together by length
 
@@ -26,12 +27,12 @@ class SequenceBatches(LabelledBatches):
         batch: items in a batch.
         seed: of the order, 0 to 2**64 - 1; None keeps the order of `sequences`, as for validation and test.
         share: number of this process and of all processes that share the items of every batch.
-        similar_lengths: put items of similar length into the same batch; no matter where all are equally long.
-        hints: give what is known at every step beside the classes.
+        similar_lengths: put items of similar length into the same batch; changes nothing where all are equally long.
+        hints: give what is known at every step, besides the classes.
 
     Raises:
         ConfigError: a value that gives no batch.
-        DataError: data without hints are asked for them.
+        DataError: hints are asked of data that have none.
     """
 
     def __init__(
@@ -96,16 +97,28 @@ class SequenceBatches(LabelledBatches):
             DataError: a file of the data is missing or damaged.
         """
         chosen = self.plan(epoch, k)[self._mine]
-        tokens, length, label = self.sequences.batch(chosen.tolist())
-        (inputs, read), hints = self.encoding(tokens, length), None
+        tokens, lengths = self._side_by_side(chosen.tolist())
+        (inputs, read), hints = self.encoding(tokens, lengths), None
         if self._hints:
             hints = torch.from_numpy(np.stack([self.sequences.hints(item) for item in chosen.tolist()]))
         if read is not None:
-            length = read.sum(dim=1)
+            lengths = read.sum(dim=1)
             if hints is not None:
                 told = [row[those] for row, those in zip(hints, read, strict=True)]
                 hints = pad_sequence(told, batch_first=True)
-        full = bool((length == length.max()).all())
+        labels = torch.from_numpy(self.sequences.labels[chosen])
+        full = bool((lengths == lengths.max()).all())
         return LabelledBatch(
-            inputs, label, None if full else length, torch.from_numpy(chosen[:, None]), hints
+            inputs, labels, None if full else lengths, torch.from_numpy(chosen[:, None]), hints
         )
+
+    def _side_by_side(
+        self, items: list[int]
+    ) -> tuple[Int[Tensor, "sequences time"], Int64[Tensor, "sequences"]]:
+        """Tokens, 0 behind the end of a sequence, and lengths; of items with two sequences the first of all come first."""
+        rows = [self.sequences.read(item, tower) for tower in range(self.towers) for item in items]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        tokens = np.zeros((len(rows), lengths.max()), dtype=np.result_type(*(row.dtype for row in rows)))
+        for place, row in zip(tokens, rows, strict=True):
+            place[: len(row)] = row
+        return torch.from_numpy(tokens), torch.from_numpy(lengths)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels.events import Events
 
 GRAY_LEVELS = 256
+Gray = Literal["bins", "silent-background", "intensity", "lit"]
+"""How images become input."""
 PLACES = 32
 """Channels for the columns of an image, and for its rows."""
 
@@ -171,6 +173,15 @@ class LitPixels:
         events[np.arange(counts.max()) < counts[:, None]] = told.sum(axis=1)
         inputs = Events.counted(events, channel[told], value[told], self.channels)
         return Encoded(inputs, torch.from_numpy(lit))
+
+
+def gray_encoding(gray: Gray, bins: int | None, width: int) -> Encoding:
+    """The encoding of this name for images of this width, with the usual number of bins if none is given."""
+    if gray == "intensity":
+        return Intensity()
+    if bins is None:
+        bins = 8 if gray == "lit" or width == 128 else 16  # as in the paper
+    return LitPixels(width, bins) if gray == "lit" else GrayBins(bins, gray == "silent-background")
 
 
 def _check_bins(bins: int) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.download import download
-from ulmus.sequences.lra.archive import generated_by_us
+from ulmus.sequences.making import generated_by_us
 from ulmus.trials.shard import PARTIAL
 
 ADDRESS = "https://storage.googleapis.com/long-range-arena/lra_release.gz"

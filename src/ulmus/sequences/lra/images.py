@@ -5,20 +5,25 @@ import hashlib
 import zlib
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from ulmus.errors import DataError
 from ulmus.files.restricted_pickle import array, read_pickle
+from ulmus.sequences.labelled_batches import Splits
+from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
-from ulmus.sequences.lra.labelled import Sequences, Splits, with_validation
+from ulmus.sequences.lra.gray_lines import gray_line_splits, has_gray_lines
+from ulmus.sequences.lra.sequences import Sequences, with_validation
 
 CIFAR_FOLDER = "cifar-10-batches-py"
 CIFAR_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
+_CIFAR_NAME = "Image (CIFAR-10, gray)"
 FASHION_CLASSES = (
     *("t-shirt", "trouser", "pullover", "dress", "coat"),
     *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
@@ -36,7 +41,7 @@ IDX_FILES = (
 class GrayImages(Sequences):
     """Images in memory, row by row as sequences of gray levels 0 to 255."""
 
-    tokens = GRAY_LEVELS
+    tokens, width = GRAY_LEVELS, _SIDE
 
     def __init__(
         self,
@@ -59,7 +64,32 @@ class GrayImages(Sequences):
         return hashlib.sha256(self._images.tobytes() + self.labels.tobytes()).hexdigest()
 
 
-def cifar_splits(folder: Path) -> Splits:
+def image_splits(folder: Path) -> Splits[Sequences]:
+    """CIFAR-10 in gray, also of Mega's processed archive, or idx files of the MNIST kind as a stand-in.
+
+    Raises:
+        DataError: there are no such images, or files are missing or damaged.
+    """
+    if has_gray_lines(folder):
+        return gray_line_splits(folder, _CIFAR_NAME, CIFAR_CLASSES, _SIDE)
+    if has_folder(folder, CIFAR_FOLDER):
+        return cifar_splits(find_folder(folder, CIFAR_FOLDER))
+    if _has_idx_files(folder):
+        return idx_splits(folder)
+    raise holds_nothing(
+        folder,
+        f"{CIFAR_FOLDER} (CIFAR-10 for Python)",
+        "or, as a stand-in, the idx files of Fashion-MNIST (Debian: dataset-fashion-mnist, in "
+        "/usr/share/datasets/fashion-mnist)",
+    )
+
+
+def find(folder: Path) -> list[dict[str, Any]]:
+    """Options of the one data set, if the folder holds it or its stand-in."""
+    return [{}] if has_folder(folder, CIFAR_FOLDER) or _has_idx_files(folder) else []
+
+
+def cifar_splits(folder: Path) -> Splits[Sequences]:
     """CIFAR-10 (the Python version) in gray; a tenth of the training images is held out (seed 42).
 
     Raises:
@@ -74,7 +104,7 @@ def _cifar(folder: Path, part: str) -> GrayImages:
         np.concatenate(images),
         np.concatenate(labels),
         classes=CIFAR_CLASSES,
-        name="Image (CIFAR-10, gray)",
+        name=_CIFAR_NAME,
         path=folder,
     )
 
@@ -101,12 +131,12 @@ def _cifar_batch(file: Path) -> tuple[UInt8[np.ndarray, "items pixels"], Int64[n
     return gray.astype(np.uint8), labels
 
 
-def has_idx_files(folder: Path) -> bool:
+def _has_idx_files(folder: Path) -> bool:
     """Whether this is a folder of the MNIST kind."""
     return any(list(folder.glob(name + "*")) for name in IDX_FILES)
 
 
-def idx_splits(folder: Path) -> Splits:
+def idx_splits(folder: Path) -> Splits[Sequences]:
     """Files of the MNIST kind, padded with black to 32 x 32; a tenth of the training images is held out (seed 42).
 
     Files cannot tell which set they are of: Fashion-MNIST if the path says "fashion", else "MNIST-like images".

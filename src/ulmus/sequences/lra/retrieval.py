@@ -2,18 +2,22 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from ulmus.errors import DataError
-from ulmus.sequences.lra.labelled import Splits, file_hash
-from ulmus.sequences.lra.lines import Lines
+from ulmus.sequences.labelled_batches import Splits
+from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
+from ulmus.sequences.lra.lines import Lines, file_hash
+from ulmus.sequences.lra.sequences import Sequences
 from ulmus.sequences.lra.text import Texts
 
 FOLDER = "tsv_data"
 FILES = ("new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv")
 RELATIONS = ("apart", "linked")
+_LONGEST = 4000
 _COLUMNS = 5  # label, two names, two texts
 _LABELS = {b"0.0": 0, b"1.0": 1, b"0": 0, b"1": 1}
 
@@ -44,21 +48,35 @@ class TextColumn:
         return fields[self._column]
 
 
-def retrieval_splits(folder: Path, longest: int) -> Splits:
+def retrieval_splits(folder: Path, longest: int | None = None) -> Splits[Sequences]:
     """The three files of the Long Range Arena archive, as given.
 
+    Args:
+        folder: that the archive was unpacked to.
+        longest: tokens after which texts are cut; 4000 by default.
+
     Raises:
+        ConfigError: a length that leaves no room for a text.
         DataError: a file is missing or damaged.
     """
-    return Splits(*(_pairs(folder / name, longest) for name in FILES))
+    if not has_folder(folder, FOLDER):
+        raise holds_nothing(
+            folder, f"{FOLDER} of the Long Range Arena archive (the address of the anthology itself is dead)"
+        )
+    place = find_folder(folder, FOLDER)
+    return Splits(*(_pairs(place / name, _LONGEST if longest is None else longest) for name in FILES))
+
+
+def find(folder: Path) -> list[dict[str, Any]]:
+    """Options of the one data set, if the folder holds it."""
+    return [{}] if has_folder(folder, FOLDER) else []
 
 
 def _pairs(file: Path, longest: int) -> Texts:
     if not file.is_file():
         raise DataError(
             f"{file} does not exist; expected the pairs of papers of the Long Range Arena archive (tsv_data); the address "
-            "of the ACL Anthology Network they come from is dead, the archive alone has them; or give a folder of manual "
-            "pages as a surrogate"
+            "of the ACL Anthology Network they come from is dead; unpack the archive completely"
         )
     lines = Lines(file)
     labels = np.array([_label(lines, index) for index in range(len(lines))], dtype=np.int64)

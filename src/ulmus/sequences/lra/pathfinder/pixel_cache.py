@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 
-class KeptPixels:
+class PixelCache:
     """Images of one shape in two files beside the data, filled as they are first read.
 
     Every image has a checksum, zero until it is kept, so that neither a crash nor two processes at once can leave wrong

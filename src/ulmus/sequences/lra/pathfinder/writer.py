@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
-from ulmus.sequences.lra.writing import Report, begin, check_positive, check_seed, in_order
+from ulmus.sequences.making import Report, begin, check_positive, check_seed, in_order
 from ulmus.trials.shard import publish
 
 IMAGES = 200_000

@@ -9,16 +9,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ulmus.errors import DataError
+from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
-from ulmus.sequences.lra.labelled import Sequences, Splits, file_hash
-from ulmus.sequences.lra.lines import Lines
+from ulmus.sequences.lra.lines import Lines, file_hash
+from ulmus.sequences.lra.sequences import Sequences
 
-PROCESSED = ("input", "label")
-"""Folders of a task of the processed archive."""
+_FOLDERS = ("input", "label")
 _SPLITS = ("train", "valid", "test")
 
 
-class ProcessedPixels(Sequences):
+class GrayLines(Sequences):
     """One split of a task: ``input/<split>.src`` with gray levels 0 to 255, ``label/<split>.label`` with classes.
 
     Args:
@@ -26,7 +26,7 @@ class ProcessedPixels(Sequences):
         split: train, valid or test.
         name: of the task.
         classes: their names.
-        pixels: of every image.
+        width: of every image.
 
     Raises:
         DataError: a file is missing, the two do not fit, or a label is not a class.
@@ -35,9 +35,10 @@ class ProcessedPixels(Sequences):
     tokens = GRAY_LEVELS
 
     def __init__(
-        self, folder: str | Path, split: str, name: str, classes: tuple[str, ...], pixels: int
+        self, folder: str | Path, split: str, name: str, classes: tuple[str, ...], width: int
     ) -> None:
-        self.name, self.classes, self.path, self.pixels = name, classes, Path(folder), pixels
+        self.name, self.classes, self.path, self.width = name, classes, Path(folder), width
+        self._pixels = width**2
         self._lines = Lines(self.path / "input" / f"{split}.src")
         self._label_file = self.path / "label" / f"{split}.label"
         labels = Lines(self._label_file)
@@ -76,27 +77,34 @@ class ProcessedPixels(Sequences):
                 values = np.fromstring(line, dtype=np.int64, sep=" ")
         except (ValueError, DeprecationWarning) as error:
             raise self._bad(index, line[:40]) from error
-        if values.size != self.pixels or values.min() < 0 or values.max() >= GRAY_LEVELS:
+        if values.size != self._pixels or values.min() < 0 or values.max() >= GRAY_LEVELS:
             raise self._bad(index, line[:40])
         return values.astype(np.uint8)
 
     def _bad(self, index: int, found: bytes) -> DataError:
         return DataError(
-            f"{self._lines.path}, line {index + 1}: {found!r}; expected {self.pixels} gray levels 0 to 255 "
+            f"{self._lines.path}, line {index + 1}: {found!r}; expected {self._pixels} gray levels 0 to 255 "
             "separated by spaces; unpack the archive again, or choose the task that it is of"
         )
 
 
-def processed_splits(folder: str | Path, name: str, classes: tuple[str, ...], pixels: int) -> Splits:
+def has_gray_lines(folder: Path) -> bool:
+    """Whether a folder is a task of the processed archive."""
+    return all((folder / part).is_dir() for part in _FOLDERS)
+
+
+def gray_line_splits(
+    folder: str | Path, name: str, classes: tuple[str, ...], width: int
+) -> Splits[Sequences]:
     """The three splits of a task of the processed archive, as given.
 
     Args:
         folder: the folder that holds ``input`` and ``label``.
         name: of the task.
         classes: their names.
-        pixels: of every image.
+        width: of every image.
 
     Raises:
         DataError: a file is missing or damaged.
     """
-    return Splits(*(ProcessedPixels(folder, split, name, classes, pixels) for split in _SPLITS))
+    return Splits(*(GrayLines(folder, split, name, classes, width) for split in _SPLITS))

@@ -6,15 +6,35 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
 from ulmus.errors import ConfigError, DataError, UlmusError
-from ulmus.sequences.lra.archive import RECORD, generated_by_us
 from ulmus.trials.shard import publish
 
+RECORD = "generated.json"
+"""Lies beside data that Ulmus made, with the settings; the published archive has no such file."""
+
 Report = Callable[[int, int], None]
-"""Called with how much is done of how much."""
+"""Called with how much is done, and the total."""
+
+
+def generated_by_us(folder: Path) -> dict[str, Any] | None:
+    """The settings that data were generated with; None for data of the published archive.
+
+    Raises:
+        DataError: the record is damaged.
+    """
+    record = folder / RECORD
+    try:
+        values = json.loads(record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{record} cannot be read ({error}); expected the settings of generated data; restore it from a copy, or "
+            "make the data again in another folder"
+        ) from error
+    if not isinstance(values, dict):
+        raise DataError(f"{record} holds {values!r}; expected a JSON object; restore it from a copy")
+    return values
 
 
 def begin(folder: Path, settings: dict[str, Any]) -> None:
@@ -84,6 +104,9 @@ def in_order(
     Raises:
         UlmusError: a process was killed.
     """
+    import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     count = min(workers or joblib.cpu_count(), max(1, len(arguments)))
     pool = joblib.Parallel(n_jobs=count, return_as="generator", batch_size=1, pre_dispatch=2 * count)
     results = pool(joblib.delayed(work)(*each) for each in arguments)

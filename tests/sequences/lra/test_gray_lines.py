@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.lra import GrayBins, gray_bins, processed_splits
+from ulmus.sequences.lra.encoding import GrayBins, gray_bins
+from ulmus.sequences.lra.gray_lines import gray_line_splits
 
-PATHFINDER = ("Pathfinder-8", ("apart", "connected"), 64)
+PATHFINDER = ("Pathfinder-8", ("apart", "connected"), 8)
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def folder(tmp_path):
 
 
 def test_pixels_and_labels_are_read_as_given(folder):
-    splits = processed_splits(folder, *PATHFINDER)
+    splits = gray_line_splits(folder, *PATHFINDER)
     for part, split in zip(splits, ("train", "valid", "test"), strict=True):
         images = np.load(folder / f"{split}.npy")
         assert len(part) == len(images)
@@ -35,7 +36,7 @@ def test_damaged_lines_are_named(folder, line):
     file = folder / "input" / "train.src"
     lines = file.read_bytes().split(b"\n")
     file.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
-    data = processed_splits(folder, *PATHFINDER).train
+    data = gray_line_splits(folder, *PATHFINDER).train
     data[0]
     with pytest.raises(DataError, match=r"train.src, line 2: .*gray levels"):
         data[1]
@@ -45,13 +46,13 @@ def test_labels_that_do_not_fit_are_named(folder):
     label = folder / "label" / "test.label"
     label.write_text("0\n1\n7\n")
     with pytest.raises(DataError, match=r"test.label, line 3: b'7'"):
-        processed_splits(folder, *PATHFINDER)
+        gray_line_splits(folder, *PATHFINDER)
     label.write_text("0\n1\n")
     with pytest.raises(DataError, match="has 2 lines"):
-        processed_splits(folder, *PATHFINDER)
+        gray_line_splits(folder, *PATHFINDER)
     label.unlink()
     with pytest.raises(DataError, match="does not exist"):
-        processed_splits(folder, *PATHFINDER)
+        gray_line_splits(folder, *PATHFINDER)
 
 
 def test_gray_bins_are_equal():
