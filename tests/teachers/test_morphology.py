@@ -189,3 +189,41 @@ def test_the_published_cell_has_the_published_geometry(reference_data, name):
     assert cell.segment_distance_um == pytest.approx(
         np.array(published["allSegments_DistFromSoma"]), abs=2e-4
     )
+
+
+def test_a_semicolon_in_quotes_begins_no_comment(tmp_path):
+    text = ASC.replace("(ImageCoords)", '(ImageCoords Filename "C:\\data;old\\img (1).jpg")')
+    assert len(load_morphology(_write(tmp_path, text, "toy.asc")).sections) == 4
+
+
+@pytest.mark.parametrize(
+    "comment", ["\ufeff# made elsewhere", "# page\fbreak", "# one\u2028line", "# one\x85line"]
+)
+def test_marks_of_editors_in_comments_change_nothing(tmp_path, comment):
+    (tmp_path / "toy.swc").write_text(f"{comment}\r\n{SWC}", encoding="utf-8")
+    assert load_morphology(tmp_path / "toy.swc").segments == 14
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(1e-6, "metres"), (1e-3, "millimetres"), (1e3, "nanometres")])
+def test_another_unit_is_named(tmp_path, factor, unit):
+    rows = [line.split() for line in SWC.splitlines() if not line.startswith("#")]
+    text = "\n".join(
+        " ".join([*row[:2], *(repr(float(value) * factor) for value in row[2:6]), row[6]]) for row in rows
+    )
+    with pytest.raises(DataError, match=f"expected micrometres.*look like {unit}"):
+        load_morphology(_write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("toy.swc", "7 4 0 108 0 1 6", "7 inf 0 108 0 1 6", "line 8: cannot read"),
+        ("toy.swc", "7 4 0 108 0 1 6", "7 4 0 108 0 1 1e999", "line 8: cannot read"),
+        ("toy.asc", "(-8 5 0 0.1)", "(-8 nan 0 0.1)", "a point of the .CellBody. contour is not"),
+        ("toy.asc", "(-8 5 0 0.1)", "(-8 5 0)", "a point of the .CellBody. contour is not"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(tmp_path, name, old, new, message):
+    text = SWC if name.endswith("swc") else ASC
+    with pytest.raises(DataError, match=message):
+        load_morphology(_write(tmp_path, text.replace(old, new), name))

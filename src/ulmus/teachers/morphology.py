@@ -20,6 +20,9 @@ AXON_STUBS = 2
 AXON_STUB_LENGTH_UM = 30.0
 AXON_STUB_DIAMETER_UM = 1.0
 MAX_STEM_GAP_UM = 50.0
+EXTENT_UM = (10.0, 20_000.0)
+"""How far the dendrites of a neuron may reach from its soma; what is outside has another unit."""
+UNITS_UM = {"metres": 1e6, "millimetres": 1e3, "nanometres": 1e-3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,9 +203,11 @@ def assemble(
         name: What to call the cell.
 
     Raises:
-        DataError: Zero diameter, a section without length, a stem far from the soma, a missing apical tree.
+        DataError: Another unit than micrometres, zero diameter, a section without length, a stem far from the soma, a missing
+            apical tree.
     """
     centre, length, diameter = soma
+    _check_unit(source, centre, [section for section, _ in sections])
     for index, (section, line) in enumerate(sections):
         where = f"{source}, line {line}, {REGION_NAMES[section.region]} section {index}"
         trunk = sections[section.parent][0].region if section.parent >= 0 else section.region
@@ -243,4 +248,17 @@ def assemble(
         ordered.append(Section(section.region, parent, section.point_um, section.radius_um))
     return Morphology(
         name, np.asarray(centre, dtype=np.float64), float(length), float(diameter), tuple(ordered)
+    )
+
+
+def _check_unit(source: str, centre: np.ndarray, sections: list[Section]) -> None:
+    far = [np.abs(section.point_um - centre).max(initial=0) for section in sections]
+    extent = float(np.max(far, initial=0))
+    if not np.isfinite(extent) or not sections or EXTENT_UM[0] <= extent <= EXTENT_UM[1]:
+        return  # a coordinate that is no number is named with its line, later
+    likely = [unit for unit, um in UNITS_UM.items() if 50 <= extent * um <= 5000]
+    raise DataError(
+        f"{source}: the dendrites reach {extent:g} from the soma; expected micrometres, {EXTENT_UM[0]:g} to {EXTENT_UM[1]:g} of "
+        f"them. {f'These look like {likely[0]}' if likely else 'The unit is unknown'}: convert coordinates and diameters to "
+        f"micrometres."
     )

@@ -2,6 +2,9 @@
 
 Both formats lose how thick a branch is where it leaves its parent. As in NEURON's import, a branch starts at its
 parent's last point with the diameter of its own first point, and a stem starts at its own first point.
+
+The readers are our own because MorphIO 3.5, the library for this, refuses files with a byte order mark and traced somata
+of several contours, rounds coordinates to single precision, and ends the process at deeply nested parentheses.
 """
 
 import re
@@ -34,12 +37,17 @@ def load_morphology(path: str | Path | None = None) -> Morphology:
             f"{path}: unknown kind of morphology file {path.suffix!r}; expected .swc or .asc. Convert the file first."
         )
     try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise DataError(
             f"{path}: cannot read the morphology ({error.strerror}); expected an .swc or .asc file. Check the path."
         ) from error
     return readers[path.suffix.lower()](text, str(path), path.stem)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a file; a form feed or a line separator of Unicode within a comment ends none."""
+    return re.split("\r\n|\n|\r", text)
 
 
 # SWC
@@ -88,14 +96,14 @@ def _from_swc(text: str, source: str, name: str) -> Morphology:
 def _swc_nodes(text: str, source: str) -> dict[int, tuple[int, int, np.ndarray, int]]:
     """Points by number: type, parent, (x, y, z, radius), line."""
     nodes: dict[int, tuple[int, int, np.ndarray, int]] = {}
-    for line, content in enumerate(text.splitlines(), 1):
+    for line, content in enumerate(_lines(text), 1):
         fields = content.split("#", 1)[0].split()
         if not fields:
             continue
         try:
             node, region, *xyzr, parent = [float(field) for field in fields]
             row = np.array(xyzr)
-            if len(row) != 4 or not float(node).is_integer() or not float(parent).is_integer():
+            if len(row) != 4 or not all(number.is_integer() for number in (node, region, parent)):
                 raise ValueError
         except ValueError:
             raise DataError(
@@ -156,7 +164,8 @@ def _swc_soma(
 
 # Neurolucida ASC
 
-_TOKEN = re.compile(r'"[^"]*"|[()|<>]|[^\s()|<>;"]+')
+# A semicolon begins a comment, except within quotes.
+_TOKEN = re.compile(r'"[^"\n]*"|;[^\n]*|[()|<>]|[^\s()|<>;"]+')
 _TREES = {"dendrite": BASAL, "apical": APICAL, "axon": AXON}
 
 
@@ -188,15 +197,18 @@ def _from_asc(text: str, source: str, name: str) -> Morphology:
     outline = max(
         contours, key=lambda contour: float(np.ptp(contour[:, :3], axis=0).max()) if len(contour) else 0.0
     )
+    if not np.isfinite(outline).all():
+        raise DataError(f"{source}: a point of the (CellBody) contour is not four finite numbers. Correct it.")
     return assemble(source, contour_soma(outline[:, :3]), sections, name)
 
 
 def _asc_lists(text: str, source: str) -> _Node:
     stack = [_Node(1)]
     spine_line = 0
-    for line, content in enumerate(text.splitlines(), 1):
-        code = content.split(";", 1)[0]
-        for token in _TOKEN.findall(code):
+    for line, content in enumerate(_lines(text), 1):
+        for token in _TOKEN.findall(content):
+            if token[0] == ";":
+                continue
             if token in "<>":
                 spine_line = line if token == "<" else 0
             elif spine_line:
