@@ -38,7 +38,7 @@ from ulmus.teachers.morphology import (
     AXON_STUBS,
     Morphology,
 )
-from ulmus.teachers.teacher import spike_times
+from ulmus.teachers.teacher import detect_spikes
 from ulmus.trials.spike_matching import matched_spikes
 
 STEPS_MS = (0.1, 0.05, 0.025)
@@ -196,7 +196,7 @@ def _row(
 
 
 def _spikes(voltage_mv: Float64[np.ndarray, "steps"]) -> Float64[np.ndarray, "spikes"]:
-    return spike_times(np.arange(len(voltage_mv)) * EQUAL_STEP_MS, voltage_mv)
+    return detect_spikes(np.arange(len(voltage_mv)) * EQUAL_STEP_MS, voltage_mv)
 
 
 def arbor_run(

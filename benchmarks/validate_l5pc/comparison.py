@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.teachers.l5pc.cell import L5PC, CurrentStep
+from ulmus.teachers.l5pc.cell import L5PC
+from ulmus.teachers.l5pc.parameters import CurrentStep
 from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.teacher import SPIKE_ABOVE_MV, check_step
 from ulmus.trials.collection import TrialSource

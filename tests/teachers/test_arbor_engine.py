@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError
-from ulmus.teachers.l5pc.cell import L5PC, CurrentStep, Quirks
+from ulmus.teachers.l5pc.cell import L5PC
+from ulmus.teachers.l5pc.parameters import CurrentStep, Quirks
 from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.stimulus import REGIMES
-from ulmus.teachers.teacher import spike_times
+from ulmus.teachers.regimes import REGIMES
+from ulmus.teachers.teacher import detect_spikes
 
 NONE = np.zeros(0, dtype=np.int64)
 
@@ -118,7 +119,7 @@ def test_a_spike_is_a_local_maximum_above_the_threshold():
         -30.0,
         10.0,
     )  # a spike, too low, a plateau that is no strict maximum
-    assert spike_times(time, trace).tolist() == [1.0]
+    assert detect_spikes(time, trace).tolist() == [1.0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from arbor import units as U
 
 from ulmus.errors import MissingToolError
 from ulmus.teachers.catalogue import cache_folder, compiled_mechanisms, load_mechanisms
-from ulmus.teachers.l5pc.cell import AMPA, GABA_A, NMDA
+from ulmus.teachers.l5pc.parameters import AMPA, GABA_A, NMDA
 
 
 class _Ball(arbor.recipe):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError
-from ulmus.teachers.l5pc.cell import L5PC, Quirks
+from ulmus.teachers.l5pc.cell import L5PC
+from ulmus.teachers.l5pc.parameters import Quirks
 from ulmus.teachers.morphology import APICAL, BASAL, SOMA
 from ulmus.teachers.morphology_files import load_morphology
 

@@ -12,8 +12,8 @@ import pytest
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.teachers.l5pc.cell import L5PC
+from ulmus.teachers.regimes import REGIMES
 from ulmus.teachers.runner import simulate
-from ulmus.teachers.stimulus import REGIMES
 from ulmus.trials.store import StoreWriter
 
 SHORT = {"trials": 4, "seconds": 0.15, "seed": 5, "dt_ms": 0.1}
@@ -137,7 +137,7 @@ SCRIPT = """
 import sys
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.runner import simulate
-from ulmus.teachers.stimulus import REGIMES
+from ulmus.teachers.regimes import REGIMES
 
 if __name__ == "__main__":
     simulate(L5PC(), REGIMES["default"], trials=8, seconds=0.15, seed=5, dt_ms=0.1, workers=2, out=sys.argv[1],

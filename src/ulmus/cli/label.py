@@ -7,7 +7,7 @@ from ulmus.cli.evaluate import load_surrogate
 from ulmus.errors import ConfigError
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.stimulus import regime_named
+from ulmus.teachers.regimes import regime_named
 from ulmus.training.distillation import label as label_input
 
 

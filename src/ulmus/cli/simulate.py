@@ -14,10 +14,11 @@ from ulmus.teachers.custom.arbor import ball_and_stick
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire, adaptive
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.runner import Progress
+from ulmus.teachers.regimes import regime_named
+from ulmus.teachers.runner import SimulationProgress
 from ulmus.teachers.runner import simulate as run_trials
 from ulmus.teachers.spike_trains import SpikeTrains
-from ulmus.teachers.stimulus import Stimulus, regime_named
+from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher, check_step
 from ulmus.trials import Store
 
@@ -200,7 +201,7 @@ def simulate_into(
     total = np.zeros(2)
     with progress("simulate") as show:
 
-        def count(now: Progress) -> None:
+        def count(now: SimulationProgress) -> None:
             total[:] += now.simulated_seconds, now.cpu_seconds
             show(now.done, now.total, f"{now.output_hz:.2f} Hz")
 

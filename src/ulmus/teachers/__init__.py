@@ -1,1 +1,58 @@
-"""Detailed neurons that make training data: morphology, channels, synapses, input, simulation."""
+"""Detailed and simple neurons that make trials, and the input that drives them."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ulmus.teachers.custom.arbor import ArborCell, ball_and_stick
+    from ulmus.teachers.custom.cell import Synapse
+    from ulmus.teachers.custom.neuron import NeuronCell
+    from ulmus.teachers.integrate_and_fire import IntegrateAndFire, adaptive
+    from ulmus.teachers.l5pc.cell import L5PC
+    from ulmus.teachers.morphology_files import load_morphology
+    from ulmus.teachers.regimes import InputRegime, SpikeCounts, regime_named
+    from ulmus.teachers.runner import simulate
+    from ulmus.teachers.spike_trains import SpikeTrains
+    from ulmus.teachers.teacher import Teacher
+
+_HOMES = {
+    "custom.arbor": ("ArborCell", "ball_and_stick"),
+    "custom.cell": ("Synapse",),
+    "custom.neuron": ("NeuronCell",),
+    "integrate_and_fire": ("IntegrateAndFire", "adaptive"),
+    "l5pc.cell": ("L5PC",),
+    "morphology_files": ("load_morphology",),
+    "regimes": ("InputRegime", "SpikeCounts", "regime_named"),
+    "runner": ("simulate",),
+    "spike_trains": ("SpikeTrains",),
+    "teacher": ("Teacher",),
+}
+
+__all__ = [
+    "L5PC",
+    "ArborCell",
+    "InputRegime",
+    "IntegrateAndFire",
+    "NeuronCell",
+    "SpikeCounts",
+    "SpikeTrains",
+    "Synapse",
+    "Teacher",
+    "adaptive",
+    "ball_and_stick",
+    "load_morphology",
+    "regime_named",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used: a simulator that is not installed is missed by the cells that need it alone.
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"ulmus.teachers.{home}"), name)
+    raise AttributeError(f"module 'ulmus.teachers' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

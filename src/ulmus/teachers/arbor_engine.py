@@ -12,8 +12,10 @@ import numpy as np
 from arbor import units as U
 from jaxtyping import Float64, Int
 
-from ulmus.teachers.teacher import check_trial, recorded_trial, spike_times
+from ulmus.teachers.teacher import check_trial, detect_spikes, recorded_trial
 from ulmus.trials.trial import Trial
+
+SIMULATOR = f"Arbor {arbor.__version__}"
 
 
 class CableModel(NamedTuple):
@@ -106,7 +108,7 @@ def run_cable(
     time_ms, trace = soma.T
     columns = [np.interp(np.arange(steps), time_ms, trace), *(samples[:steps, 1] for samples in others)]
     return recorded_trial(
-        event_step, event_input, np.stack(columns, axis=1), spike_times(time_ms, trace), dt_ms
+        event_step, event_input, np.stack(columns, axis=1), detect_spikes(time_ms, trace), dt_ms
     )
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from ulmus.errors import ConfigError, MissingToolError, UlmusError
-from ulmus.teachers.plan import Plan, Result, run_task, tasks_of
+from ulmus.teachers.plan import Plan, SimulatedTrial, run_task, tasks_of
 
 CONNECT_SECONDS = 10
 TRIALS_AHEAD = 2  # for each core of a cluster, so that none waits
@@ -45,7 +45,7 @@ def connected(address: str) -> Iterator[Any]:
         yield client
 
 
-def results_of_dask(plan: Plan, waiting: list[int], client: Any) -> Iterator[Result]:
+def results_of_dask(plan: Plan, waiting: list[int], client: Any) -> Iterator[SimulatedTrial]:
     """Every waiting trial, as they are finished; Dask gives those of a lost worker to another one.
 
     Raises:
@@ -61,7 +61,9 @@ def results_of_dask(plan: Plan, waiting: list[int], client: Any) -> Iterator[Res
         ) from error
 
 
-def _results_of_cluster(distributed: Any, client: Any, plan: Plan, waiting: list[int]) -> Iterator[Result]:
+def _results_of_cluster(
+    distributed: Any, client: Any, plan: Plan, waiting: list[int]
+) -> Iterator[SimulatedTrial]:
     """Keep every core busy with as few trials in flight as that takes."""
     # Not through joblib, which simulates here when the cluster has one core, and overlooks workers that join later.
     pickled, tasks = tasks_of(plan, waiting)

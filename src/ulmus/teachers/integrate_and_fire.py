@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float64, Int, Int8
 
 from ulmus.errors import ConfigError
-from ulmus.teachers.stimulus import InputRegime, SpikeCounts
-from ulmus.teachers.teacher import InputGroup, check_trial, recorded_trial
+from ulmus.teachers.regimes import InputRegime, SpikeCounts
+from ulmus.teachers.stimulus import InputGroup
+from ulmus.teachers.teacher import check_trial, recorded_trial
 from ulmus.trials.trial import Trial
 
 WEIGHT_OF_ALL_MV = 480.0

@@ -198,7 +198,9 @@ def _from_asc(text: str, source: str, name: str) -> Morphology:
         contours, key=lambda contour: float(np.ptp(contour[:, :3], axis=0).max()) if len(contour) else 0.0
     )
     if not np.isfinite(outline).all():
-        raise DataError(f"{source}: a point of the (CellBody) contour is not four finite numbers. Correct it.")
+        raise DataError(
+            f"{source}: a point of the (CellBody) contour is not four finite numbers. Correct it."
+        )
     return assemble(source, contour_soma(outline[:, :3]), sections, name)
 
 

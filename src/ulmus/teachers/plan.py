@@ -14,7 +14,7 @@ from ulmus.teachers.teacher import Teacher, group_spans
 from ulmus.trials.trial import Header, Trial
 
 
-class Result(NamedTuple):
+class SimulatedTrial(NamedTuple):
     """A finished trial: its index, itself, and the CPU seconds it took."""
 
     trial_index: int
@@ -86,7 +86,7 @@ def _unpickled(plan: bytes) -> Plan:
     return loaded
 
 
-def run_task(pickled: bytes, index: int, drawn: DrawnInput | None) -> Result:
+def run_task(pickled: bytes, index: int, drawn: DrawnInput | None) -> SimulatedTrial:
     """One trial, in a worker.
 
     Raises:
@@ -103,4 +103,4 @@ def run_task(pickled: bytes, index: int, drawn: DrawnInput | None) -> Result:
             f"trial {index} (seed {plan.seed}) failed with {type(error).__name__}: {error}. The other trials are kept; "
             f"run this trial alone to find out why."
         ) from error
-    return Result(index, trial, time.process_time() - begin)
+    return SimulatedTrial(index, trial, time.process_time() - begin)

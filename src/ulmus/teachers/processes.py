@@ -13,13 +13,13 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from ulmus.errors import UlmusError
-from ulmus.teachers.plan import Plan, Result, run_task, tasks_of
+from ulmus.teachers.plan import Plan, SimulatedTrial, run_task, tasks_of
 
 LOSSES_IN_A_ROW = 3
 """How often workers may be killed without a finished trial in between, before the simulation gives up."""
 
 
-def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) -> Iterator[Result]:
+def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) -> Iterator[SimulatedTrial]:
     """Every waiting trial, as they are finished; those of a killed worker again.
 
     Raises:
@@ -42,7 +42,7 @@ def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) ->
                 ) from error
 
 
-def _results_of_pool(plan: Plan, waiting: list[int], workers: int | None) -> Iterator[Result]:
+def _results_of_pool(plan: Plan, waiting: list[int], workers: int | None) -> Iterator[SimulatedTrial]:
     pool = joblib.Parallel(
         n_jobs=min(workers or joblib.cpu_count(), len(waiting)),
         return_as="generator_unordered",

@@ -21,7 +21,7 @@ from ulmus.trials.trial import Header
 COST_FILE = "cost.jsonl"
 
 
-class Progress(NamedTuple):
+class SimulationProgress(NamedTuple):
     """What became known with a finished trial: its index, how many are done of how many, and what it took.
 
     ``output_hz`` is the rate of all trials that the store holds by then.
@@ -48,7 +48,7 @@ def simulate(
     dt_ms: float = 0.05,
     sites: Sequence[int | str] = (),
     dask: str | None = None,
-    on_trial: Callable[[Progress], None] | None = None,
+    on_trial: Callable[[SimulationProgress], None] | None = None,
 ) -> Store:
     """Simulate trials with random input and store them; calling again after a crash or a kill goes on.
 
@@ -95,7 +95,7 @@ def _fill(
     trials: int,
     workers: int | None,
     client: Any,
-    on_trial: Callable[[Progress], None] | None,
+    on_trial: Callable[[SimulationProgress], None] | None,
 ) -> Store:
     """Simulate what the store lacks."""
     out = writer.path
@@ -118,7 +118,7 @@ def _fill(
             if on_trial is not None:
                 seconds = plan.steps / 1000
                 hz = spikes / seconds / (len(held) - len(finished) + done)
-                on_trial(Progress(index, done, trials, len(trial.spike_time_ms), seconds, cpu, hz))
+                on_trial(SimulationProgress(index, done, trials, len(trial.spike_time_ms), seconds, cpu, hz))
         return writer.finish()
 
 
@@ -162,7 +162,7 @@ def _check_kinds(stimulus: Stimulus | None, sites: Sequence[int | str]) -> None:
     if stimulus is not None and not hasattr(stimulus, "draw"):
         raise ConfigError(
             f"stimulus={stimulus!r}: expected an InputRegime or SpikeTrains. Make one, or name one of the cell l5pc: "
-            f"ulmus.teachers.stimulus.regime_named('default')."
+            f"ulmus.teachers.regimes.regime_named('default')."
         )
     if isinstance(sites, str):
         raise ConfigError(f"sites={sites!r}: expected a list of places. Write [{sites!r}].")

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.teachers.stimulus import DrawnInput
-from ulmus.teachers.teacher import Teacher
+from ulmus.teachers.stimulus import DrawnInput, Inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +96,7 @@ class SpikeTrains:
         known = {"name": self.name, "trials": len(self.trials), "spikes": spikes}
         return {**known, "source_hash": self.source_hash} if self.source_hash else known
 
-    def check(self, teacher: Teacher, steps: int, trials: int) -> None:
+    def check(self, teacher: Inputs, steps: int, trials: int) -> None:
         """Whether there are enough trials, and only inputs and times that the teacher has.
 
         Raises:
@@ -125,7 +124,7 @@ class SpikeTrains:
                         f"{steps} ms of a trial. Simulate longer trials or cut the spikes."
                     )
 
-    def draw(self, teacher: Teacher, steps: int, seed: int, trial: int) -> DrawnInput:
+    def draw(self, teacher: Inputs, steps: int, seed: int, trial: int) -> DrawnInput:
         """The input of a trial, ordered by step and input."""
         trains = self.trials[trial]
         channel = np.repeat(np.array(list(trains), dtype=np.int64), [len(times) for times in trains.values()])

@@ -2,50 +2,25 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float64, Int, Int8
+from jaxtyping import Float64, Int
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
+from ulmus.teachers.regimes import InputRegime
+from ulmus.teachers.stimulus import Inputs
 from ulmus.trials.trial import LARGEST_MV, Trial
-
-if TYPE_CHECKING:
-    from ulmus.teachers.stimulus import InputRegime
 
 SPIKE_ABOVE_MV = -25.0
 
 
-@dataclass(frozen=True, eq=False)
-class InputGroup:
-    """Inputs that share a slowly changing rate, such as those of one tree.
-
-    Attributes:
-        label: the name by which an `InputRegime` says how many spikes reach the group.
-        inputs: indices of its inputs, neighbours next to each other, excitatory before inhibitory.
-        length_um: length of dendrite that each of them stands for; longer ones receive more of the spikes.
-    """
-
-    label: str
-    inputs: Int[np.ndarray, "members"]
-    length_um: Float64[np.ndarray, "members"]
-
-
-class Teacher(Protocol):
+class Teacher(Inputs, Protocol):
     """A neuron that makes trials; `ulmus.simulate` takes any object that has these."""
 
     @property
-    def input_sign(self) -> Int8[np.ndarray, "inputs"]:
-        """+1 for each excitatory, -1 for each inhibitory input."""
-
-    @property
-    def groups(self) -> tuple[InputGroup, ...]:
-        """Inputs with a common rate; an input in no group stays silent under an `InputRegime`."""
-
-    @property
-    def regime(self) -> "InputRegime":
+    def regime(self) -> InputRegime:
         """The input that drives it unless another one is asked for."""
 
     @property
@@ -172,7 +147,7 @@ def recorded_trial(
     )
 
 
-def spike_times(
+def detect_spikes(
     time_ms: Float64[np.ndarray, "samples"], trace_mv: np.ndarray, above_mv: float = SPIKE_ABOVE_MV
 ) -> Float64[np.ndarray, "spikes"]:
     """Times (ms) of local maxima above -25 mV, after linear interpolation to 8 samples per ms (Beniaguev et al. 2021)."""

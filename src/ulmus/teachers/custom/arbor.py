@@ -14,14 +14,14 @@ from jaxtyping import Int
 
 from ulmus.errors import ConfigError, MissingToolError
 from ulmus.geometry import Geometry
-from ulmus.teachers.arbor_engine import CableModel, run_cable
+from ulmus.teachers.arbor_engine import SIMULATOR, CableModel, run_cable
 from ulmus.teachers.catalogue import compiled_mechanisms
-from ulmus.teachers.custom.cell import OwnCell, Synapse, sha256_of
+from ulmus.teachers.custom.cell import CustomCell, Synapse, sha256_of
 from ulmus.trials.trial import Trial
 
 
 @dataclass(frozen=True, eq=False)
-class ArborCell(OwnCell):
+class ArborCell(CustomCell):
     """A cable cell of Arbor with synapses.
 
     ``build`` returns what ``arbor.cable_cell`` is made of: ``(morphology or segment tree, decor, labels, cv_policy)``.
@@ -39,7 +39,7 @@ class ArborCell(OwnCell):
     @property
     def simulator(self) -> str:
         """Arbor."""
-        return f"Arbor {arbor.__version__}"
+        return SIMULATOR
 
     @property
     def _compiled(self) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Int8
 
 from ulmus.errors import ConfigError, UlmusError
-from ulmus.teachers.stimulus import InputRegime, SpikeCounts
-from ulmus.teachers.teacher import InputGroup
+from ulmus.teachers.regimes import InputRegime, SpikeCounts
+from ulmus.teachers.stimulus import InputGroup
 
 HIGHEST_RATE_HZ = 20.0
 
@@ -48,7 +48,7 @@ class Synapse:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnCell(ABC):
+class CustomCell(ABC):
     """What cells of all simulators have in common.
 
     Attributes:

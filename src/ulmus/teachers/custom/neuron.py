@@ -14,8 +14,8 @@ from jaxtyping import Int
 
 from ulmus.errors import ConfigError, MissingToolError, closest
 from ulmus.geometry import ON_SOMA, Geometry
-from ulmus.teachers.custom.cell import OwnCell, sha256_of
-from ulmus.teachers.teacher import check_trial, recorded_trial, spike_times
+from ulmus.teachers.custom.cell import CustomCell, sha256_of
+from ulmus.teachers.teacher import check_trial, detect_spikes, recorded_trial
 from ulmus.trials.trial import Trial
 
 _ONE_AT_A_TIME = threading.RLock()  # NEURON has one clock in a process
@@ -23,7 +23,7 @@ _PLACE = re.compile(r"(?P<section>.+)\((?P<x>[\d.eE+-]+)\)")
 
 
 @dataclass(frozen=True, eq=False)
-class NeuronCell(OwnCell):
+class NeuronCell(CustomCell):
     """A cell of NEURON with synapses: an instance of a hoc template, or a Python object that holds sections.
 
     ``build`` loads what it needs (``h.load_file``, ``neuron.load_mechanisms``) and returns the cell. A place is the name
@@ -124,7 +124,7 @@ class NeuronCell(OwnCell):
         time_ms = np.arange(len(soma)) * dt_ms
         columns = [np.interp(np.arange(steps), time_ms, soma), *(trace[:steps] for trace in others)]
         return recorded_trial(
-            event_step, event_input, np.stack(columns, axis=1), spike_times(time_ms, soma), dt_ms
+            event_step, event_input, np.stack(columns, axis=1), detect_spikes(time_ms, soma), dt_ms
         )
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int
 
 from ulmus.teachers.arbor_engine import CableModel
 from ulmus.teachers.catalogue import load_mechanisms
-from ulmus.teachers.l5pc.cell import (
+from ulmus.teachers.l5pc.parameters import (
     AMPA,
     AXIAL_RESISTIVITY_OHM_CM,
     CALCIUM_INSIDE_MM,
@@ -20,7 +20,6 @@ from ulmus.teachers.l5pc.cell import (
     CAPACITANCE_UF_CM2,
     GABA_A,
     INITIAL_MV,
-    L5PC,
     LEAK_S_CM2,
     MAGNESIUM_MM,
     NMDA,
@@ -29,6 +28,7 @@ from ulmus.teachers.l5pc.cell import (
     SODIUM_MV,
     Channel,
     CurrentStep,
+    PyramidalParameters,
     Receptor,
 )
 from ulmus.teachers.morphology import (
@@ -45,7 +45,7 @@ SOMA_RESISTIVITY_OHM_CM = 1e-6
 
 
 @lru_cache(maxsize=4)
-def describe(cell: L5PC, sites: tuple[str, ...], current: CurrentStep | None) -> CableModel:
+def describe(cell: PyramidalParameters, sites: tuple[str, ...], current: CurrentStep | None) -> CableModel:
     """The cell as Arbor describes it, with probes at the soma and at sites ``"segment N"``; made once per process."""
     cable = cable_of(cell.morphology)
     decor = _decor(cell, cable)
@@ -163,7 +163,7 @@ def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"(join {' '.join(parts)})"
 
 
-def _decor(cell: L5PC, cable: Cable) -> "arbor.decor":
+def _decor(cell: PyramidalParameters, cable: Cable) -> "arbor.decor":
     """Passive properties, channels, ions and synapses."""
     decor = arbor.decor()
     decor.set_property(
@@ -190,7 +190,7 @@ def _decor(cell: L5PC, cable: Cable) -> "arbor.decor":
     return decor
 
 
-def _paint_channel(decor: "arbor.decor", channel: Channel, cell: L5PC, cable: Cable) -> None:
+def _paint_channel(decor: "arbor.decor", channel: Channel, cell: PyramidalParameters, cable: Cable) -> None:
     members = np.flatnonzero(cell.morphology.compartments.region == channel.region)
     columns = {name: np.broadcast_to(value, len(members)) for name, value in channel.parameters.items()}
     groups: dict[tuple[float, ...], list[int]] = {}
@@ -204,7 +204,7 @@ def _paint_channel(decor: "arbor.decor", channel: Channel, cell: L5PC, cable: Ca
         decor.paint(where, arbor.density(mechanism))
 
 
-def _place_synapses(decor: "arbor.decor", cell: L5PC, cable: Cable) -> None:
+def _place_synapses(decor: "arbor.decor", cell: PyramidalParameters, cable: Cable) -> None:
     """One excitatory and one inhibitory synapse in the middle of each dendritic segment, labelled by input."""
     excitatory = _two_exponentials(AMPA)
     if cell.synapse == "nmda":

@@ -9,7 +9,7 @@ from ulmus.errors import ConfigError
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology import APICAL, BASAL
 from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.stimulus import (
+from ulmus.teachers.regimes import (
     REGIMES,
     InputRegime,
     SpikeCounts,
