@@ -226,7 +226,7 @@ def test_a_second_simulation_into_a_store_is_refused_while_the_first_runs(cell, 
 
     def meanwhile(progress):
         if not met:
-            with pytest.raises(ConfigError, match="written by another simulation") as refused:
+            with pytest.raises(ConfigError, match="simulated into by process") as refused:
                 simulate(cell, REGIMES["default"], out=folder, workers=1, **SHORT)
             met.append(refused)
 

@@ -123,5 +123,5 @@ def test_no_store_there(tmp_path):
     with pytest.raises(DataError, match="Did you mean 'simulated'"):
         Store(tmp_path / "simulatd")
     (tmp_path / "simulated" / "store.json").write_text("{")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is not JSON"):
         Store(tmp_path / "simulated")

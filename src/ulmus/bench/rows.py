@@ -1,13 +1,12 @@
 """Measurements as a file, with the processor that they come from."""
 
-import json
 import math
 import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ulmus.training.run import write_text
+from ulmus.files.writing import write_json
 
 
 def processor() -> str:
@@ -31,4 +30,4 @@ def write_rows(rows: Sequence[Any], out: Path) -> None:
         }
         for row in rows
     ]
-    write_text(out, json.dumps(values, indent=2))
+    write_json(out, values)

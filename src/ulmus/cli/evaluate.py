@@ -20,8 +20,9 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.evaluation.intervals import RESAMPLES, differences
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, choose_threshold
 from ulmus.evaluation.scores import Evaluation, evaluation, few_note, seen_note
+from ulmus.files.writing import write_json
 from ulmus.neuron import Classifier, Surrogate, load
-from ulmus.training.run import Run, write_text
+from ulmus.training.run import Run
 from ulmus.trials.opening import open_trials
 
 COMPARED: tuple[dict[str, str], ...] = (
@@ -243,4 +244,4 @@ def as_surrogate(loaded: nn.Module, model: Path, threshold_on: list[str] | None 
 
 def record(run: Run, result: dict[str, Any]) -> None:
     """Keep scores in the run folder."""
-    write_text(run.evaluation_file(result["protocol"]), json_format.dumps(result, indent=2))
+    write_json(run.evaluation_file(result["protocol"]), result)

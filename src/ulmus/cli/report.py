@@ -1,11 +1,11 @@
 """``ulmus report``."""
 
-import json
 from pathlib import Path
 
 from ulmus.cli.console import console, say
 from ulmus.cli.evaluate import as_surrogate
-from ulmus.errors import ConfigError
+from ulmus.errors import CheckpointError, ConfigError
+from ulmus.files.reading import read_json
 from ulmus.geometry import Geometry
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.report.classifier_content import gather_classes
@@ -88,7 +88,7 @@ def _evaluated(run: Run) -> tuple[list[str], str]:
     """Data of the last evaluation under protocol stream, else the validation data; and what they are."""
     file = run.evaluation_file("stream")
     if file.is_file():
-        return json.loads(file.read_text())["data"], "trials of the last evaluation"
+        return read_json(file, CheckpointError)["data"], "trials of the last evaluation"
     recipe = run.recipe()
     if not isinstance(recipe, SurrogateRecipe):
         raise ConfigError(f"{run.folder} was not fitted to trials; expected a run of a fitted neuron.")

@@ -1,6 +1,5 @@
 """``ulmus reproduce``."""
 
-import json
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,8 @@ from ulmus.cli.console import console, print_table, say
 from ulmus.cli.train import parse_overrides, stopping_on_signals, training_progress
 from ulmus.errors import BudgetError, ConfigError, DataError
 from ulmus.evaluation.predictions import PROTOCOLS
+from ulmus.files.reading import read_json
+from ulmus.files.writing import write_json, write_text
 from ulmus.report.study_page import write_study_page
 from ulmus.studies.comparison import Compared, score_compared
 from ulmus.studies.running import RUNS, MemberResult, Outcome, TestTrials, collect_results, run_member
@@ -20,7 +21,7 @@ from ulmus.studies.tables import Quality, grid_rows, quality, remarks, study_mar
 from ulmus.training.budget import FULL, parse_budget
 from ulmus.training.kinds.trials import SurrogateRecipe
 from ulmus.training.recipe import Recipe
-from ulmus.training.run import Run, write_text
+from ulmus.training.run import Run
 from ulmus.trials.opening import open_trials
 
 _FLAGS = ("out", "budget", "seeds", "only", "test", "compare", "dry-run")
@@ -115,7 +116,7 @@ def _one_of_each(runs: list[Member], changes: dict[str, Any]) -> tuple[list[Memb
 def _check_budget(out: Path, budget: str) -> None:
     """Runs of a folder have the steps of its first budget, so that its tables tell the truth only for that."""
     file = out / "results.json"
-    begun = json.loads(file.read_text())["budget"] if file.exists() else budget
+    begun = read_json(file).get("budget") if file.exists() else budget
     if begun != budget:
         raise ConfigError(
             f"{out} was begun with --budget {begun}, and this is --budget {budget}; expected the same, since its runs keep their "
@@ -139,7 +140,7 @@ def _write(
     }
     notes = {(name, protocol): remarks(of_grid[name], protocol) for name, protocol in tables}
     raw = {"study": study.name, "budget": budget, "written": f"{datetime.now():%Y-%m-%d %H:%M}"}
-    write_text(out / "results.json", json.dumps(raw | {"runs": [r._asdict() for r in results]}, indent=2))
+    write_json(out / "results.json", raw | {"runs": [r._asdict() for r in results]})
     qualities = _qualities(results, compared)
     write_text(out / "tables.md", study_markdown(study, tables, notes, qualities, budget))
     write_study_page(study, tables, notes, qualities, budget, out / "study.html")

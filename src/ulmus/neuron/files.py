@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import CheckpointError, closest
+from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.geometry import Geometry
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
@@ -48,19 +47,16 @@ def save(neuron: nn.Module, path: str | Path) -> Path:
             f"{path} is a folder; give a file name, for example {path / 'neuron.safetensors'}."
         )
     header = {"format": FORMAT, **_describe(neuron)}
-    beside = path.with_name(path.name + f".{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {_HEADER: json.dumps(header)}
         tensors = {key: value.contiguous() for key, value in neuron.state_dict().items()}
-        save_file(tensors, beside, metadata={_HEADER: json.dumps(header)})
-        beside.replace(path)
+        write_file(path, lambda made: save_file(tensors, made, metadata=metadata))
+        remove_leftovers(path.parent, path.name)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the neuron holds a value that JSON cannot ({error}); use plain numbers and texts."
         ) from error
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise CheckpointError(
             f"{path} cannot be written ({error.strerror}); choose a folder you may write to."
         ) from error

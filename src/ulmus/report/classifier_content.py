@@ -1,10 +1,11 @@
 """From the run folder of a classifier to the content of its report."""
 
-import json
 from typing import Any
 
 import numpy as np
 
+from ulmus.errors import CheckpointError
+from ulmus.files.reading import read_json
 from ulmus.neuron import ELM, Classifier
 from ulmus.report.content import ClassifierContent, Confusion, Score, TimeConstants
 from ulmus.report.fit_content import divergence, learning_curve, run_provenance, training_cost
@@ -25,7 +26,7 @@ def gather_classes(classifier: Classifier, run: Run) -> ClassifierContent:
         CheckpointError: the run folder is damaged.
     """
     file = run.evaluation_file("test")
-    test = json.loads(file.read_text()) if file.is_file() else None
+    test = read_json(file, CheckpointError) if file.is_file() else None
     parameters, classes = classifier.trainable_parameters(), len(classifier.classes)
     best_step = classifier.card.get("step")
     return ClassifierContent(

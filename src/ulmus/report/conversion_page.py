@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float64, Int64
 from plotly.offline import get_plotlyjs
 
+from ulmus.files.writing import write_text
 from ulmus.report import style
 from ulmus.report.groups import group_axis, inputs_of_sign
 from ulmus.trials.collection import TrialSource
@@ -94,9 +95,8 @@ def write_understood(trials: TrialSource, summary: Understood, title: str, path:
         # Only "<" can end a script element, and in JSON it can only stand inside a string.
         figure=str(figure.to_json()).replace("<", "\\u003c"),
     )
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(page, encoding="utf-8")
-    return beside.replace(path)
+    write_text(path, page)
+    return path
 
 
 def understood_figure(trials: TrialSource, summary: Understood) -> go.Figure:

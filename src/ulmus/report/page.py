@@ -1,8 +1,6 @@
 """The report page: every figure, table and text in a single HTML file that loads nothing from outside."""
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from ulmus.errors import ConfigError
+from ulmus.files.writing import write_text
 from ulmus.report import figures, morphology, traces
 from ulmus.report.content import ClassifierContent, Learned, ReportContent, Score, TimeConstants
 from ulmus.report.failure_figures import (
@@ -65,14 +64,9 @@ def write_page(page: str, path: Path) -> None:
     Raises:
         ConfigError: the path cannot be written.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
+        write_text(path, page)
     except OSError as error:
-        with suppress(OSError):  # there may be no folder to remove it from
-            beside.unlink()
         raise ConfigError(
             f"{path} cannot be written ({error.strerror}); expected a folder you may write to; choose another path."
         ) from error

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ulmus.errors import ConfigError, DataError, UlmusError
-from ulmus.trials.shard import publish
+from ulmus.files.reading import read_json
+from ulmus.files.writing import write_json
 
 RECORD = "generated.json"
 """Lies beside data that Ulmus made, with the settings; the published archive has no such file."""
@@ -23,18 +24,8 @@ def generated_by_us(folder: Path) -> dict[str, Any] | None:
         DataError: the record is damaged.
     """
     record = folder / RECORD
-    try:
-        values = json.loads(record.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{record} cannot be read ({error}); expected the settings of generated data; restore it from a copy, or "
-            "make the data again in another folder"
-        ) from error
-    if not isinstance(values, dict):
-        raise DataError(f"{record} holds {values!r}; expected a JSON object; restore it from a copy")
-    return values
+    remedy = "restore it from a copy, or make the data again in another folder"
+    return read_json(record, remedy=remedy) if record.exists() else None
 
 
 def begin(folder: Path, settings: dict[str, Any]) -> None:
@@ -54,8 +45,7 @@ def begin(folder: Path, settings: dict[str, Any]) -> None:
                 "folder or one begun here; give another folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(settings, indent=1) + "\n"
-        publish(folder / RECORD, lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_json(folder / RECORD, settings, replace=False)
         return
     differences = [
         f"{key}: {settings.get(key, 'default')} != {present.get(key, 'default')}"

@@ -1,19 +1,19 @@
 """Fitted neurons that are no runs of a study, such as the authors' checkpoints, scored on the same trials as its runs."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, DataError
 from ulmus.evaluation.predictions import PROTOCOLS
 from ulmus.evaluation.scores import evaluate
+from ulmus.files.reading import read_json
+from ulmus.files.writing import write_json
 from ulmus.neuron import Surrogate, load
 from ulmus.neuron.files import weights_hash
 from ulmus.studies.running import TestTrials
-from ulmus.training.run import write_text
 
 
 class Compared(NamedTuple):
@@ -58,11 +58,11 @@ def _scores(source: Path, folder: Path, test: TestTrials) -> dict[str, dict[str,
         "config": surrogate.neuron.config,
     }
     file = folder / "compared" / f"{_name(source)}-{str(of['weights_sha256'])[:8]}.json"
-    kept: Any = None
-    with suppress(OSError, ValueError):  # not there, or damaged: it is only a copy of what is computed below
-        kept = json.loads(file.read_text())
-    if not isinstance(kept, dict) or any(kept.get(key) != value for key, value in of.items()):
+    kept: dict[str, Any] = {}
+    with suppress(DataError):  # not there, or damaged: it is only a copy of what is computed below
+        kept = read_json(file)
+    if any(kept.get(key) != value for key, value in of.items()):
         scores = {name: evaluate(surrogate, test.trials, name) for name in PROTOCOLS}
         kept = of | {"source": str(source), "data": list(test.specs), "scores": scores}
-        write_text(file, json.dumps(kept, indent=2))
+        write_json(file, kept)
     return dict(kept["scores"])

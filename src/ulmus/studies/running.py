@@ -1,6 +1,5 @@
 """Run or resume the members of a study, score each once, and collect what their run folders say."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -9,13 +8,15 @@ from typing import Any, NamedTuple
 from ulmus.errors import BudgetError, CheckpointError, ConfigError, DivergedError
 from ulmus.evaluation.predictions import PROTOCOLS
 from ulmus.evaluation.scores import evaluate
+from ulmus.files.reading import read_json
+from ulmus.files.writing import write_json
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
 from ulmus.training.fit import fit, problem_of
 from ulmus.training.loop import TrainingProgress
 from ulmus.training.recipe import PLACE_KEYS, Recipe, changed_keys
-from ulmus.training.run import Run, write_text
+from ulmus.training.run import Run
 from ulmus.trials import TrialSource
 
 RUNS = "runs"
@@ -97,7 +98,7 @@ def run_member(
     for name, (data_hash, score) in _scorings(run, recipe, test).items():
         if _scores(run).get(name, {}).get("data_hash") != data_hash:
             scores = score() | {"data_hash": data_hash}
-            write_text(run.evaluation_file(name), json.dumps(scores, indent=2))
+            write_json(run.evaluation_file(name), scores)
     return Outcome.FINISHED
 
 
@@ -181,7 +182,7 @@ def _scorings(
 def _scores(run: Run) -> dict[str, dict[str, Any]]:
     """What is recorded in a run folder, by protocol or split."""
     files = sorted((run.folder / "evaluation").glob("*.json"))
-    return {file.stem: json.loads(file.read_text()) for file in files}
+    return {file.stem: read_json(file, CheckpointError) for file in files}
 
 
 def collect_results(members: Iterable[Member], folder: Path, test: TestTrials | None) -> list[MemberResult]:

@@ -12,13 +12,15 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, DivergedError, MissingToolError, UlmusError, closest
+from ulmus.files.reading import read_json
+from ulmus.files.writing import write_json, write_text
 from ulmus.neuron import load
 from ulmus.settings import Settings, parse_yaml, validated
 from ulmus.training.fit import fit
 from ulmus.training.loop import TrainingProgress
 from ulmus.training.recipe import Recipe
 from ulmus.training.recipe_file import all_keys, load_recipe
-from ulmus.training.run import Run, write_text
+from ulmus.training.run import Run
 
 if TYPE_CHECKING:
     from optuna import Study as Trials
@@ -279,14 +281,14 @@ def _check_same(folder: Path, search: Search, settings: Mapping[str, Any]) -> No
     now = json.loads(search.model_dump_json(exclude={"runs"})) | {"set": dict(settings)}
     now = json.loads(json.dumps(now))
     if file.is_file():
-        before = json.loads(file.read_text())
+        before = read_json(file)
         changed = [key for key in now if before.get(key) != now[key]]
         if changed:
             raise ConfigError(
                 f"{folder} was begun with another search ({', '.join(changed)} differs); go on with the same one, or give "
                 "another --out."
             )
-    write_text(file, json.dumps(now, indent=2))
+    write_json(file, now)
 
 
 def _write(search: Search, folder: Path, settings: Mapping[str, Any], trials: "Trials") -> list[SweepRun]:
@@ -318,7 +320,7 @@ def _write(search: Search, folder: Path, settings: Mapping[str, Any], trials: "T
         "runs": [one._asdict() for one in found],
         "stopped": stopped,
     }
-    write_text(folder / "sweep.json", json.dumps(result, indent=2))
+    write_json(folder / "sweep.json", result)
     write_text(folder / "best.yaml", _recipe(search, settings, found[0].values).to_yaml())
     return found
 

@@ -1,15 +1,15 @@
 """Simulate many trials into an event store."""
 
-import fcntl
-import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from ulmus.errors import ConfigError
+from ulmus.files.lock import only_one
+from ulmus.files.writing import append_json
 from ulmus.teachers.cluster import connected, results_of_dask
 from ulmus.teachers.plan import Plan
 from ulmus.teachers.processes import results_of_processes
@@ -19,6 +19,9 @@ from ulmus.trials.store import Store, StoreWriter
 from ulmus.trials.trial import Header
 
 COST_FILE = "cost.jsonl"
+_ONE_ENOUGH = (
+    "wait for it, or give another folder; one simulation takes all cores, and more machines with Dask"
+)
 
 
 class SimulationProgress(NamedTuple):
@@ -99,8 +102,7 @@ def _fill(
 ) -> Store:
     """Simulate what the store lacks."""
     out = writer.path
-    with (Path(out) / COST_FILE).open("a", encoding="utf-8") as costs:
-        _only_one(costs, out)
+    with only_one(out, "simulated into", _ONE_ENOUGH):
         held = writer.done()
         finished = {index for index in held if index < trials}
         spikes = writer.output_spikes()
@@ -112,8 +114,7 @@ def _fill(
         )
         for done, (index, trial, cpu) in enumerate(results, len(finished) + 1):
             writer.add(index, trial)
-            costs.write(json.dumps({"trial": index, "cpu_seconds": round(cpu, 3)}) + "\n")
-            costs.flush()
+            append_json(out / COST_FILE, {"trial": index, "cpu_seconds": round(cpu, 3)})
             spikes += len(trial.spike_time_ms)
             if on_trial is not None:
                 seconds = plan.steps / 1000
@@ -129,19 +130,6 @@ def _writer(out: str | Path, header: Header, trials: int) -> StoreWriter:
         if "settings.cell" not in str(error):
             raise
         raise ConfigError(f"the cell differs from the one whose trials are there: {error}") from error
-
-
-def _only_one(costs: TextIO, out: str | Path) -> None:
-    """Hold the file of costs, so that a second simulation into this store does not repeat the trials of the first."""
-    try:
-        fcntl.flock(costs, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigError(
-            f"{out} is being written by another simulation; expected one at a time. Wait for it, or give another folder; one "
-            f"simulation takes all cores, and more machines with Dask."
-        ) from error
-    except OSError:
-        return  # a file system without locks: both write the same trials, and the first to finish one stands
 
 
 def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, dt_ms: float) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 import torch
 
 from ulmus.errors import CheckpointError
+from ulmus.files.reading import json_lines, read_json, read_text
+from ulmus.files.writing import append_json, write_file, write_json, write_text
 from ulmus.neuron import Classifier, Surrogate, save
 from ulmus.neuron.files import RUN_CHECKPOINT
 from ulmus.settings import parse_yaml
@@ -109,13 +110,13 @@ class Run:
                     "goes on only with the same trials; restore them, or start a new run in another folder."
                 )
         provenance["sessions"].append(_session(backend))
-        write_text(self.provenance_file, json.dumps(provenance, indent=2))
+        write_json(self.provenance_file, provenance)
 
     def note_session(self, **values: Any) -> None:
         """Record how far this process got, and what it cost."""
         provenance = self.provenance()
         provenance["sessions"][-1] |= values
-        write_text(self.provenance_file, json.dumps(provenance, indent=2))
+        write_json(self.provenance_file, provenance)
 
     def recipe(self) -> Recipe:
         """The recipe the run was started with.
@@ -134,34 +135,23 @@ class Run:
 
     def provenance(self) -> dict[str, Any]:
         """Versions, machine and data of the run."""
-        try:
-            values: dict[str, Any] = json.loads(self._text(self.provenance_file))
-        except ValueError as error:
-            raise CheckpointError(
-                f"{self.provenance_file} is not JSON ({error}); restore it from a copy."
-            ) from error
-        if not isinstance(values, dict) or not isinstance(values.get("data"), dict):
+        values = read_json(self.provenance_file, CheckpointError)
+        if not isinstance(values.get("data"), dict):
             raise CheckpointError(
                 f"{self.provenance_file} does not say what the run learnt from; restore it from a copy."
             )
         return values
 
     def _text(self, file: Path) -> str:
-        try:
-            return file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(
-                f"{file} cannot be read ({error}); the run folder is damaged. Restore it, or start the run again."
-            ) from error
+        return read_text(file, CheckpointError, "restore the run folder from a copy, or start the run again")
 
     def log(self, values: dict[str, Any]) -> None:
         """Append one line of metrics."""
-        with self.metrics_file.open("a") as file:
-            file.write(json.dumps(values) + "\n")
+        append_json(self.metrics_file, values)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All logged metrics; a line cut off by a crash is left out."""
-        return list(_whole_lines(self._text(self.metrics_file)))
+        return list(json_lines(self._text(self.metrics_file)))
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop metrics later than a checkpoint, which will be logged again."""
@@ -174,13 +164,7 @@ class Run:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the state to go on from, once the new one is whole on disk."""
-        self.state_file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.state_file.with_suffix(f".{os.getpid()}.part")
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.state_file)
+        write_file(self.state_file, lambda made: torch.save(state, made))
 
     def load_state(self) -> dict[str, Any] | None:
         """The state to go on from; None when the run stopped before its first checkpoint.
@@ -198,22 +182,6 @@ class Run:
                 f"or use its best neuron in {self.best_file}."
             ) from error
         return state
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, then rename, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text)
-    beside.replace(path)
-
-
-def _whole_lines(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return
 
 
 def _session(backend: str) -> dict[str, Any]:

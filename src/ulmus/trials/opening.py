@@ -1,7 +1,5 @@
 """Trials by name: paths, patterns and slices of what they hold, put behind each other."""
 
-import hashlib
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmus.errors import ConfigError, DataError, closest
+from ulmus.files.reading import sha256_of_json
 from ulmus.trials.collection import Clip, TrialSource
 from ulmus.trials.neuronio import PATTERN, pickles_in
 from ulmus.trials.recorded import Recorded
@@ -80,7 +79,7 @@ class Trials(TrialSource):
     def content_hash(self) -> str:
         """SHA-256 over the hashes of the sources and what is taken from them; paths do not count."""
         parts = [[source.content_hash, indices.start, indices.stop] for source, indices in self._parts]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return sha256_of_json(parts)
 
 
 def open_trials(spec: str | Path | Sequence[str | Path], share: float = 1.0) -> Trials:

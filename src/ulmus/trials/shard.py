@@ -3,11 +3,10 @@
 import json
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 from jaxtyping import Int64
@@ -20,7 +19,7 @@ DESCRIPTIONS = {
     "event_input": "input of each event; trials behind each other, ordered by step",
     "event_base": "first event of each trial in event_input, and the total",
     "step_offset": "first event of each step, counted from the trial's event_base, and the trial's total",
-    "voltage_mv": "membrane voltage at the end of each step",
+    "voltage_mv": "membrane voltage at the beginning of each step",
     "spike_time_ms": "output spikes from the beginning of their trial; trials behind each other",
     "spike_base": "first spike of each trial in spike_time_ms, and the total",
     "attributes": "what is known of each trial alone, as JSON",
@@ -34,8 +33,6 @@ _DTYPES = {
     "spike_time_ms": "<f8",
     "spike_base": "<i8",
 }
-PARTIAL = ".partial"  # end of the name of a file that is being written
-_ATTEMPTS = 5
 _OPEN_SHARDS = (
     256  # mapped at a time in one process: each costs a file descriptor, and 1024 is a common limit
 )
@@ -225,51 +222,3 @@ def _damaged(path: Path, what: str) -> DataError:
         f"{path} {what}; expected a shard of trials as the store wrote it; restore the file from a copy, or delete "
         "the store and make it again"
     )
-
-
-def publish(path: Path, write: Callable[[Path], object], *, overwrite: bool = False) -> None:
-    """Make a file appear at `path` complete or not at all.
-
-    Args:
-        path: the file.
-        write: writes it to the path it is given.
-        overwrite: replace a file that is there; otherwise that one stays.
-    """
-    for attempt in range(_ATTEMPTS):
-        beside = path.with_name(f".{path.name}.{uuid4().hex[:12]}{PARTIAL}")
-        try:
-            write(beside)
-            _sync(beside)
-            _move(beside, path, overwrite)
-            _sync(path.parent)
-            return
-        except (
-            FileNotFoundError
-        ):  # another writer has finished the store, and tidied up what looked left over
-            if attempt == _ATTEMPTS - 1:
-                raise
-            path.parent.mkdir(exist_ok=True)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
-def _move(beside: Path, path: Path, overwrite: bool) -> None:
-    if overwrite:
-        beside.replace(path)
-        return
-    try:
-        os.link(beside, path)  # unlike a rename, leaves alone what another writer finished first
-    except FileExistsError:
-        return
-    except (
-        PermissionError
-    ):  # a file system without hard links: both writers have the same trials, the last stands
-        beside.replace(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,8 +4,6 @@
 the trials, and ``pending/`` holds, one file each, the finished trials whose shard is not complete yet.
 """
 
-import hashlib
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -16,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from ulmus.errors import ConfigError, DataError, closest
+from ulmus.files.lock import LOCK_FILE
+from ulmus.files.reading import read_json, sha256_of_file, sha256_of_json
+from ulmus.files.writing import PARTIAL, remove_leftovers, write_file, write_json
 from ulmus.trials.collection import Clip, TrialSource
-from ulmus.trials.shard import PARTIAL, UNITS, Shard, open_shard, publish, read_layout, write_shard
+from ulmus.trials.shard import UNITS, Shard, open_shard, read_layout, write_shard
 from ulmus.trials.trial import Header, Trial, validate
 
 FORMAT = "ulmus event store"
@@ -62,7 +63,7 @@ class StoreWriter:
                 "files or give another path"
             )
         self._pending.mkdir(parents=True, exist_ok=True)
-        publish(index, lambda beside: beside.write_bytes(_index_json(header, shard_trials, [])))
+        write_json(index, _index(header, shard_trials, []), indent=None, replace=False)
         self._check_same()
         self._check_present()
         self._forget_covered()
@@ -95,7 +96,7 @@ class StoreWriter:
                 raise DataError(
                     _changed(file, f"holds {len(shard)} trials, not the {stop - first} of its name")
                 )
-            if file.name in known and _sha256(file) != known[file.name]:
+            if file.name in known and sha256_of_file(file) != known[file.name]:
                 raise DataError(_changed(file, "does not have the SHA-256 that store.json says"))
         for index in sorted(self._pending_indices()):
             try:
@@ -120,7 +121,7 @@ class StoreWriter:
         if self._covered(index):
             return
         file = self._pending_file(index)
-        publish(file, lambda beside: write_shard(beside, self.header, index, [trial]))
+        write_file(file, lambda made: write_shard(made, self.header, index, [trial]), replace=False)
         if self._covered(index):  # meanwhile, by another writer
             file.unlink(missing_ok=True)
         self._merge_block(index // self.shard_trials, only_complete=True)
@@ -154,8 +155,8 @@ class StoreWriter:
         for block in sorted({i // self.shard_trials for i in self._pending_indices()}):
             self._merge_block(block, only_complete=False)
         self._forget_covered()
-        for leftover in [*self.path.glob(f".*{PARTIAL}"), *self._pending.glob(f".*{PARTIAL}")]:
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(self.path)
+        remove_leftovers(self._pending)
         with suppress(OSError):  # not empty: another writer is at it
             self._pending.rmdir()
         known = {shard["file"]: shard for shard in _read_index(self.path)["shards"]}
@@ -163,9 +164,8 @@ class StoreWriter:
         for first, stop in self._ranges():
             name = _shard_name(first, stop)
             entry = {"file": name, "first": first, "trials": stop - first}
-            shards.append(known.get(name) or {**entry, "sha256": _sha256(self.path / name)})
-        index = _index_json(self.header, self.shard_trials, shards)
-        publish(self.path / "store.json", lambda beside: beside.write_bytes(index), overwrite=True)
+            shards.append(known.get(name) or {**entry, "sha256": sha256_of_file(self.path / name)})
+        write_json(self.path / "store.json", _index(self.header, self.shard_trials, shards), indent=None)
         return Store(self.path)
 
     def _pending_file(self, index: int) -> Path:
@@ -213,9 +213,10 @@ class StoreWriter:
         first, end = present[0], present[-1] + 1
         try:
             trials = [self._read_pending(index) for index in range(first, end)]
-            publish(
+            write_file(
                 self.path / _shard_name(first, end),
-                lambda beside: write_shard(beside, self.header, first, trials),
+                lambda made: write_shard(made, self.header, first, trials),
+                replace=False,
             )
         except DataError:
             if not self._covered(first):  # covered: another writer merged this block and removed its files
@@ -257,9 +258,7 @@ class Store(TrialSource):
             raise DataError(
                 f"{self.path / 'store.json'}: shards do not follow each other; restore it from a copy"
             )
-        self._hash = hashlib.sha256(
-            json.dumps([index["header"], [sha256 for _, sha256 in self._shards]], sort_keys=True).encode()
-        ).hexdigest()
+        self._hash = sha256_of_json([index["header"], [sha256 for _, sha256 in self._shards]])
 
     def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
         return Store, (self.path,)
@@ -278,12 +277,11 @@ class Store(TrialSource):
     @property
     def description(self) -> list[dict[str, Any]]:
         """Path, hashes and number of trials; the origin stays when trials are added behind those that are there."""
-        origin = json.dumps([self.header.to_json(), self._shards[0][1]], sort_keys=True)
         return [
             {
                 "path": str(self.path),
                 "content_hash": self._hash,
-                "origin": hashlib.sha256(origin.encode()).hexdigest(),
+                "origin": sha256_of_json([self.header.to_json(), self._shards[0][1]]),
                 "trials": len(self),
             }
         ]
@@ -313,7 +311,7 @@ class Store(TrialSource):
             try:
                 # Not the cached one: the file may have changed since it was mapped.
                 shard = Shard(path, self.header, read_layout(path, self.header))
-                if _sha256(path) != sha256:
+                if sha256_of_file(path) != sha256:
                     yield f"{path}: its SHA-256 is not the one in store.json; it changed since the store was finished"
                 if len(shard) != stop - first:
                     yield f"{path}: holds {len(shard)} trials, store.json says {stop - first}"
@@ -362,7 +360,7 @@ class Store(TrialSource):
 
 def _ours(file: Path) -> bool:
     """Whether a writer that was killed before it wrote store.json can have left this file."""
-    return file.name == "pending" or file.name.endswith(PARTIAL)
+    return file.name in ("pending", LOCK_FILE) or file.name.endswith(PARTIAL)
 
 
 def _changed(file: Path, what: str) -> str:
@@ -376,13 +374,8 @@ def _shard_name(first: int, stop: int) -> str:
     return f"trials-{first:07d}-{stop - 1:07d}.h5"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _index_json(header: Header, shard_trials: int, shards: list[dict[str, Any]]) -> bytes:
-    index = {
+def _index(header: Header, shard_trials: int, shards: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "schema": SCHEMA,
         "shard_trials": shard_trials,
@@ -390,22 +383,18 @@ def _index_json(header: Header, shard_trials: int, shards: list[dict[str, Any]])
         "header": header.to_json(),
         "shards": shards,
     }
-    return json.dumps(index).encode()
 
 
 def _read_index(path: Path) -> dict[str, Any]:
     file = path / "store.json"
-    try:
-        index: dict[str, Any] = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    if not file.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = "" if path.exists() else closest(path.name, siblings)
         raise DataError(
             f"{file} does not exist; expected the folder of an event store; check the path.{hint}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read ({error}); expected JSON; restore it from a copy") from error
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        )
+    index = read_json(file)
+    if index.get("format") != FORMAT:
         raise DataError(
             f"{file} is not the index of an {FORMAT}; expected one with that 'format'; check the path"
         )

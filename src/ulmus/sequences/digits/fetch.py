@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 import shutil
 import zipfile
 import zlib
@@ -13,8 +12,9 @@ from typing import Any, Literal
 
 from ulmus.errors import DataError
 from ulmus.files.download import download
+from ulmus.files.reading import read_json, sha256_of_file
+from ulmus.files.writing import PARTIAL, write_file, write_json
 from ulmus.sequences.digits.shd import SpikeFile
-from ulmus.trials.shard import PARTIAL, publish
 
 MIRRORS = ("https://zenkelab.org/datasets", "https://compneuro.net/datasets")
 """Where the files are published (CC BY 4.0, Cramer, Stradmann, Schemmel & Zenke); tried in this order."""
@@ -90,7 +90,7 @@ def _check_present(file: Path) -> None:
     if known is None:
         SpikeFile(file)  # put there by hand
         _remember(file)
-    elif known != _digest(file, "sha256"):
+    elif known != sha256_of_file(file):
         raise DataError(
             f"{file} changed since it was fetched: its SHA-256 is not {known}; expected the published file; delete it "
             "and fetch it again"
@@ -98,26 +98,12 @@ def _check_present(file: Path) -> None:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    try:
-        known = json.loads((folder / _CHECKSUMS).read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{folder / _CHECKSUMS} cannot be read ({error}); expected JSON; delete it and fetch again"
-        ) from error
-    return known if isinstance(known, dict) else {}
+    file = folder / _CHECKSUMS
+    return read_json(file, remedy="delete it and fetch again") if file.exists() else {}
 
 
 def _remember(file: Path) -> None:
-    known = {**_checksums(file.parent), file.name: _digest(file, "sha256")}
-    content = json.dumps(known, indent=1).encode()
-    publish(file.parent / _CHECKSUMS, lambda beside: beside.write_bytes(content), overwrite=True)
-
-
-def _digest(file: Path, algorithm: str) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
+    write_json(file.parent / _CHECKSUMS, {**_checksums(file.parent), file.name: sha256_of_file(file)})
 
 
 def _take(source: Path, target: Path, md5: str) -> None:
@@ -138,7 +124,8 @@ def _take(source: Path, target: Path, md5: str) -> None:
 
 
 def _check_md5(file: Path, name: str, md5: str) -> None:
-    actual = _digest(file, "md5")
+    with file.open("rb") as stream:
+        actual = hashlib.file_digest(stream, "md5").hexdigest()
     if actual != md5:
         raise DataError(
             f"{name} has the MD5 {actual}; expected {md5}, the published one; download it again, or, if the data set was "
@@ -170,7 +157,7 @@ def _unpack(source: Path, target: Path, member: str) -> None:
         except DataError as error:
             raise DataError(str(error).replace(str(beside), str(source))) from None
 
-    publish(target, write)
+    write_file(target, write, replace=False)
     _remember(target)
 
 

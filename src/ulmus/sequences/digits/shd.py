@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.files.reading import sha256_of_file
 
 CHANNELS = 700
 _REMEMBERED_BYTES = 512 * 2**20  # of clips, for each file and process: all of SHD's training file
@@ -112,8 +113,7 @@ class SpikeFile:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the file."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(self.path)
 
     def spikes(self, index: int) -> tuple[Float64[np.ndarray, "spikes"], Int64[np.ndarray, "spikes"]]:
         """Times in s and channels of the spikes of clip `index`.

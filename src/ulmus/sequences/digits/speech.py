@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ulmus.errors import ConfigError, MissingToolError, UlmusError
+from ulmus.files.writing import write_file
 from ulmus.sequences.digits.cochlea.wav import Sound, read_wav
 from ulmus.sequences.digits.spoken_digits import DIGITS
-from ulmus.trials.shard import publish
 
 ORIGIN = "synthetic speech of espeak-ng"
 SPEAKERS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "f5")
@@ -78,7 +78,7 @@ def speak_digits(
             random = np.random.default_rng(key)
             voice = f"{_VOICES[language]}+{speaker}"
             sound = _say(program, DIGITS[language][digit], voice, random)
-            publish(file, partial(_write, sound=sound))
+            write_file(file, partial(_write, sound=sound), replace=False)
         if on_clip is not None:
             on_clip(done, len(wanted))
     return folder

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -13,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulmus.errors import ConfigError, DataError, UlmusError
+from ulmus.files.lock import only_one
+from ulmus.files.reading import read_json
+from ulmus.files.writing import remove_leftovers, write_file, write_json
 from ulmus.sequences.digits.cochlea import hear, read_wav
 from ulmus.sequences.digits.cochlea.hearing import MODEL_VERSION
 from ulmus.sequences.digits.shd import choose_speakers
-from ulmus.trials.shard import PARTIAL, publish
 
 DIGITS = {
     "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -147,6 +150,20 @@ def make_spoken_digits(
         "seed": seed,
         "cochlea_version": MODEL_VERSION,
     }
+    with only_one(out, "filled with spoken digits"):
+        return _make(source, out, recordings, in_test, settings, seed, workers, on_clip)
+
+
+def _make(
+    source: Path,
+    out: Path,
+    recordings: list[Recording],
+    in_test: list[bool],
+    settings: dict[str, Any],
+    seed: int,
+    workers: int | None,
+    on_clip: Callable[[int, int], None] | None,
+) -> dict[str, Path]:
     _begin(out, settings)
     files = {split: out / f"spoken_digits_{split}.h5" for split in ("train", "test")}
     if not all(file.exists() for file in files.values()):
@@ -154,11 +171,9 @@ def make_spoken_digits(
         for split, file in files.items():
             chosen = [test == (split == "test") for test in in_test]
             write = partial(_write, out=out, recordings=recordings, chosen=chosen, settings=settings)
-            publish(file, write, overwrite=True)
-    for leftover in (*(out / _PENDING).glob("*"), *out.glob(f".*{PARTIAL}")):
-        leftover.unlink(missing_ok=True)
-    if (out / _PENDING).exists():
-        (out / _PENDING).rmdir()
+            write_file(file, write)
+    remove_leftovers(out)
+    shutil.rmtree(out / _PENDING, ignore_errors=True)
     return files
 
 
@@ -226,17 +241,9 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
                 f"{out} holds {foreign[0]!r} already; expected an empty folder for spoken digits; give another path"
             )
         out.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(settings, indent=1).encode()
-        publish(index, lambda beside: beside.write_bytes(content))
-    try:
-        present = json.loads(index.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{index} cannot be read ({error}); expected JSON; delete the folder and start again"
-        ) from error
-    differing = [
-        key for key in settings if not isinstance(present, dict) or present.get(key) != settings[key]
-    ]
+        write_json(index, settings, replace=False)
+    present = read_json(index, remedy="delete the folder and start again")
+    differing = [key for key in settings if present.get(key) != settings[key]]
     if differing:
         raise ConfigError(
             f"{out} was begun with another {', '.join(differing)}; expected the same; use these again, or another folder"
@@ -297,7 +304,7 @@ def _hear(source: Path, file: Path, chunk: list[Recording], seed: int) -> int:
         with beside.open("wb") as stream:
             np.savez(stream, times=times, units=units, ends=ends)
 
-    publish(file, write)
+    write_file(file, write, replace=False)
     return len(chunk)
 
 

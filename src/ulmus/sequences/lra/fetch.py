@@ -7,12 +7,11 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from uuid import uuid4
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.download import download
+from ulmus.files.writing import PARTIAL, remove_leftovers, work_folder
 from ulmus.sequences.making import generated_by_us
-from ulmus.trials.shard import PARTIAL
 
 ADDRESS = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
 """Where the archive is published (Tay et al. 2021): 8 GB, 19 GB unpacked."""
@@ -103,28 +102,26 @@ def _check_gzip(file: Path, name: str) -> None:
 
 def _unpack(archive: Path, folder: Path, parts: Sequence[str], report: Callable[[int, int], None]) -> None:
     """Write parts of the archive beside their places, and put them there when it was read to its end."""
-    beside = folder / f".unpacking.{uuid4().hex[:8]}{PARTIAL}"
+    remove_leftovers(folder)
     try:
-        beside.mkdir()
-        with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as members:
-                _write(members, beside, parts, lambda: report(packed.tell(), archive.stat().st_size))
-            while stream.read(_PIECE):  # up to the checksum at the end
-                pass
-        absent = [part for part in parts if not (beside / part).is_dir()]
-        if absent:
-            raise DataError(
-                f"{archive} holds no {', '.join(absent)}; expected {', '.join(PARTS)}; download it again"
-            )
-        for part in parts:
-            (beside / part).replace(folder / part)
+        with work_folder(folder / "unpacking") as beside:
+            with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as stream:
+                with tarfile.open(fileobj=stream, mode="r|") as members:
+                    _write(members, beside, parts, lambda: report(packed.tell(), archive.stat().st_size))
+                while stream.read(_PIECE):  # up to the checksum at the end
+                    pass
+            absent = [part for part in parts if not (beside / part).is_dir()]
+            if absent:
+                raise DataError(
+                    f"{archive} holds no {', '.join(absent)}; expected {', '.join(PARTS)}; download it again"
+                )
+            for part in parts:
+                (beside / part).replace(folder / part)
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise DataError(
             f"{archive} cannot be unpacked into {folder} ({error}); expected a whole archive and room on the disk; delete "
             "it and fetch it again, or make room"
         ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _write(members: tarfile.TarFile, beside: Path, parts: Sequence[str], report: Callable[[], None]) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ulmus.errors import DataError
+from ulmus.files.reading import sha256_of_file
 from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
-from ulmus.sequences.lra.lines import Lines, file_hash
+from ulmus.sequences.lra.lines import Lines
 from ulmus.sequences.lra.sequences import Sequences
 
 _FOLDERS = ("input", "label")
@@ -61,7 +62,7 @@ class GrayLines(Sequences):
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the images and labels."""
-        both = file_hash(self._lines.path) + file_hash(self._label_file)
+        both = sha256_of_file(self._lines.path) + sha256_of_file(self._label_file)
         return hashlib.sha256(both.encode()).hexdigest()
 
     def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:

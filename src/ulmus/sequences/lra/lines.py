@@ -1,6 +1,5 @@
 """Lines of text files larger than memory, each read when it is asked for."""
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 
@@ -67,16 +66,3 @@ class Lines:
 
     def __getitem__(self, index: int) -> bytes:
         return self._bytes[self._begin[index] : self._end[index]].tobytes().rstrip(b"\r")
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a file; copy it again") from error

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from ulmus.errors import DataError
+from ulmus.files.reading import sha256_of_file
 from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
-from ulmus.sequences.lra.lines import Lines, file_hash
+from ulmus.sequences.lra.lines import Lines
 from ulmus.sequences.lra.sequences import Sequences
 from ulmus.sequences.lra.text import Texts
 
@@ -36,7 +37,7 @@ class TextColumn:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the file and of which column this is."""
-        return f"{file_hash(self._lines.path)}{self._column}"
+        return f"{sha256_of_file(self._lines.path)}{self._column}"
 
     def __getitem__(self, index: int) -> bytes:
         fields = self._lines[index].split(b"\t")

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from ulmus.errors import DataError
+from ulmus.files.reading import sha256_of_file
 from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.archive import find_folder, has_folder
-from ulmus.sequences.lra.lines import Lines, file_hash
+from ulmus.sequences.lra.lines import Lines
 from ulmus.sequences.lra.sequences import Sequences
 from ulmus.sequences.making import RECORD, generated_by_us
 
@@ -86,7 +87,7 @@ class ListOps(Sequences):
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the file."""
-        return file_hash(self.path)
+        return sha256_of_file(self.path)
 
     @property
     def rough_length(self) -> Int64[np.ndarray, "items"]:

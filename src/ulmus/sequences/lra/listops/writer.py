@@ -5,9 +5,9 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from ulmus.errors import ConfigError
+from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.sequences.lra.listops.expressions import OPERATORS, draw_expression
 from ulmus.sequences.lra.listops.files import COLUMNS, FILES, FOLDER, listops_splits
 from ulmus.sequences.making import Report, begin, check_positive, check_seed, give_up, in_order
@@ -92,16 +92,16 @@ def make_listops(
 
 
 def _write(rows: Iterable[tuple[bytes, int]], path: Path) -> None:
-    """The whole file or none; without `publish`, whose second attempt would find the rows used up."""
-    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with beside.open("wb") as file:
+    """The whole file or none."""
+
+    def write(made: Path) -> None:
+        with made.open("wb") as file:
             file.write(COLUMNS + b"\n")
             for text, value in rows:
                 file.write(b"%s\t%d\n" % (text, value))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+
+    remove_leftovers(path.parent, path.name)
+    write_file(path, write)
 
 
 def _counted(

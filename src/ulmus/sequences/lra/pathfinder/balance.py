@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float16, Float64, Int64, Integer, UInt8
 
 from ulmus.errors import ConfigError
+from ulmus.files.writing import write_file
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
 from ulmus.sequences.lra.pathfinder.trees import tree_sum
 
@@ -138,9 +139,7 @@ def write_tables(tables: dict[PathfinderSettings, Balance], path: Path = TABLES)
     known = dict(np.load(path)) if path.exists() else {}
     for settings, table in tables.items():
         known |= {f"{_key(settings)}.{name}": value for name, value in table._asdict().items()}
-    beside = path.with_name(f".{path.name}.partial.npz")
-    np.savez_compressed(beside, **known)
-    beside.replace(path)
+    write_file(path, lambda made: np.savez_compressed(made, **known))
 
 
 def _key(settings: PathfinderSettings) -> str:

@@ -1,14 +1,12 @@
 """Pathfinder images by the thousand, in the layout of the published archive."""
 
-import shutil
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from ulmus.files.writing import new_folder, write_text
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
 from ulmus.sequences.making import Report, begin, check_positive, check_seed, in_order
-from ulmus.trials.shard import publish
 
 IMAGES = 200_000
 IMAGES_PER_BATCH = 1000
@@ -84,23 +82,15 @@ def _write_batch(
     """Images `start` to `stop` and their metadata; how many."""
     from PIL import Image
 
-    final = folder / "imgs" / str(batch)
-    beside = folder / "imgs" / f".{batch}.{uuid4().hex[:8]}"
-    beside.mkdir(parents=True)
-    try:
-        lines = []
+    lines = []
+    with new_folder(folder / "imgs" / str(batch)) as images:  # what is there without metadata was interrupted
         for number, index in enumerate(range(start, stop)):
             scene = draw_scene(settings, seed, index, balanced)
             name = f"sample_{number}.png"
-            Image.fromarray(render(settings, scene)).save(beside / name, compress_level=_PNG_EFFORT)
+            Image.fromarray(render(settings, scene)).save(images / name, compress_level=_PNG_EFFORT)
             lines.append(metadata_line(settings, f"imgs/{batch}", name, number, scene.label, scene.margin))
-        shutil.rmtree(final, ignore_errors=True)  # without metadata: its writer was interrupted
-        beside.replace(final)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     metadata = _metadata(folder, batch)
-    metadata.parent.mkdir(exist_ok=True)
-    publish(metadata, lambda path: path.write_text("".join(lines), encoding="ascii"))
+    write_text(metadata, "".join(lines), replace=False)
     return stop - start
 
 

@@ -1,0 +1,75 @@
+"""Text and JSON that a user may have changed: what is wrong with a file is said with its name."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ulmus.errors import DataError, UlmusError
+
+
+def read_text(path: Path, error: type[UlmusError] = DataError, remedy: str = "restore it from a copy") -> str:
+    """The text of a file (UTF-8, with or without a byte order mark).
+
+    Raises:
+        UlmusError: of the kind `error`: it is missing, cannot be read, or is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise error(f"{path} does not exist; expected a text file; {remedy}") from None
+    except OSError as reason:
+        raise error(f"{path} cannot be read ({reason.strerror}); expected a text file; {remedy}") from reason
+    except UnicodeDecodeError as reason:
+        raise error(f"{path} is not UTF-8 text ({reason}); expected a text file; {remedy}") from reason
+
+
+def read_json(
+    path: Path, error: type[UlmusError] = DataError, remedy: str = "restore it from a copy"
+) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        UlmusError: of the kind `error`: it is missing, cannot be read, or holds something else.
+    """
+    text = read_text(path, error, remedy)
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{path} is not JSON ({reason}); expected a JSON object; {remedy}") from reason
+    if not isinstance(values, dict):
+        raise error(f"{path} holds a JSON {type(values).__name__}; expected an object with keys; {remedy}")
+    return values
+
+
+def json_lines(text: str) -> Iterator[dict[str, Any]]:
+    """The objects of JSON lines, up to the first line that is not whole: a crash cuts off the last one."""
+    for line in text.splitlines():
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(values, dict):
+            return
+        yield values
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of the bytes of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as reason:
+        raise DataError(
+            f"{path} cannot be read ({reason.strerror}); expected a file; copy it again"
+        ) from reason
+
+
+def sha256_of_json(values: Any) -> str:
+    """SHA-256 of values written as JSON, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
