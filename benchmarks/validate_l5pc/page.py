@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-import jinja2
 import plotly.graph_objects as go
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from benchmarks.validate_l5pc.comparison import (
     Agreement,
@@ -18,7 +15,7 @@ from benchmarks.validate_l5pc.comparison import (
     requirements_of_driven,
 )
 from ulmus.report import style
-from ulmus.report.page import Panel, figures_json, page_environment, write_page
+from ulmus.report.page import Panel, render_page, write_page
 
 
 def write_validation_page(
@@ -55,26 +52,20 @@ def write_validation_page(
         for name, members in groups.items()
     }
     elsewhere = at_other_steps(other_steps or {})
-    here = jinja2.FileSystemLoader(Path(__file__).parent)
-    shared = page_environment()
-    page = (
-        shared.overlay(loader=jinja2.ChoiceLoader([here, shared.loader]))
-        .get_template("validation.html")
-        .render(
-            asked=requirements(runs),
-            elsewhere=elsewhere,
-            finer_meets=lambda name: any(row.met and step < dt_ms for step, row in elsewhere.get(name, [])),
-            runs=runs,
-            dt_ms=dt_ms,
-            steps=steps,
-            converges=converges(list(steps.values())),
-            recorded=agreement(recorded) if recorded else None,
-            recorded_trials=len(recorded or []),
-            simulator=simulator,
-            panels=panels,
-            figures_json=figures_json(panels),
-            plotly_js=Markup(get_plotlyjs()),
-        )
+    page = render_page(
+        "validation.html",
+        panels,
+        Path(__file__).parent,
+        asked=requirements(runs),
+        elsewhere=elsewhere,
+        finer_meets=lambda name: any(row.met and step < dt_ms for step, row in elsewhere.get(name, [])),
+        runs=runs,
+        dt_ms=dt_ms,
+        steps=steps,
+        converges=converges(list(steps.values())),
+        recorded=agreement(recorded) if recorded else None,
+        recorded_trials=len(recorded or []),
+        simulator=simulator,
     )
     write_page(page, path)
     return path

@@ -9,7 +9,7 @@ import yaml
 from recording_examples import recordings
 
 from ulmus.cli import main
-from ulmus.report.conversion_page import understood, understood_figure
+from ulmus.report.conversion_page import conversion_figure, summarise
 from ulmus.trials import Store
 
 
@@ -47,7 +47,7 @@ def test_the_table_and_the_page(converted):
 
 def test_the_picture_shows_the_first_trial(converted):
     store = Store(converted[0] / "store")
-    figure = understood_figure(store, understood(store))
+    figure = conversion_figure(store, summarise(store))
     first = recordings()[0]
     inhibitory = np.isin(first.input, examples.INHIBITORY)
     maps = [np.asarray(trace.z) for trace in figure.data if trace.type == "heatmap"]
@@ -58,6 +58,9 @@ def test_the_picture_shows_the_first_trial(converted):
     curve, spikes = (trace for trace in figure.data if trace.type == "scatter" and trace.xaxis is None)
     np.testing.assert_array_equal(curve.y, first.voltage_mv[::8])
     np.testing.assert_array_equal(spikes.x, first.spike_ms)
+    for at, height in zip(spikes.x, spikes.y, strict=True):
+        near = curve.y[max(0, round(at) - 1) : round(at) + 2]
+        assert near.max() < height < near.max() + 0.05 * np.ptp(curve.y)
 
 
 def test_keys_of_a_file_are_listed(tmp_path, capsys):

@@ -20,6 +20,7 @@ from ulmus.report.figures import (
     running_mean,
     summed_weights,
     time_constants_figure,
+    weight_profile_figure,
 )
 from ulmus.report.memory_figure import memory_summary
 from ulmus.report.traces import input_raster, trace_figure
@@ -244,3 +245,31 @@ def test_variance_that_no_readout_explains_is_none() -> None:
 
     assert summary(-1.47) == "Of the variance of a unit, none is linear in these signals (median)."
     assert "40 % is linear" in summary(0.4)
+
+
+def test_the_axis_of_the_voltage_shows_spikes_and_a_button_what_was_learned() -> None:
+    example = small_example()
+    example.voltage_mv[20] = 31.0
+    figure = trace_figure(example)
+    low, high = figure.layout.yaxis2.range
+    assert low < -70
+    assert high > 31
+    whole, below = (button.args[0]["yaxis2.range"] for button in figure.layout.updatemenus[0].buttons)
+    assert tuple(whole) == (low, high)
+    assert -55 < below[1] < -50
+    assert not trace_figure(replace(example, clip_mv=None)).layout.updatemenus
+
+
+def test_inputs_are_numbered_as_in_the_data() -> None:
+    example = replace(small_example(), input_sign=np.array([1, 1, -1, 1, -1, -1, -1]))
+    figure = trace_figure(example)
+    assert tuple(figure.layout.yaxis4.ticktext) == ("0", "3")
+    assert tuple(figure.layout.yaxis5.ticktext) == ("2", "6")
+    learned = replace(small_learned(), input_sign=np.array([-1, 1] * 5))
+    excitation, inhibition = (
+        line for line in weight_profile_figure(learned).data if line.customdata is not None
+    )
+    total = summed_weights(learned)
+    for line, inputs in ((excitation, np.arange(1, 10, 2)), (inhibition, np.arange(0, 10, 2))):
+        np.testing.assert_array_equal(line.customdata[:, 0], inputs)
+        np.testing.assert_allclose(line.customdata[:, 1], total[inputs])

@@ -21,12 +21,12 @@ from ulmus.report import (
     ClassifierContent,
     Confusion,
     Example,
-    InputGroup,
+    InputStretch,
     Learned,
     LearningCurve,
-    ReportContent,
     RocCurve,
-    Score,
+    ScoreRow,
+    SurrogateContent,
     TimeConstants,
     write_report,
 )
@@ -100,20 +100,20 @@ def encoding(units: int = 20) -> MemoryEncoding:
     )
 
 
-def content(**changes: Any) -> ReportContent:
+def content(**changes: Any) -> SurrogateContent:
     rng = np.random.default_rng(0)
     sign = np.repeat([1, -1], 639)
     rate = np.linspace(0, 1, 20_000)
     steps, validations = np.arange(1, 20_001), np.arange(500, 20_001, 500)
     connected = np.ones((45, 100), dtype=bool)
     connected[-1, 60:] = False
-    whole = ReportContent(
+    whole = SurrogateContent(
         title="Branch-ELM",
         subtitle="fitted to a layer-5 pyramidal cell",
         scores=(
-            Score("AUC", 0.98934, "", "ranking", headline=True),
-            Score("RMSE", 0.7337, "mV", "error", headline=True),
-            Score("trainable parameters", 8002),
+            ScoreRow("AUC", 0.98934, "", "ranking", headline=True),
+            ScoreRow("RMSE", 0.7337, "mV", "error", headline=True),
+            ScoreRow("trainable parameters", 8002),
         ),
         examples=tuple(example(seed, sign=sign, label=f"trial {seed}") for seed in range(3)),
         roc=RocCurve(rate, rate**0.05, 0.95, marks=((0.0025, 0.0025**0.05), (0.01, 0.01**0.05))),
@@ -131,7 +131,7 @@ def content(**changes: Any) -> ReportContent:
             tau_memory_ms=np.geomspace(1, 150, 20),
             tau_synapse_ms=np.full(45, 5.0),
             input_sign=sign,
-            input_groups=(InputGroup("basal", 0, 262), InputGroup("apical", 262, 639)),
+            stretches=(InputStretch("basal", 0, 262), InputStretch("apical", 262, 639)),
             geometry=Geometry(
                 proximal_um=(ends := rng.normal(0, 200, (639, 3))),
                 distal_um=ends + rng.normal(0, 20, (639, 3)),
@@ -201,7 +201,7 @@ def test_page_holds_every_figure_and_text(tmp_path: Path) -> None:
         "first note",
         "step 17,500",
         "−55 mV",
-        "finds 40 % of isolated spikes, 40 % of first spikes of bursts and 40 % of later spikes of bursts; were its",
+        "finds 40 % of isolated spikes, 40 % of first spikes of bursts and 40 % of later spikes of bursts; by chance",
         "error of the voltage is 1.5 mV in plateaus",
         "above −58 mV for 20 ms",
         "Without the unit of 1 ms the AUC falls by 0.1.",
@@ -274,16 +274,16 @@ def test_a_realistic_page_stays_small(tmp_path: Path) -> None:
     assert write_report(content(), tmp_path / "report.html").stat().st_size < 8e6
 
 
-def hostile_content() -> ReportContent:
+def hostile_content() -> SurrogateContent:
     base = content()
-    groups = (InputGroup(HOSTILE, 0, 300), InputGroup("apical", 300, 639))
+    groups = (InputStretch(HOSTILE, 0, 300), InputStretch("apical", 300, 639))
     return replace(
         base,
         title=HOSTILE,
         subtitle=HOSTILE,
-        scores=(Score(HOSTILE, HOSTILE, HOSTILE, HOSTILE, headline=True),),
+        scores=(ScoreRow(HOSTILE, HOSTILE, HOSTILE, HOSTILE, headline=True),),
         examples=(replace(base.examples[0], label=HOSTILE), base.examples[1]),
-        learned=replace(base.learned, input_groups=groups),
+        learned=replace(base.learned, stretches=groups),
         recipe_yaml=HOSTILE,
         provenance={HOSTILE: HOSTILE},
         notes=(HOSTILE,),
@@ -312,7 +312,7 @@ def test_what_cannot_be_drawn_is_explained(tmp_path: Path) -> None:
     )
     assert set(page.figures()) == {"weights", "morphology", "branches", "timescales"}
     assert "fired no spike" in page.text["body"][0]
-    assert "not trained in this run" in page.text["body"][0]
+    assert "too short to log a loss" in page.text["body"][0]
     assert "No example trial" in page.text["body"][0]
 
 
@@ -333,7 +333,7 @@ def test_what_cannot_be_drawn_is_explained(tmp_path: Path) -> None:
     ],
 )
 def test_values_are_written_for_readers(value: Any, text: str) -> None:
-    assert format_value(Score("", value)) == text
+    assert format_value(ScoreRow("", value)) == text
 
 
 def test_path_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ def test_a_browser_draws_a_neuron_without_inhibition_branches_or_spikes(browser:
         moments=(silent,),
         memory_encoding=encoding(100)._replace(auc_change=np.full(100, np.nan)),
         examples=(silent,),
-        scores=(Score("AUC", None, "", "no spike", headline=True),),
+        scores=(ScoreRow("AUC", None, "", "no spike", headline=True),),
         roc=None,
         learning_curve=LearningCurve(
             steps, np.zeros(3), steps, {"AUC": np.full(3, np.nan), "RMSE (mV)": np.ones(3)}
@@ -466,7 +466,7 @@ def test_a_browser_draws_the_page_of_a_classifier(browser: str, tmp_path: Path) 
     classifier = ClassifierContent(
         title=HOSTILE,
         subtitle="tells digits apart",
-        scores=(Score("Test accuracy", 87.5, "%", "of 60", headline=True),),
+        scores=(ScoreRow("Test accuracy", 87.5, "%", "of 60", headline=True),),
         learning_curve=LearningCurve(steps, 1 / steps, steps, validation, best_step=30),
         confusion=Confusion((HOSTILE, *"123456789"), np.eye(10, dtype=int) * 5 + 1),
         confusion_absent="",

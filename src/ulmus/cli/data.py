@@ -43,13 +43,13 @@ def convert(*sources: str, out: Path, mapping: Path | None = None) -> None:
             on_check=lambda done, total: show(done, total or done, "checked"),
         )
     if mapping is not None:
-        from ulmus.report.conversion_page import understood, write_understood
+        from ulmus.report.conversion_page import summarise, write_conversion_page
 
-        summary = understood(store)
-        print_table(f"Understood with {mapping}", summary.rows)
+        summary = summarise(store)
+        print_table(f"Read with {mapping}", summary.rows)
         more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
-        title = f"Understood of {sources[0]}{more} with {mapping}"
-        page = write_understood(store, summary, title, out / "understood.html")
+        title = f"{sources[0]}{more}, read with {mapping}"
+        page = write_conversion_page(store, summary, title, out / "understood.html")
         console.print(f"Look at {page}", soft_wrap=True)
     console.print(f"{out}: {len(store)} trials", soft_wrap=True)
 

@@ -9,9 +9,9 @@ from ulmus.cli.simulate import simulate_into
 from ulmus.cli.train import train_in
 from ulmus.evaluation.predictions import PROTOCOLS
 from ulmus.evaluation.scores import evaluate
-from ulmus.report.content import Score
-from ulmus.report.fit_content import gather, training_cost
+from ulmus.report.content import ScoreRow
 from ulmus.report.page import write_report
+from ulmus.report.surrogate_content import surrogate_content, training_cost
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.training.recipe_file import load_recipe
 from ulmus.training.run import Run
@@ -64,11 +64,11 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> No
     cost = [("simulated", f"{trials * SECONDS:.0f} s", f"in {simulated:.0f} s")]
     cost.append(("trained", f"{recipe.training.steps:,} steps", f"in {training_cost(run).value} s"))
     print_table("cost", cost)
-    simulation = Score(
+    simulation = ScoreRow(
         "Simulated", trials * SECONDS, "s", f"Of the detailed neuron, in {simulated:.0f} s by this demo."
     )
     page = write_report(
-        gather(
+        surrogate_content(
             surrogate,
             unseen,
             run,

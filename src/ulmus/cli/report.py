@@ -8,10 +8,10 @@ from ulmus.errors import CheckpointError, ConfigError
 from ulmus.files.reading import read_json
 from ulmus.geometry import Geometry
 from ulmus.neuron import Classifier, Surrogate, load
-from ulmus.report.classifier_content import gather_classes
-from ulmus.report.content import ClassifierContent, ReportContent
-from ulmus.report.fit_content import gather, training_cost
+from ulmus.report.classifier_content import classifier_content
+from ulmus.report.content import ClassifierContent, SurrogateContent
 from ulmus.report.page import write_report
+from ulmus.report.surrogate_content import surrogate_content, training_cost
 from ulmus.training.kinds.trials import SurrogateRecipe
 from ulmus.training.run import Run
 from ulmus.trials.opening import open_trials
@@ -25,31 +25,31 @@ def report(
     threshold_on: list[str] | None = None,
     morphology: Path | None = None,
 ) -> None:
-    """Write a page that opens offline: scores, learning curve, what was learnt; of a fitted neuron also where it fails.
+    """Write a page that opens offline: scores, learning curve, weights and time constants, and where a fitted neuron fails.
 
     Args:
-        model: Run folder, saved surrogate, shipped neuron, or authors' checkpoint folder.
+        model: Run folder, saved surrogate, name of a shipped neuron, or checkpoint folder of the paper's authors.
         data: Trials to show a fitted neuron on; by default those of the run's last evaluation, else its validation trials.
-            Classifiers are shown by the scores that ulmus evaluate has left in the run folder.
+            A classifier's report shows the scores that ulmus evaluate has left in the run folder.
         out: File to write; by default report.html in the run folder.
         threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
-            default the one that training chose on its validation trials. An authors' checkpoint has none.
-        morphology: Reconstruction (.asc, .swc) of the layer-5 pyramidal cell to draw what was learnt on, for data that
-            do not say where their inputs lie, such as NeuronIO.
+            default the one that training chose on its validation trials. Checkpoints of the paper's authors have none.
+        morphology: Reconstruction (.asc, .swc) of the layer-5 pyramidal cell on which to draw the weights, for data that do
+            not say where their inputs lie, such as NeuronIO.
     """
     loaded = load(model)
     run = Run(model) if Run(model).exists() else None
     if out is None and run is None:
         raise ConfigError(
-            f"{model} is no run folder, so the report has no place of its own; give one with --out FILE.html."
+            f"{model} is not a run folder, so there is no default place for the report; choose one with --out FILE.html."
         )
     if isinstance(loaded, Classifier):
         if data or threshold_on or morphology or run is None:
             raise ConfigError(
-                f"{model} is a classifier, whose report is made from its run folder alone; give that, without --data, "
-                "--threshold-on and --morphology."
+                f"{model} is a classifier, whose report is made from its run folder alone; give the run folder, without "
+                "--data, --threshold-on and --morphology."
             )
-        content: ReportContent | ClassifierContent = gather_classes(loaded, run)
+        content: SurrogateContent | ClassifierContent = classifier_content(loaded, run)
     else:
         surrogate = as_surrogate(loaded, model, threshold_on)
         geometry = None if morphology is None else _geometry(morphology, surrogate)
@@ -59,15 +59,17 @@ def report(
 
 def _fitted_neuron(
     surrogate: Surrogate, model: Path, run: Run | None, data: list[str] | None, geometry: Geometry | None
-) -> ReportContent:
+) -> SurrogateContent:
     if data is None and run is None:
-        raise ConfigError(f"{model} is no run folder, so there are no trials to show; give some with --data.")
+        raise ConfigError(
+            f"{model} is not a run folder, so there are no trials to show; give some with --data."
+        )
     specs, what = (data, "trials given for this report") if data else _evaluated(run or Run(model))
     trials = open_trials(specs)
     say(f"predicting {len(trials)} trials")
     evaluated_on = f"{len(trials)} {what}: {', '.join(specs)}."
     costs = () if run is None else (training_cost(run),)
-    return gather(surrogate, trials, run, evaluated_on, costs, geometry, model.stem)
+    return surrogate_content(surrogate, trials, run, evaluated_on, costs, geometry, model.stem)
 
 
 def _geometry(morphology: Path, surrogate: Surrogate) -> Geometry:

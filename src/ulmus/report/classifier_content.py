@@ -7,15 +7,21 @@ import numpy as np
 from ulmus.errors import CheckpointError
 from ulmus.files.reading import read_json
 from ulmus.neuron import ELM, Classifier
-from ulmus.report.content import ClassifierContent, Confusion, Score, TimeConstants
-from ulmus.report.fit_content import divergence, learning_curve, run_provenance, training_cost
+from ulmus.report.content import ClassifierContent, Confusion, ScoreRow, TimeConstants
+from ulmus.report.surrogate_content import (
+    divergence,
+    learning_curve,
+    run_provenance,
+    run_title,
+    training_cost,
+)
 from ulmus.training.kinds.labelled import notes
 from ulmus.training.run import Run
 
 _VALIDATED = {"loss": ("loss", 1.0), "accuracy (%)": ("accuracy", 100.0)}
 
 
-def gather_classes(classifier: Classifier, run: Run) -> ClassifierContent:
+def classifier_content(classifier: Classifier, run: Run) -> ClassifierContent:
     """Put together what a report shows; nothing is computed that the run folder does not hold.
 
     Args:
@@ -30,18 +36,18 @@ def gather_classes(classifier: Classifier, run: Run) -> ClassifierContent:
     parameters, classes = classifier.trainable_parameters(), len(classifier.classes)
     best_step = classifier.card.get("step")
     return ClassifierContent(
-        title=str(classifier.card.get("recipe", "classifier")),
-        subtitle=f"A model of kind {type(classifier.model).__name__} with {parameters:,} trainable parameters that tells "
-        f"{classes} classes of sequences apart.",
+        title=run_title(str(classifier.card.get("recipe", "classifier")), run),
+        subtitle=f"A model of kind {type(classifier.model).__name__} with {parameters:,} trainable parameters that sorts "
+        f"sequences into {classes} classes.",
         scores=(
-            *_scores("Test", test, "which chose nothing"),
+            *_scores("Test", test, "held out"),
             *_scores(
                 "Validation",
                 classifier.card.get("validation"),
-                f"which chose the checkpoint of step {best_step}",
+                f"by which the checkpoint of step {best_step} was chosen",
             ),
-            Score("Guessing", 100 / classes, "%", "Expected accuracy of guesses among all classes alike."),
-            Score("Trainable parameters", parameters, "", "Size of the model.", headline=True),
+            ScoreRow("Chance", 100 / classes, "%", "Accuracy of guessing, all classes equally often."),
+            ScoreRow("Trainable parameters", parameters, "", "Size of the model.", headline=True),
             training_cost(run),
         ),
         learning_curve=learning_curve(run, _VALIDATED, best_step),
@@ -58,14 +64,14 @@ def gather_classes(classifier: Classifier, run: Run) -> ClassifierContent:
     )
 
 
-def _scores(which: str, scores: dict[str, Any] | None, use: str) -> list[Score]:
+def _scores(which: str, scores: dict[str, Any] | None, use: str) -> list[ScoreRow]:
     if scores is None:
         return []
     error = 100 * scores["accuracy_standard_error"]
-    told = f"Share of {scores['sequences']:,} sequences, {use}, whose class was found; standard error {error:.2g} %."
+    told = f"Share of {scores['sequences']:,} sequences ({use}) that were classified correctly; standard error {error:.2g} %."
     return [
-        Score(f"{which} accuracy", 100 * scores["accuracy"], "%", told, headline=True),
-        Score(f"{which} loss", scores["loss"], "", "Mean cross-entropy of the same."),
+        ScoreRow(f"{which} accuracy", 100 * scores["accuracy"], "%", told, headline=True),
+        ScoreRow(f"{which} loss", scores["loss"], "", "Mean cross-entropy of the same."),
     ]
 
 
@@ -73,9 +79,7 @@ def _time_constants(classifier: Classifier) -> list[TimeConstants]:
     layers = [module for module in classifier.modules() if isinstance(module, ELM)]
     return [
         TimeConstants(
-            f"layer {number}",
-            layer.tau_memory().detach().cpu().numpy(),
-            layer.tau_synapse_ms.cpu().numpy(),
+            f"layer {number}", layer.tau_memory().detach().cpu().numpy(), layer.tau_synapse_ms.cpu().numpy()
         )
         for number, layer in enumerate(layers, 1)
     ]

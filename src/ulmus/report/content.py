@@ -13,7 +13,7 @@ from ulmus.geometry import Geometry
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreRow:
     """One row of the score table.
 
     Attributes:
@@ -32,7 +32,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class InputGroup:
+class InputStretch:
     """Neighbouring inputs with a name, such as the basal tree.
 
     Attributes:
@@ -121,9 +121,7 @@ class RocCurve:
 
     def __post_init__(self) -> None:
         _same_shape(
-            "ROC",
-            false_positive_rate=self.false_positive_rate,
-            true_positive_rate=self.true_positive_rate,
+            "ROC", false_positive_rate=self.false_positive_rate, true_positive_rate=self.true_positive_rate
         )
 
 
@@ -164,7 +162,7 @@ class Learned:
         tau_memory_ms: time constant of every memory unit.
         tau_synapse_ms: synaptic time constant of every branch (or a single one).
         input_sign: +1 for an excitatory, -1 for an inhibitory input.
-        input_groups: names of stretches of inputs, such as basal and apical.
+        stretches: named stretches of neighbouring inputs, such as basal and apical.
         geometry: where the inputs lie on the detailed neuron; None where that is not known.
 
     Raises:
@@ -177,7 +175,7 @@ class Learned:
     tau_memory_ms: Float[np.ndarray, "memory"]
     tau_synapse_ms: Float[np.ndarray, "branches"]
     input_sign: Int[np.ndarray, "inputs"]
-    input_groups: tuple[InputGroup, ...] = ()
+    stretches: tuple[InputStretch, ...] = ()
     geometry: Geometry | None = None
 
     def __post_init__(self) -> None:
@@ -200,47 +198,49 @@ class Learned:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class ReportContent:
-    """Everything a report shows.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Content:
+    """What the reports of all kinds of model show.
 
     Attributes:
-        title: name of the fit.
+        title: name of the run.
         subtitle: one sentence on what was fitted to what.
         scores: rows of the score table.
-        examples: trials to look at, chosen by a button each; two or three keep the file small.
-        roc: None where it is undefined; ``roc_absent`` then says why.
         learning_curve: None where there is none; ``learning_curve_absent`` then says why.
-        learned: weights and time constants; None for a model that has none.
         recipe_yaml: the resolved recipe.
         provenance: versions, hashes, seeds, by name.
         notes: remarks a reader should see, one paragraph each.
-        evaluated_on: one sentence on the trials behind scores and examples, such as whether they were held out.
-        roc_absent: sentence in place of the ROC.
         learning_curve_absent: sentence in place of the learning curve.
+    """
+
+    title: str
+    subtitle: str
+    scores: tuple[ScoreRow, ...]
+    learning_curve: LearningCurve | None
+    recipe_yaml: str
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    learning_curve_absent: str = "The run was too short to log a loss and a validation."
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SurrogateContent(Content):
+    """Everything the report of a fitted neuron shows.
+
+    Attributes:
+        examples: trials to look at, chosen by a button each; two or three keep the file small.
+        roc: None where it is undefined; the page then says why.
+        learned: weights and time constants; None for a model that has none.
+        evaluated_on: one sentence on the trials behind scores and examples, such as whether they were held out.
         failures: where the surrogate fails; None leaves this part out.
         moments: its worst moments: short stretches of trials.
         memory_encoding: what memory units encode; None leaves this part out.
     """
 
-    title: str
-    subtitle: str
-    scores: tuple[Score, ...]
     examples: tuple[Example, ...]
     roc: RocCurve | None
-    learning_curve: LearningCurve | None
     learned: Learned | None
-    recipe_yaml: str
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
     evaluated_on: str = ""
-    roc_absent: str = (
-        "The neuron fired no spike in the evaluated trials, so no hit rate exists and the area under the curve is "
-        "undefined. Evaluate on trials with stronger input to see it."
-    )
-    learning_curve_absent: str = (
-        "These weights were not trained in this run, so there is no learning curve to show."
-    )
     failures: Failures | None = None
     moments: tuple[Example, ...] = ()
     memory_encoding: MemoryEncoding | None = None
@@ -285,33 +285,19 @@ class TimeConstants:
     synapse_ms: Float[np.ndarray, "branches"]
 
 
-@dataclass(frozen=True, eq=False)
-class ClassifierContent:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassifierContent(Content):
     """Everything the report of a classifier shows.
 
     Attributes:
-        title: name of the run.
-        subtitle: one sentence on what tells what apart.
-        scores: rows of the score table.
-        learning_curve: None when the run was too short to log any.
         confusion: of the test sequences; None while they have not been scored.
         confusion_absent: sentence in place of it.
         time_constants: a layer each; none for a model that has no such thing.
-        recipe_yaml: the resolved recipe.
-        provenance: versions, hashes, seeds, by name.
-        notes: remarks a reader should see, one paragraph each.
     """
 
-    title: str
-    subtitle: str
-    scores: tuple[Score, ...]
-    learning_curve: LearningCurve | None
     confusion: Confusion | None
     confusion_absent: str
     time_constants: tuple[TimeConstants, ...]
-    recipe_yaml: str
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def _same_shape(where: str, **arrays: np.ndarray) -> None:

@@ -1,37 +1,23 @@
-"""What a conversion understood of a user's recordings: a table, and a page to look at that opens offline."""
+"""What a conversion read out of a user's recordings: a table, and a page that opens offline."""
 
-import html
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float64, Int64
-from plotly.offline import get_plotlyjs
+from jaxtyping import Float64
 
-from ulmus.files.writing import write_text
 from ulmus.report import style
-from ulmus.report.groups import group_axis, inputs_of_sign
+from ulmus.report.page import Panel, render_page, write_page
+from ulmus.report.traces import Place, draw_raster, raster
 from ulmus.trials.collection import TrialSource
 from ulmus.trials.trial import Trial
 
 MAX_ROWS, MAX_COLUMNS = 200, 1000
 _HEIGHT = 900
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
-style-src 'unsafe-inline'; img-src data: blob:">
-<style>body {{ margin: 2rem auto; max-width: 1100px; padding: 0 1.5rem; font: 15px/1.5 {font}; color: {ink} }}
-h1 {{ font-size: 1.5rem; font-weight: 600; overflow-wrap: break-word }}
-th {{ text-align: left; font-weight: 400; color: {muted}; padding-right: 2rem }}</style>
-<script>{plotly}</script></head>
-<body><h1>{title}</h1><table>{rows}</table><div id="figure"></div>
-<script>const drawn = {figure}; Plotly.newPlot("figure", drawn.data, drawn.layout, {{responsive: true}});</script>
-</body></html>
-"""
 
 
-class Understood(NamedTuple):
+class ConversionSummary(NamedTuple):
     """What trials hold.
 
     Attributes:
@@ -45,7 +31,7 @@ class Understood(NamedTuple):
     trial_hz: Float64[np.ndarray, "trials"]
 
 
-def understood(trials: TrialSource) -> Understood:
+def summarise(trials: TrialSource) -> ConversionSummary:
     """Read all trials and sum up what they hold.
 
     Raises:
@@ -73,33 +59,22 @@ def understood(trials: TrialSource) -> Understood:
     how = header.settings.get("mapping", {}).get("output_spikes", {})
     origin = f"from {how['times']}" if "times" in how else f"maxima above {how.get('threshold_mv', -25):g} mV"
     rows.append(("output spikes", f"{int(spikes.sum()):,} ({origin}), {rate}"))
-    return Understood(rows, input_hz, spikes / seconds)
+    return ConversionSummary(rows, input_hz, spikes / seconds)
 
 
-def write_understood(trials: TrialSource, summary: Understood, title: str, path: Path) -> Path:
+def write_conversion_page(trials: TrialSource, summary: ConversionSummary, title: str, path: Path) -> Path:
     """Write the page; an existing one is replaced once the new one is whole.
 
     Raises:
         DataError: a file of the data is damaged.
-        OSError: the folder cannot be written to.
+        ConfigError: the path cannot be written.
     """
-    figure = understood_figure(trials, summary)
-    rows = (f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in summary.rows)
-    page = _PAGE.format(
-        title=html.escape(title),
-        font=style.FONT,
-        ink=style.NEURON,
-        muted=style.MUTED,
-        plotly=get_plotlyjs(),
-        rows="".join(rows),
-        # Only "<" can end a script element, and in JSON it can only stand inside a string.
-        figure=str(figure.to_json()).replace("<", "\\u003c"),
-    )
-    write_text(path, page)
+    panels = {"conversion": Panel("conversion", (("first trial", conversion_figure(trials, summary)),))}
+    write_page(render_page("conversion.html", panels, title=title, rows=summary.rows), path)
     return path
 
 
-def understood_figure(trials: TrialSource, summary: Understood) -> go.Figure:
+def conversion_figure(trials: TrialSource, summary: ConversionSummary) -> go.Figure:
     """Input, voltage and output spikes of the first trial; rates of all inputs and trials."""
     header, trial = trials.header, trials.trial(0)
     plot = style.figure(_HEIGHT, hovermode="closest")
@@ -107,12 +82,15 @@ def understood_figure(trials: TrialSource, summary: Understood) -> go.Figure:
     plot.update_layout(xaxis=time_axis)
     _draw_voltage(plot, trial, header.dt_ms, header.sites)
     signs = [sign for sign in (1, -1) if (header.input_sign == sign).any()]
+    edges = np.linspace(0, header.duration_ms, min(MAX_COLUMNS, header.steps) + 1)
     for number, sign in enumerate(signs):
         height = 0.34 / len(signs)
-        domain = (0.66 + number * height, 0.66 + (number + 1) * height - 0.035)
-        _draw_raster(
-            plot, trial, inputs_of_sign(header.input_sign, sign), sign, header, f"y{2 + number}", domain
-        )
+        place = Place("x", f"y{2 + number}", (0.66 + number * height, 0.66 + (number + 1) * height - 0.035))
+        # Half a step on, so that no rounding moves an event into the cell before.
+        time_ms = (trial.event_step + 0.5) * header.dt_ms
+        found = raster(time_ms, trial.event_input, header.input_sign, sign, edges, MAX_ROWS)
+        ceiling = max(1, float(np.quantile(found.events, 0.999)))
+        draw_raster(plot, place, found, sign, ceiling, more=" of the first trial")
     everything = np.arange(header.inputs)
     for sign in signs:
         mine = everything[header.input_sign == sign]
@@ -147,10 +125,10 @@ def _draw_voltage(plot: go.Figure, trial: Trial, dt_ms: float, sites: tuple[str,
             x=time_ms, y=trial.voltage_mv[:, number], mode="lines", name=site,
             line={"color": colours[number % len(colours)], "width": 1.2}, hovertemplate=f"{site} %{{y:.1f}} mV<extra></extra>",
         )  # fmt: skip
-    low, high = float(trial.voltage_mv.min()), float(trial.voltage_mv.max())
-    above = high + 0.06 * max(high - low, 1.0)
+    # Each triangle stands on the peak that is seen, so that a spike without one, or a peak without a spike, is noticed.
+    margin = 0.03 * max(float(np.ptp(trial.voltage_mv)), 1.0)
     plot.add_scatter(
-        x=trial.spike_time_ms, y=np.full(trial.spike_time_ms.size, above), mode="markers",
+        x=trial.spike_time_ms, y=_peaks_mv(trial, dt_ms) + margin, mode="markers",
         marker={"symbol": "triangle-down", "size": 8, "color": style.EXCITATION}, cliponaxis=False,
         hovertemplate="output spike at %{x:.2f} ms<extra></extra>",
     )  # fmt: skip
@@ -159,35 +137,9 @@ def _draw_voltage(plot: go.Figure, trial: Trial, dt_ms: float, sites: tuple[str,
     plot.add_annotation(style.panel_title(title, 0, 0.605))
 
 
-def _draw_raster(
-    plot: go.Figure,
-    trial: Trial,
-    inputs: Int64[np.ndarray, "selected"],
-    sign: int,
-    header: Any,
-    axis: str,
-    domain: tuple[float, float],
-) -> None:
-    """Events of one sign, counted in cells of time and neighbouring inputs; up to 200 inputs have a row each."""
-    rank = np.full(header.inputs, -1)
-    rank[inputs] = np.arange(len(inputs))
-    of_event = rank[trial.event_input]
-    rows, columns = min(MAX_ROWS, len(inputs)), min(MAX_COLUMNS, header.steps)
-    edges = np.linspace(0, len(inputs), rows + 1), np.linspace(0, header.steps, columns + 1)
-    counts, _, _ = np.histogram2d(of_event[of_event >= 0], trial.event_step[of_event >= 0], bins=edges)
-    plot.add_heatmap(
-        z=counts.clip(max=255).astype(np.uint8), x=edges[1] * header.dt_ms, y=edges[0], yaxis=axis, zmin=0,
-        zmax=max(1, float(np.quantile(counts, 0.999))), colorscale=style.scale(sign), showscale=False,
-        hovertemplate="%{x:.0f} ms: %{z} events<extra></extra>",
-    )  # fmt: skip
-    name = axis.replace("y", "yaxis")
-    plot.update_layout(
-        {
-            name: style.axis(
-                domain=list(domain), range=[0, len(inputs)], grid=False, **group_axis((), len(inputs))
-            )
-        }
-    )
-    kind = "Excitatory" if sign > 0 else "Inhibitory"
-    title = f"<span style='color:{style.hue(sign)}'>{kind} input</span> of the first trial, {len(inputs):,} inputs"
-    plot.add_annotation(style.panel_title(title, 0, domain[1] + 0.004))
+def _peaks_mv(trial: Trial, dt_ms: float) -> Float64[np.ndarray, "spikes"]:
+    """Highest voltage of the first site within 1 ms of each output spike, or in the steps beside it if those are longer."""
+    voltage, reach = trial.voltage_mv[:, 0], max(1, round(1 / dt_ms))
+    steps = np.rint(trial.spike_time_ms / dt_ms).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
+    peaks: Float64[np.ndarray, "spikes"] = voltage[steps.clip(0, len(voltage) - 1)].max(axis=1).astype(float)
+    return peaks

@@ -1,15 +1,13 @@
-"""Figures of where a fitted neuron fails: spikes and voltage by kind, rates and intervals, the worst moments."""
+"""Figures of where a fitted neuron fails: spikes and voltage by kind, rates and intervals."""
 
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float64
 
 from ulmus.evaluation.failures import BURST_MS, Failures, Measure, TrialGroup
 from ulmus.report import style
-from ulmus.report.content import Example
-from ulmus.report.traces import signs
+from ulmus.report.traces import axis_name
 
 MISTIMED = "#a5dac9"
 MISSED = "#e4e1d9"
@@ -22,7 +20,6 @@ SPIKES = {
 TIMES = {"silent": "silent", "between_spikes": "near spikes", "at_spikes": "at spikes", "plateau": "plateau"}
 _ROW, _GAP, _TOP, _BOTTOM = 25, 46, 56, 52
 _LEFT, _RIGHT, _RIGHT_TITLE = (0.0, 0.47), (0.66, 1.0), 0.51
-_DRIVE_BIN_MS = 5.0
 _FEW = 20  # spikes that say little
 _PERCENT: dict[str, Any] = {
     "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1],
@@ -47,20 +44,20 @@ def failure_summary(found: Failures) -> str:
     ]
     if found_shares and not found.predicted_count.any():
         sentences.append(
-            "Its spike probability never exceeds its threshold, so it predicts no spike; --threshold-on chooses another one."
+            "Its spike probability never exceeds its threshold, so it predicts no spike; choose another with --threshold-on."
         )
     elif found_shares:
         *others, last = found_shares
         listed = f"{', '.join(others)} and {last}" if others else last
         chance = found.measures["chance_recall_3ms"].value or 0.0
         sentences.append(
-            f"Within 3 ms it finds {listed}; were its spikes moved by 100 ms, it would find {100 * chance:.0f} % of all."
+            f"Within 3 ms it finds {listed}; by chance (its spikes moved by 100 ms) it would find {100 * chance:.0f} % of all."
         )
     errors = [found.measures[f"rmse_{kind}_mv"].value for kind in ("silent", "plateau")]
     if errors[1] is not None:
         beside = "" if errors[0] is None else f", {errors[0]:.1f} mV where the neuron is silent"
         sentences.append(f"The error of the voltage is {errors[1]:.1f} mV in plateaus{beside}.")
-    return " ".join(sentences) or "The neuron fired no spike in these trials and had no plateau."
+    return " ".join(sentences) or "The neuron fired no spike in these trials and had no plateau potential."
 
 
 def interval_summary(found: Failures) -> str:
@@ -190,7 +187,7 @@ def _stacked(
         y = count - 1 - place
         if right is None or near is None or right.value is None or near.value is None:
             plot.add_annotation(
-                text="no spike", x=0.01, xanchor="left", y=y, xref=_axis("x", number), yref=_axis("y", number),
+                text="no spike", x=0.01, xanchor="left", y=y, xref=axis_name("x", number), yref=axis_name("y", number),
                 showarrow=False, font={"size": 11, "color": style.MUTED},
             )  # fmt: skip
             continue
@@ -239,7 +236,7 @@ def _errors(
         y = count - 1 - place
         if error is None or error.value is None or bias is None or bias.value is None:
             plot.add_annotation(
-                text="none", x=0.01 * reach, xanchor="left", y=y, xref=_axis("x", number), yref=_axis("y", number),
+                text="none", x=0.01 * reach, xanchor="left", y=y, xref=axis_name("x", number), yref=axis_name("y", number),
                 showarrow=False, font={"size": 11, "color": style.MUTED},
             )  # fmt: skip
             continue
@@ -249,7 +246,7 @@ def _errors(
             left = low > 0.35 * reach
             plot.add_annotation(
                 text=f"bias {bias.value:.1f} mV".replace("-", "−"), x=low if left else high, xshift=-8 if left else 8,
-                xanchor="right" if left else "left", y=y, xref=_axis("x", number), yref=_axis("y", number),
+                xanchor="right" if left else "left", y=y, xref=axis_name("x", number), yref=axis_name("y", number),
                 showarrow=False, font={"size": 11, "color": style.MUTED},
             )  # fmt: skip
 
@@ -262,12 +259,9 @@ def rates_figure(found: Failures) -> go.Figure:
     )
     most = float(max(pairs.max(initial=1), 1))
     plot.add_scatter(
-        x=[0, most],
-        y=[0, most],
-        mode="lines",
-        line={"color": style.RULE, "width": 1, "dash": "dot"},
+        x=[0, most], y=[0, most], mode="lines", line={"color": style.RULE, "width": 1, "dash": "dot"},
         hoverinfo="skip",
-    )
+    )  # fmt: skip
     plot.add_scatter(
         x=pairs[:, 0], y=pairs[:, 1], customdata=number, mode="markers",
         marker={"size": 5 + 3 * np.sqrt(number), "color": style.SURROGATE, "opacity": 0.55, "line": {"width": 0}},
@@ -299,108 +293,3 @@ def rates_figure(found: Failures) -> go.Figure:
     plot.add_annotation(style.panel_title("Intervals up to this long", 0.55, 1.02))
     plot.add_vline(x=BURST_MS, line={"color": style.MUTED, "width": 1, "dash": "dot"}, xref="x2")
     return plot
-
-
-def moments_figure(moments: tuple[Example, ...]) -> go.Figure:
-    """Voltage, spike probability and input of short stretches of trials, side by side and on the same scales."""
-    plot = style.figure(480, hovermode="x unified", margin={"l": 62, "r": 18, "t": 44, "b": 48})
-    width, gap = (1 - 0.07 * (len(moments) - 1)) / max(1, len(moments)), 0.07
-    for column, example in enumerate(moments):
-        left, first, x = column * (width + gap), 3 * column + 1, _axis("x", column + 1)
-        place: dict[str, Any] = {
-            "domain": [left, left + width],
-            "anchor": f"y{first + 2}",
-            "nticks": 5,
-            "hoverformat": ".0f",
-        }
-        limits = [float(example.time_ms[0]), float(example.time_ms[-1])]
-        plot.update_layout({f"xaxis{column + 1}": style.axis("time (ms)", range=limits, **place)})
-        _moment_voltage(plot, example, x, first, _voltage_range(moments))
-        _moment_probability(plot, example, x, first + 1)
-        _moment_input(plot, example, x, first + 2)
-        plot.add_annotation(style.panel_title(example.label, left, 1.015, style.NEURON))
-    if moments:
-        plot.add_annotation(style.panel_title("Spike probability per time step", 0, 0.425))
-        plot.add_annotation(style.panel_title("Input events per ms", 0, 0.205))
-        inputs = [f"yaxis{3 * column + 3}" for column in range(len(moments))]
-        plot.update_layout({name: {"matches": "y3"} for name in inputs[1:]})
-    return plot
-
-
-def _axis(letter: str, number: int) -> str:
-    """How plotly calls an axis: the first one has no number."""
-    return letter if number == 1 else f"{letter}{number}"
-
-
-def _voltage_range(moments: tuple[Example, ...]) -> tuple[float, float]:
-    """Lowest voltage of all moments, and the highest up to where spikes are cut off."""
-    shown = np.concatenate([np.append(each.voltage_mv, each.predicted_voltage_mv) for each in moments])
-    clip_mv = moments[0].clip_mv
-    return float(shown.min()), float(shown.max()) if clip_mv is None else clip_mv
-
-
-def _moment_voltage(
-    plot: go.Figure, example: Example, x: str, number: int, limits: tuple[float, float]
-) -> None:
-    bottom, top = limits
-    span = max(top - bottom, 1.0)
-    for values, name, colour in (
-        (np.minimum(example.voltage_mv, top), "neuron", style.NEURON),
-        (example.predicted_voltage_mv, "surrogate", style.SURROGATE),
-    ):
-        _line(plot, example.time_ms, values, x, number, name, colour, "%{y:.1f} mV")
-    for times, height, colour in (
-        (example.spike_times_ms, 0.26, style.NEURON),
-        (example.predicted_spike_times_ms, 0.13, style.SURROGATE),
-    ):
-        plot.add_scatter(
-            x=np.asarray(times, dtype=np.float32), y=np.full(len(times), top + height * span, dtype=np.float32),
-            mode="markers", xaxis=x, yaxis=f"y{number}", hoverinfo="skip",
-            marker={"symbol": "line-ns", "size": 11, "line": {"width": 2, "color": colour}, "color": colour},
-        )  # fmt: skip
-    y = style.axis(
-        "voltage (mV)" if number == 1 else "", domain=[0.47, 1.0], anchor=x,
-        range=[bottom - 0.05 * span, top + 0.36 * span], tickvals=np.arange(np.ceil(bottom / 5) * 5, top + 0.1, 5),
-    )  # fmt: skip
-    plot.update_layout({f"yaxis{number}": y})
-
-
-def _moment_probability(plot: go.Figure, example: Example, x: str, number: int) -> None:
-    probability = np.asarray(example.spike_probability)
-    _line(
-        plot, example.time_ms, probability, x, number, "probability", style.SURROGATE, "%{y:.3f}", fill=True
-    )
-    level = example.spike_threshold
-    top = max(float(probability.max()), 1.5 * (level or 0.0), 1e-3)
-    if level is not None:
-        plot.add_shape(
-            type="line", xref=f"{x} domain", x0=0, x1=1, yref=f"y{number}", y0=level, y1=level,
-            line={"color": style.MUTED, "width": 1, "dash": "dot"},
-        )  # fmt: skip
-    y = style.axis(domain=[0.27, 0.42], anchor=x, range=[0, 1.1 * top], nticks=3)
-    plot.update_layout({f"yaxis{number}": y})
-
-
-def _moment_input(plot: go.Figure, example: Example, x: str, number: int) -> None:
-    start, stop = float(example.time_ms[0]), float(example.time_ms[-1])
-    edges = np.arange(start, stop + _DRIVE_BIN_MS, _DRIVE_BIN_MS)
-    for sign in signs(example):
-        mine = example.input_sign[example.event_input] == sign
-        count: Float64[np.ndarray, "bins"] = (
-            np.histogram(example.event_time_ms[mine], edges)[0] / _DRIVE_BIN_MS
-        )
-        name = "excitation" if sign > 0 else "inhibition"
-        _line(plot, edges[:-1] + _DRIVE_BIN_MS / 2, count, x, number, name, style.hue(sign), "%{y:.1f}")
-    y = style.axis(domain=[0.0, 0.2], anchor=x, rangemode="tozero", nticks=4)
-    plot.update_layout({f"yaxis{number}": y})
-
-
-def _line(
-    plot: go.Figure, time_ms: Any, values: Any, x: str, number: int, name: str, colour: str, text: str,
-    *, fill: bool = False,
-) -> None:  # fmt: skip
-    plot.add_scatter(
-        x=np.asarray(time_ms, dtype=np.float32), y=np.asarray(values, dtype=np.float32), mode="lines", name=name,
-        line={"color": colour, "width": 1.4}, xaxis=x, yaxis=f"y{number}", hovertemplate=text,
-        fill="tozeroy" if fill else None, fillcolor="rgba(0,158,115,0.12)" if fill else None,
-    )  # fmt: skip

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 
 from ulmus.report import style
 from ulmus.report.content import Confusion, Learned, LearningCurve, RocCurve, TimeConstants
-from ulmus.report.groups import group_axis, inputs_of_sign
+from ulmus.report.traces import inputs_of_sign, stretch_axis, stretch_edges
 
 MAX_POINTS = 600
 SHORTEST_TAU_MS = 1e-6
@@ -25,34 +25,22 @@ def roc_figure(roc: RocCurve, *, logarithmic: bool) -> go.Figure:
     plot = style.figure(_CURVE_HEIGHT, hovermode="closest")
     chance = np.geomspace(low, 1, 60) if logarithmic else np.array([0.0, 1.0])
     plot.add_scatter(
-        x=chance,
-        y=chance,
-        mode="lines",
-        line={"color": style.RULE, "width": 1, "dash": "dot"},
-        hoverinfo="skip",
+        x=chance, y=chance, mode="lines", line={"color": style.RULE, "width": 1, "dash": "dot"}, hoverinfo="skip",
         name="chance",
-    )
+    )  # fmt: skip
     plot.add_scatter(
-        x=x[kept],
-        y=y[kept],
-        mode="lines",
-        line={"color": style.SURROGATE, "width": 2},
-        name="surrogate",
+        x=x[kept], y=y[kept], mode="lines", line={"color": style.SURROGATE, "width": 2}, name="surrogate",
         hovertemplate="FPR %{x:.4g}<br>TPR %{y:.3f}<extra></extra>",
-    )
+    )  # fmt: skip
     if roc.marks:
         rates = np.array(roc.marks, dtype=float)
         plot.add_scatter(
-            x=rates[:, 0],
-            y=rates[:, 1],
-            mode="markers+text",
+            x=rates[:, 0], y=rates[:, 1], mode="markers+text",
             marker={"size": 9, "color": style.PAPER, "line": {"color": style.SURROGATE, "width": 2}},
-            text=[f"{hit:.3f} at FPR {false:g}" for false, hit in roc.marks],
-            textposition="bottom right",
-            textfont={"size": 12, "color": style.NEURON},
-            hovertemplate="FPR %{x:.4g}<br>TPR %{y:.4f}<extra></extra>",
+            text=[f"{hit:.3f} at FPR {false:g}" for false, hit in roc.marks], textposition="bottom right",
+            textfont={"size": 12, "color": style.NEURON}, hovertemplate="FPR %{x:.4g}<br>TPR %{y:.4f}<extra></extra>",
             name="operating points",
-        )
+        )  # fmt: skip
     # Where neither the curve nor the diagonal passes.
     corner = {"x": 0.04, "xanchor": "left", "y": 0.96, "yanchor": "top"}
     opposite = {"x": 0.96, "xanchor": "right", "y": 0.05, "yanchor": "bottom"}
@@ -97,15 +85,9 @@ def learning_curve_figure(curve: LearningCurve) -> go.Figure:
         bottom = (len(panels) - number) * height
         domain = (bottom, bottom + 0.75 * height)
         plot.add_scatter(
-            x=np.asarray(x),
-            y=np.asarray(y, dtype=np.float64),
-            mode=mode,
-            line={"color": colour, "width": 1.4},
-            marker={"size": 4.5},
-            name=title,
-            yaxis=f"y{number}",
-            hovertemplate="%{y:.4f}",
-        )
+            x=np.asarray(x), y=np.asarray(y, dtype=np.float64), mode=mode, line={"color": colour, "width": 1.4},
+            marker={"size": 4.5}, name=title, yaxis=f"y{number}", hovertemplate="%{y:.4f}",
+        )  # fmt: skip
         place = style.axis(domain=list(domain), nticks=6)
         if title == "Training loss" and np.size(y) and np.min(y) > 0:
             place = style.logarithmic_axis("", np.min(y) * 0.9, np.max(y) * 1.1, domain=list(domain))
@@ -157,47 +139,36 @@ def weight_profile_figure(learned: Learned) -> go.Figure:
     """Summed synaptic weight along the inputs: excitation upwards, inhibition downwards."""
     total = summed_weights(learned)
     plot = style.figure(330, hovermode="x unified")
-    largest, longest = 0.0, 1
+    largest, longest = 0.0, np.zeros(1, dtype=np.int64)
     for sign, name in ((1, "excitation"), (-1, "inhibition")):
-        weights = total[inputs_of_sign(learned.input_sign, sign)]
-        if not weights.size:
+        inputs = inputs_of_sign(learned.input_sign, sign)
+        if not inputs.size:
             continue
-        largest, longest = max(largest, float(weights.max())), max(longest, len(weights))
-        position = np.arange(len(weights))
+        weights = total[inputs]
+        largest, longest = max(largest, float(weights.max())), max(longest, inputs, key=len)
+        position = np.arange(len(weights)) + 0.5
         # A filled staircase: bars this thin would show stripes that are not in the weights.
         plot.add_scatter(
-            x=position + 0.5,
-            y=sign * weights,
-            customdata=weights,
-            mode="lines",
-            line={"shape": "hvh", "width": 0, "color": style.hue(sign)},
-            fill="tozeroy",
-            fillcolor=style.pale(sign),
-            name=name,
-            hovertemplate="%{customdata:.3f}",
-        )
+            x=position, y=sign * weights, customdata=np.stack([inputs, weights], axis=1), mode="lines",
+            line={"shape": "hvh", "width": 0, "color": style.hue(sign)}, fill="tozeroy", fillcolor=style.pale(sign),
+            name=name, hovertemplate="input %{customdata[0]:,.0f}: %{customdata[1]:.3f}",
+        )  # fmt: skip
         plot.add_scatter(
-            x=position + 0.5,
-            y=sign * running_mean(weights),
-            mode="lines",
-            line={"color": style.hue(sign), "width": 1.8},
-            name=f"{name}, local mean",
-            hoverinfo="skip",
-        )
+            x=position, y=sign * running_mean(weights), mode="lines", line={"color": style.hue(sign), "width": 1.8},
+            name=f"{name}, local mean", hoverinfo="skip",
+        )  # fmt: skip
     reach = 1.08 * largest or 1.0
+    across = style.axis(
+        "inputs in order, each sign for itself", range=[0, len(longest)], grid=False, unifiedhovertitle={"text": " "}
+    )  # fmt: skip
+    # Numbers of both signs would not fit one axis, so without names only the pointer tells them.
+    across |= stretch_axis(learned.stretches, longest) if learned.stretches else {"showticklabels": False}
     plot.update_layout(
-        xaxis=style.axis(
-            "synapse, numbered along the inputs", range=[0, longest], hoverformat=".0f", grid=False
-        ),
+        xaxis=across,
         yaxis=style.axis("summed weight", range=[-reach, reach], zeroline=True, zerolinecolor=style.RULE),
     )
-    for edge in {group.first for group in learned.input_groups} | {
-        group.stop for group in learned.input_groups
-    }:
-        if 0 < edge < longest:
-            plot.add_vline(x=edge, line={"color": style.MUTED, "width": 0.8, "dash": "dot"})
-    if learned.input_groups:
-        plot.update_layout(xaxis=group_axis(learned.input_groups, longest))
+    for edge in stretch_edges(learned.stretches, len(longest)):
+        plot.add_vline(x=edge, line={"color": style.MUTED, "width": 0.8, "dash": "dot"})
     return plot
 
 
@@ -224,23 +195,11 @@ def branch_weights_figure(learned: Learned) -> go.Figure:
         weights, inputs = rows_of_sign(learned, sign)
         kind = "excitatory" if sign > 0 else "inhibitory"
         plot.add_heatmap(
-            z=weights.astype(np.float32),
-            customdata=inputs,
-            x0=1,
-            dx=1,
-            y0=1,
-            dy=1,
-            xaxis=f"x{number}",
-            colorscale=style.scale(sign),
-            zmin=0,
-            zmax=ceiling or 1.0,
-            xgap=0.4,
-            ygap=0.4,
-            showscale=False,
-            hoverongaps=False,
-            name=kind,
+            z=weights.astype(np.float32), customdata=inputs, x0=1, dx=1, y0=1, dy=1, xaxis=f"x{number}",
+            colorscale=style.scale(sign), zmin=0, zmax=ceiling or 1.0, xgap=0.4, ygap=0.4, showscale=False,
+            hoverongaps=False, name=kind,
             hovertemplate=f"branch %{{y}}, {kind} input %{{customdata}}<br>weight %{{z:.3f}}<extra></extra>",
-        )
+        )  # fmt: skip
         title = f"synapse of the branch, {kind}"
         plot.update_layout(
             {
@@ -281,19 +240,14 @@ def time_constants_figure(tau: TimeConstants) -> go.Figure:
     stems = tau_ms if len(tau_ms) <= 40 else tau_ms[:0]  # more would only darken the figure
     plot.add_scatter(
         x=np.stack([np.full(len(stems), low), stems, np.full(len(stems), np.nan)], axis=1).ravel(),
-        y=np.repeat(rank[: len(stems)], 3).astype(float),
-        mode="lines",
-        line={"color": style.RULE, "width": 1},
+        y=np.repeat(rank[: len(stems)], 3).astype(float), mode="lines", line={"color": style.RULE, "width": 1},
         hoverinfo="skip",
-    )
+    )  # fmt: skip
     plot.add_scatter(
-        x=tau_ms,
-        y=rank,
-        mode="markers",
-        marker={"size": 8 if len(tau_ms) <= 40 else 5, "color": style.SURROGATE},
+        x=tau_ms, y=rank, mode="markers", marker={"size": 8 if len(tau_ms) <= 40 else 5, "color": style.SURROGATE},
         name="memory units",
         hovertemplate="memory unit %{y} of " + f"{len(tau_ms)}<br>time constant %{{x:.4g}} ms<extra></extra>",
-    )
+    )  # fmt: skip
     for value in synapse_ms[:: max(1, len(synapse_ms) // 50)]:
         plot.add_vline(x=float(value), line={"color": style.NEURON, "width": 1.2, "dash": "dot"})
     several = len(synapse_ms) > 1
@@ -328,18 +282,12 @@ def confusion_figure(confusion: Confusion) -> go.Figure:
         for row, line in enumerate(counts)
     ]
     plot.add_heatmap(
-        z=share.astype(np.float32),
-        customdata=told,
+        z=share.astype(np.float32), customdata=told,
         text=[[f"{value:.2f}" if value else "" for value in row] for row in share] if legible else None,
-        texttemplate="%{text}" if legible else None,
-        zmin=0,
-        zmax=1,
-        colorscale=[[0.0, style.PAPER], [1.0, style.SURROGATE]],
-        showscale=False,
-        xgap=1,
-        ygap=1,
+        texttemplate="%{text}" if legible else None, zmin=0, zmax=1,
+        colorscale=[[0.0, style.PAPER], [1.0, style.SURROGATE]], showscale=False, xgap=1, ygap=1,
         hovertemplate="%{customdata[0]}, %{z:.1%} of class %{customdata[1]} taken for %{customdata[2]}<extra></extra>",
-    )
+    )  # fmt: skip
     # Places rather than names on the axes, since names such as 10 and 9 would be taken for numbers.
     ticks = {"tickvals": list(range(classes)), "ticktext": list(names)} if legible else {}
     plot.update_layout(

@@ -39,9 +39,7 @@ def memory_figure(found: MemoryEncoding) -> go.Figure:
     units = len(found.tau_ms)
     numbered = units <= _MOST_NUMBERED
     plot = style.figure(
-        (22 if numbered else 9) * units + 94,
-        hovermode="closest",
-        margin={"l": 78, "r": 18, "t": 78, "b": 16},
+        (22 if numbered else 9) * units + 94, hovermode="closest", margin={"l": 78, "r": 18, "t": 78, "b": 16}
     )
     percent = 100 * np.clip(found.explained, 0, 1)
     rows = np.arange(units)

@@ -140,20 +140,12 @@ def _lay_out(
     hidden: dict[str, Any] = {"visible": False, "showgrid": False, "zeroline": False}
     first: dict[str, Any] = {} if number == 1 else {"matches": "x"}
     x = {
-        **hidden,
-        **first,
-        "domain": along[:2],
-        "anchor": f"y{number}",
-        "range": [low[0] - margin, high[0] + margin],
-    }
+        **hidden, **first, "domain": along[:2], "anchor": f"y{number}", "range": [low[0] - margin, high[0] + margin],
+    }  # fmt: skip
     first = {"scaleanchor": "x", "scaleratio": 1} if number == 1 else {"matches": "y"}
     y = {
-        **hidden,
-        **first,
-        "domain": along[2:],
-        "anchor": f"x{number}",
-        "range": [low[1] - margin, high[1] + margin],
-    }
+        **hidden, **first, "domain": along[2:], "anchor": f"x{number}", "range": [low[1] - margin, high[1] + margin],
+    }  # fmt: skip
     plot.update_layout({f"xaxis{number}": x, f"yaxis{number}": y})
     return along
 

@@ -14,12 +14,11 @@ from plotly.offline import get_plotlyjs
 from ulmus.errors import ConfigError
 from ulmus.files.writing import write_text
 from ulmus.report import figures, morphology, traces
-from ulmus.report.content import ClassifierContent, Learned, ReportContent, Score, TimeConstants
+from ulmus.report.content import ClassifierContent, Learned, ScoreRow, SurrogateContent, TimeConstants
 from ulmus.report.failure_figures import (
     failure_summary,
     failures_figure,
     interval_summary,
-    moments_figure,
     rates_figure,
 )
 from ulmus.report.memory_figure import memory_figure, memory_summary
@@ -40,7 +39,7 @@ class Panel:
         return [label for label, _ in self.variants]
 
 
-def write_report(content: ReportContent | ClassifierContent, path: Path) -> Path:
+def write_report(content: SurrogateContent | ClassifierContent, path: Path) -> Path:
     """Write a report; an existing file is replaced only once the new one is whole.
 
     Returns:
@@ -72,36 +71,32 @@ def write_page(page: str, path: Path) -> None:
         ) from error
 
 
-def page_environment() -> jinja2.Environment:
-    """Where the templates of pages are, and how they are filled in."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("ulmus.report", "templates"),
+def render_page(template: str, panels: Mapping[str, Panel], folder: Path | None = None, **values: Any) -> str:
+    """A template of this package, or of `folder`, filled in, with its figures and the script that draws them."""
+    ours = jinja2.PackageLoader("ulmus.report", "templates")
+    environment = jinja2.Environment(
+        loader=ours if folder is None else jinja2.ChoiceLoader([jinja2.FileSystemLoader(folder), ours]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def render(content: ReportContent | ClassifierContent) -> str:
-    """The report as HTML text."""
-    environment = page_environment()
     environment.filters["number"] = format_value
     environment.tests["undefined_score"] = lambda score: format_value(score) == UNDEFINED
-    if isinstance(content, ClassifierContent):
-        template, panels, more = "classifier.html", classifier_panels(content), {}
-    else:
-        template, panels, more = "report.html", build_panels(content), _what_is_there(content)
-    return environment.get_template(template).render(
-        content=content,
-        panels=panels,
-        figures_json=figures_json(panels),
-        plotly_js=Markup(get_plotlyjs()),
-        **more,
+    page = environment.get_template(template)
+    return page.render(
+        panels=panels, figures_json=_figures_json(panels), plotly_js=Markup(get_plotlyjs()), **values
     )
 
 
-def _what_is_there(content: ReportContent) -> dict[str, Any]:
+def render(content: SurrogateContent | ClassifierContent) -> str:
+    """The report as HTML text."""
+    if isinstance(content, ClassifierContent):
+        return render_page("classifier.html", classifier_panels(content), content=content)
+    return render_page("report.html", build_panels(content), content=content, **_what_is_there(content))
+
+
+def _what_is_there(content: SurrogateContent) -> dict[str, Any]:
     """What captions say of the figures."""
     return {
         "learned": content.learned,
@@ -118,12 +113,12 @@ def _what_is_there(content: ReportContent) -> dict[str, Any]:
     }
 
 
-def build_panels(content: ReportContent) -> dict[str, Panel]:
+def build_panels(content: SurrogateContent) -> dict[str, Panel]:
     """The panels for which there is something to draw, by name."""
     learned = content.learned
-    groups = () if learned is None else learned.input_groups
+    stretches = () if learned is None else learned.stretches
     variants: dict[str, list[tuple[str, go.Figure]]] = {
-        "traces": [(example.label, traces.trace_figure(example, groups)) for example in content.examples]
+        "traces": [(example.label, traces.trace_figure(example, stretches)) for example in content.examples]
     }
     if content.roc is not None:
         variants["roc"] = [
@@ -146,7 +141,7 @@ def build_panels(content: ReportContent) -> dict[str, Panel]:
         variants["failures"] = [("failures", failures_figure(content.failures))]
         variants["rates"] = [("rates and intervals", rates_figure(content.failures))]
     if content.moments:
-        variants["moments"] = [("worst moments", moments_figure(content.moments))]
+        variants["moments"] = [("worst moments", traces.moments_figure(content.moments))]
     return {name: Panel(name, tuple(found)) for name, found in variants.items() if found}
 
 
@@ -161,7 +156,7 @@ def classifier_panels(content: ClassifierContent) -> dict[str, Panel]:
     return {name: Panel(name, tuple(found)) for name, found in variants.items() if found}
 
 
-def figures_json(panels: Mapping[str, Panel]) -> Markup:
+def _figures_json(panels: Mapping[str, Panel]) -> Markup:
     """All figures as JSON that may stand inside a script element, whatever text they hold."""
     entries = [
         f'"{panel.name}":[{",".join(str(figure.to_json()) for _, figure in panel.variants)}]'
@@ -171,7 +166,7 @@ def figures_json(panels: Mapping[str, Panel]) -> Markup:
     return Markup(("{" + ",".join(entries) + "}").replace("<", "\\u003c"))
 
 
-def format_value(score: Score) -> str:
+def format_value(score: ScoreRow) -> str:
     """A score's value as text: four digits, thousands apart, ``undefined`` for none."""
     value = score.value
     if value is None or (isinstance(value, (float, np.floating)) and not np.isfinite(value)):
@@ -183,7 +178,7 @@ def format_value(score: Score) -> str:
     return f"{value:{digits}}".replace("-", "\N{MINUS SIGN}")
 
 
-def _signs(content: ReportContent) -> list[np.ndarray]:
+def _signs(content: SurrogateContent) -> list[np.ndarray]:
     """Signs of the inputs, wherever they are given."""
     found = [example.input_sign for example in content.examples]
     return found if content.learned is None else [*found, content.learned.input_sign]

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from ulmus.report import style
-from ulmus.report.page import Panel, figures_json, page_environment, write_page
+from ulmus.report.page import Panel, render_page, write_page
 from ulmus.studies.study import Grid, Study
 from ulmus.studies.tables import QUALITY, Cell, Quality, quality_rows
 
@@ -67,19 +65,7 @@ def write_study_page(
         )
         heads, rows = quality_rows(lines)
         summaries.append({"protocol": protocol, "panel": panel, "heads": heads, "rows": rows})
-    page = (
-        page_environment()
-        .get_template("study.html")
-        .render(
-            study=study,
-            budget=budget,
-            parts=parts,
-            summaries=summaries,
-            panels=panels,
-            figures_json=figures_json(panels),
-            plotly_js=Markup(get_plotlyjs()),
-        )
-    )
+    page = render_page("study.html", panels, study=study, budget=budget, parts=parts, summaries=summaries)
     write_page(page, path)
     return path
 
@@ -94,24 +80,18 @@ def grid_figure(grid: Grid, cells: Cells, colours: Mapping[str, str]) -> go.Figu
         colour = colours[model]
         drawn = [(row, cells[row][model]) for row in rows if cells[row][model].mean is not None]
         plot.add_scatter(
-            x=[row if numbers else str(row) for row, _ in drawn],
-            y=[cell.mean for _, cell in drawn],
+            x=[row if numbers else str(row) for row, _ in drawn], y=[cell.mean for _, cell in drawn],
             error_y={"type": "data", "array": [cell.deviation or 0.0 for _, cell in drawn], "thickness": 1},
-            mode="lines+markers",
-            name=model,
-            line={"color": colour, "width": 2},
-            marker={"size": 8},
-        )
+            mode="lines+markers", name=model, line={"color": colour, "width": 2}, marker={"size": 8},
+        )  # fmt: skip
         published = [(row, cells[row][model].published) for row in rows]
         shown = [(row, value) for row, value in published if value is not None]
         if shown:
             plot.add_scatter(
-                x=[row if numbers else str(row) for row, _ in shown],
-                y=[value for _, value in shown],
-                mode="markers",
+                x=[row if numbers else str(row) for row, _ in shown], y=[value for _, value in shown], mode="markers",
                 name=f"{model}, published",
                 marker={"size": 8, "color": style.PAPER, "line": {"color": colour, "width": 1.5}},
-            )
+            )  # fmt: skip
     across = style.axis(grid.row_name)
     if logarithmic:
         across = style.logarithmic_axis(grid.row_name, 0.9 * min(rows), 1.1 * max(rows))
@@ -128,22 +108,15 @@ def quality_figure(
     for model in dict.fromkeys(line.model for line in drawn):
         shown = [line for line in drawn if line.model == model]
         plot.add_scatter(
-            x=[getattr(line, across) for line in shown],
-            y=[line.scores[score] for line in shown],
+            x=[getattr(line, across) for line in shown], y=[line.scores[score] for line in shown],
             text=[line.name for line in shown],
-            hovertemplate="%{text}<br>%{x:,} " + _ACROSS[across] + "<br>%{y:.4f}<extra></extra>",
-            mode="markers",
+            hovertemplate="%{text}<br>%{x:,} " + _ACROSS[across] + "<br>%{y:.4f}<extra></extra>", mode="markers",
             name=model or "beside the study",
-            marker={
-                "size": 9,
-                "color": colours.get(model, style.NEURON),
-                "symbol": "circle" if model else "diamond",
-            },
-        )
+            marker={"size": 9, "color": colours.get(model, style.NEURON), "symbol": "circle" if model else "diamond"},
+        )  # fmt: skip
     values = [getattr(line, across) for line in drawn] or [1]
     plot.update_layout(
         xaxis=style.logarithmic_axis(_ACROSS[across], 0.8 * min(values), 1.25 * max(values)),
-        yaxis=style.axis(QUALITY[score]),
-        legend={"orientation": "h", "y": 1.12},
-    )
+        yaxis=style.axis(QUALITY[score]), legend={"orientation": "h", "y": 1.12},
+    )  # fmt: skip
     return plot

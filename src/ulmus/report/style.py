@@ -57,18 +57,10 @@ def figure(height: int, **layout: Any) -> go.Figure:
 def axis(title: str = "", *, grid: bool = True, **settings: Any) -> dict[str, Any]:
     """An axis with a hairline, outside ticks and a faint grid."""
     base: dict[str, Any] = {
-        "title": {"text": title, "font": {"size": 12, "color": MUTED}, "standoff": 8},
-        "showline": True,
-        "linecolor": RULE,
-        "linewidth": 1,
-        "ticks": "outside",
-        "ticklen": 4,
-        "tickcolor": RULE,
-        "tickfont": {"size": 11, "color": MUTED},
-        "showgrid": grid,
-        "gridcolor": GRID,
-        "zeroline": False,
-    }
+        "title": {"text": title, "font": {"size": 12, "color": MUTED}, "standoff": 8}, "showline": True,
+        "linecolor": RULE, "linewidth": 1, "ticks": "outside", "ticklen": 4, "tickcolor": RULE,
+        "tickfont": {"size": 11, "color": MUTED}, "showgrid": grid, "gridcolor": GRID, "zeroline": False,
+    }  # fmt: skip
     return {**base, **settings}
 
 
@@ -84,26 +76,14 @@ def logarithmic_axis(title: str, low: float, high: float, **settings: Any) -> di
 
 
 CROSSHAIR: dict[str, Any] = {
-    "showspikes": True,
-    "spikemode": "across",
-    "spikethickness": 1,
-    "spikedash": "solid",
-    "spikecolor": RULE,
-}
+    "showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "solid", "spikecolor": RULE,
+}  # fmt: skip
 """Settings of a time axis: a line through all panels at the pointer."""
 
 
 def panel_title(text: str, x: float, y: float, colour: str = MUTED) -> dict[str, Any]:
     """A heading above the upper left corner of a panel, at paper coordinates x, y."""
     return {
-        "text": text,
-        "xref": "paper",
-        "yref": "paper",
-        "x": x,
-        "y": y,
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": 12, "color": colour},
-        "align": "left",
-    }
+        "text": text, "xref": "paper", "yref": "paper", "x": x, "y": y, "xanchor": "left", "yanchor": "bottom",
+        "showarrow": False, "font": {"size": 12, "color": colour}, "align": "left",
+    }  # fmt: skip

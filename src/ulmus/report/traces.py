@@ -1,5 +1,6 @@
-"""The figure of one trial: spikes, voltage, spike probability and input on one time axis."""
+"""Figures of single trials: spikes, voltage, spike probability and input on one time axis."""
 
+import html
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,12 +8,12 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 from ulmus.report import style
-from ulmus.report.content import Example, InputGroup
-from ulmus.report.groups import group_axis, inputs_of_sign
+from ulmus.report.content import Example, InputStretch
 
 MAX_TIME_BINS = 1200
 MAX_INPUT_ROWS = 40
-_HEIGHT = 760
+_HEIGHT = 780
+_CELL_MS = 5.0
 
 
 class InputRaster(NamedTuple):
@@ -21,32 +22,82 @@ class InputRaster(NamedTuple):
     events: Int[np.ndarray, "rows columns"]
     time_edge_ms: Float[np.ndarray, "columns_plus_one"]
     row_edge: Int[np.ndarray, "rows_plus_one"]
+    inputs: Int[np.ndarray, "selected"]
+    """Numbers of the inputs of this sign, in order."""
+
+
+class Place(NamedTuple):
+    """Where a panel is drawn: its axes as plotly calls them, and its vertical extent."""
+
+    x: str
+    y: str
+    domain: tuple[float, float]
+
+    @property
+    def y_axis(self) -> str:
+        """The vertical axis as the layout calls it."""
+        return self.y.replace("y", "yaxis", 1)
+
+
+def axis_name(letter: str, number: int) -> str:
+    """How plotly calls an axis: the first one has no number."""
+    return letter if number == 1 else f"{letter}{number}"
+
+
+def inputs_of_sign(input_sign: Int[np.ndarray, "inputs"], sign: int) -> Int[np.ndarray, "selected"]:
+    """Numbers of the excitatory (+1) or inhibitory (-1) inputs, in order."""
+    return np.flatnonzero(np.sign(input_sign) == sign)
+
+
+def stretch_axis(stretches: tuple[InputStretch, ...], inputs: Int[np.ndarray, "selected"]) -> dict[str, Any]:
+    """Ticks with each stretch's name at its middle; without stretches, the numbers of the first and last input."""
+    if not stretches:
+        ends = [0, len(inputs) - 1] if len(inputs) > 1 else [0]
+        return {
+            "tickvals": [place + 0.5 for place in ends],
+            "ticktext": [f"{inputs[place]:,}" for place in ends],
+        }
+    # plotly reads a little markup in labels, so names are escaped.
+    names = [html.escape(stretch.label) for stretch in stretches]
+    middles = [(stretch.first + stretch.stop) / 2 for stretch in stretches]
+    return {"tickvals": middles, "ticktext": names, "ticks": ""}
+
+
+def stretch_edges(stretches: tuple[InputStretch, ...], inputs: int) -> set[int]:
+    """Where one stretch ends and another begins."""
+    return {edge for each in stretches for edge in (each.first, each.stop) if 0 < edge < inputs}
+
+
+def raster(
+    event_time_ms: Float[np.ndarray, "events"],
+    event_input: Int[np.ndarray, "events"],
+    input_sign: Int[np.ndarray, "inputs"],
+    sign: int,
+    time_edge_ms: Float[np.ndarray, "columns_plus_one"],
+    most_rows: int = MAX_INPUT_ROWS,
+) -> InputRaster:
+    """Count events of excitatory (+1) or inhibitory (-1) inputs, neighbours together where there are many."""
+    inputs = inputs_of_sign(input_sign, sign)
+    rank = np.full(len(input_sign), -1)
+    rank[inputs] = np.arange(len(inputs))
+    of_event = rank[np.asarray(event_input, dtype=np.int64)]
+    row_edge = np.round(np.linspace(0, len(inputs), min(most_rows, len(inputs)) + 1)).astype(np.int64)
+    mine = of_event >= 0
+    count, _, _ = np.histogram2d(of_event[mine], event_time_ms[mine], bins=(row_edge, time_edge_ms))
+    return InputRaster(count.astype(np.int64), time_edge_ms, row_edge, inputs)
 
 
 def input_raster(example: Example, sign: int) -> InputRaster:
-    """Count events of excitatory (+1) or inhibitory (-1) inputs.
-
-    Cells are 5 ms wide (wider where a trial is longer than 1,200 of them) and hold up to a fortieth of the inputs.
-    """
-    inputs = inputs_of_sign(example.input_sign, sign)
-    rank = np.full(len(example.input_sign), -1)
-    rank[inputs] = np.arange(len(inputs))
-    of_event = rank[np.asarray(example.event_input, dtype=np.int64)]
-    start, stop = float(example.time_ms[0]), float(example.time_ms[-1])
-    width_ms = bin_width_ms(example)
-    time_edge_ms = start + width_ms * np.arange(int(np.ceil((stop - start) / width_ms)) + 1)
-    rows = min(MAX_INPUT_ROWS, len(inputs))
-    row_edge = np.round(np.linspace(0, len(inputs), rows + 1)).astype(np.int64)
-    count, _, _ = np.histogram2d(
-        of_event[of_event >= 0], example.event_time_ms[of_event >= 0], bins=(row_edge, time_edge_ms)
-    )
-    return InputRaster(count.astype(np.int64), time_edge_ms, row_edge)
+    """Events of an example in cells of 5 ms (wider where it is longer than 1,200 of them) and a fortieth of the inputs."""
+    start, stop, width_ms = float(example.time_ms[0]), float(example.time_ms[-1]), bin_width_ms(example)
+    edges = start + width_ms * np.arange(int(np.ceil((stop - start) / width_ms)) + 1)
+    return raster(example.event_time_ms, example.event_input, example.input_sign, sign, edges)
 
 
 def bin_width_ms(example: Example) -> float:
     """Width of a cell of the input raster."""
     duration_ms = float(example.time_ms[-1] - example.time_ms[0])
-    return max(5.0, float(np.ceil(duration_ms / MAX_TIME_BINS)))
+    return max(_CELL_MS, float(np.ceil(duration_ms / MAX_TIME_BINS)))
 
 
 def raster_ceiling(example: Example) -> int:
@@ -60,40 +111,38 @@ def signs(example: Example) -> list[int]:
     return [sign for sign in (1, -1) if np.any(np.sign(example.input_sign) == sign)]
 
 
-def trace_figure(example: Example, groups: tuple[InputGroup, ...] = ()) -> go.Figure:
-    """Spikes, voltage, spike probability and input of one trial.
-
-    All panels share a single time axis, so that zooming one zooms all.
-    """
+def trace_figure(example: Example, stretches: tuple[InputStretch, ...] = ()) -> go.Figure:
+    """Spikes, voltage, spike probability and input of one trial; zooming one panel in time zooms all."""
     input_signs = signs(example)
-    panels = [("spikes", 0.55), ("voltage", 3.6), ("probability", 1.3), *[(str(s), 1.7) for s in input_signs]]
-    domains = _domains([share for _, share in panels], gap=0.052)
-    domain = {name: part for (name, _), part in zip(panels, domains, strict=True)}
+    shares = [0.55, 3.8, 1.3, *[1.7 for _ in input_signs]]
+    places = [
+        Place("x", axis_name("y", number), domain)
+        for number, domain in enumerate(_domains(shares, gap=0.052), start=1)
+    ]
     plot = style.figure(_HEIGHT, hovermode="x unified", hoversubplots="axis")
-    last = f"y{len(panels)}"
-    plot.update_layout(
-        xaxis=style.axis(
-            "time (ms)",
-            anchor=last,
-            range=[float(example.time_ms[0]), float(example.time_ms[-1])],
-            **style.CROSSHAIR,
-            hoverformat=".0f",
-            unifiedhovertitle={"text": "%{x:.0f} ms"},
-        )
+    limits = [float(example.time_ms[0]), float(example.time_ms[-1])]
+    title = {"text": "%{x:.0f} ms"}
+    x = style.axis("time (ms)", anchor=places[-1].y, range=limits, hoverformat=".0f", unifiedhovertitle=title)
+    plot.update_layout(xaxis=x | style.CROSSHAIR)
+    _draw_spikes(plot, example, places[0])
+    _draw_whole_voltage(plot, example, places[1])
+    _draw_probability(plot, example, places[2])
+    plot.add_annotation(
+        style.panel_title("Spike probability per time step (surrogate)", 0, places[2].domain[1] + 0.004)
     )
-    _draw_spikes(plot, example, domain["spikes"])
-    _draw_voltage(plot, example, domain["voltage"])
-    _draw_probability(plot, example, domain["probability"])
     if example.unscored_ms > 0:
         _shade_unscored(plot, example)
     ceiling = raster_ceiling(example)
-    for number, sign in enumerate(input_signs, start=4):
-        _draw_input(plot, example, sign, f"y{number}", domain[str(sign)], ceiling, groups)
+    for place, sign in zip(places[3:], input_signs, strict=True):
+        found = input_raster(example, sign)
+        draw_raster(plot, place, found, sign, ceiling, stretches)
+        for edge in stretch_edges(stretches, len(found.inputs)):
+            _level(plot, place, edge, colour=style.NEURON, width=0.6, dash="solid")
     return plot
 
 
 def _shade_unscored(plot: go.Figure, example: Example) -> None:
-    """A shade under the beginning of all panels, which shows the surrogate finding its way from rest."""
+    """A shade under the beginning of all panels, in which the surrogate settles from rest."""
     start = float(example.time_ms[0])
     plot.add_shape(
         type="rect", xref="x", x0=start, x1=start + example.unscored_ms, yref="paper", y0=0, y1=1,
@@ -110,141 +159,178 @@ def _domains(shares: list[float], gap: float) -> list[tuple[float, float]]:
     ]
 
 
-def _set_y(plot: go.Figure, name: str, domain: tuple[float, float], title: str, **settings: Any) -> None:
-    plot.update_layout({name.replace("y", "yaxis", 1): style.axis(domain=list(domain), **settings)})
-    if title:
-        plot.add_annotation(style.panel_title(title, 0, domain[1] + 0.004))
-
-
-def _draw_spikes(plot: go.Figure, example: Example, domain: tuple[float, float]) -> None:
-    rows = (
-        ("surrogate", 0, example.predicted_spike_times_ms, style.SURROGATE),
-        ("neuron", 1, example.spike_times_ms, style.NEURON),
-    )
-    for name, row, times_ms, colour in rows:
-        plot.add_scatter(
-            x=np.asarray(times_ms, dtype=np.float32),
-            y=np.full(len(times_ms), row, dtype=np.float32),
-            mode="markers",
-            marker={
-                "symbol": "line-ns",
-                "size": 13,
-                "line": {"width": 1.6, "color": colour},
-                "color": colour,
-            },
-            name=f"spikes of the {name}",
-            hoverinfo="skip",
-            cliponaxis=False,
-        )
-    settings = {
-        "tickvals": [0, 1],
-        "ticktext": [name for name, *_ in rows],
-        "range": [-0.6, 1.6],
-        "fixedrange": True,
-    }
-    _set_y(plot, "y", domain, "Output spikes", grid=False, **settings)
-    plot.update_layout(yaxis={"showline": False, "ticks": ""})
-
-
-def _draw_voltage(plot: go.Figure, example: Example, domain: tuple[float, float]) -> None:
-    curves = (
-        ("neuron", example.voltage_mv, style.NEURON, 1.5),
-        ("surrogate", example.predicted_voltage_mv, style.SURROGATE, 1.4),
-    )
-    for name, voltage_mv, colour, width in curves:
-        plot.add_scatter(
-            x=np.asarray(example.time_ms, dtype=np.float32),
-            y=np.asarray(voltage_mv, dtype=np.float32),
-            mode="lines",
-            line={"color": colour, "width": width},
-            name=name,
-            yaxis="y2",
-            hovertemplate="%{y:.1f} mV",
-        )
-    both = np.concatenate([example.voltage_mv, example.predicted_voltage_mv])
-    top = (
-        float(both.max())
-        if example.clip_mv is None
-        else max(example.clip_mv, float(example.predicted_voltage_mv.max()))
-    )
-    bottom = float(both.min())
-    margin = 0.06 * max(top - bottom, 1.0)
-    _set_y(
-        plot,
-        "y2",
-        domain,
-        "Membrane voltage (mV)",
-        range=[bottom - margin, top + 2 * margin],
-        hoverformat=".1f",
-    )
-    if example.clip_mv is not None:
-        plot.add_shape(
-            type="line", xref="paper", x0=0, x1=1, yref="y2", y0=example.clip_mv, y1=example.clip_mv,
-            line={"color": style.MUTED, "width": 1, "dash": "dot"},
-        )  # fmt: skip
-
-
-def _draw_probability(plot: go.Figure, example: Example, domain: tuple[float, float]) -> None:
-    plot.add_scatter(
-        x=np.asarray(example.time_ms, dtype=np.float32),
-        y=np.asarray(example.spike_probability, dtype=np.float32),
-        mode="lines",
-        line={"color": style.SURROGATE, "width": 1.2},
-        fill="tozeroy",
-        fillcolor="rgba(0,158,115,0.12)",
-        name="spike probability",
-        yaxis="y3",
-        hovertemplate="%{y:.3f}",
-    )
-    top = max(float(np.max(example.spike_probability)), example.spike_threshold or 0.0, 1e-3)
-    title = "Spike probability per time step (surrogate)"
-    _set_y(plot, "y3", domain, title, range=[0, 1.08 * top], nticks=4, rangemode="tozero")
-    if example.spike_threshold is not None:
-        level = example.spike_threshold
-        plot.add_shape(
-            type="line", xref="paper", x0=0, x1=1, yref="y3", y0=level, y1=level,
-            line={"color": style.MUTED, "width": 1, "dash": "dot"},
-        )  # fmt: skip
-
-
-def _draw_input(
-    plot: go.Figure,
-    example: Example,
-    sign: int,
-    name: str,
-    domain: tuple[float, float],
-    ceiling: int,
-    groups: tuple[InputGroup, ...],
+def _level(
+    plot: go.Figure, place: Place, y: float, *, colour: str = style.MUTED, width: float = 1, dash: str = "dot"
 ) -> None:
-    raster = input_raster(example, sign)
-    kind = "excitatory" if sign > 0 else "inhibitory"
-    inputs = int(raster.row_edge[-1])
+    """A horizontal line across a panel."""
+    plot.add_shape(
+        type="line", xref=f"{place.x} domain", x0=0, x1=1, yref=place.y, y0=y, y1=y,
+        line={"color": colour, "width": width, "dash": dash},
+    )  # fmt: skip
+
+
+def _curve(
+    plot: go.Figure, place: Place, x: Any, y: Any, name: str, colour: str, text: str, *, fill: bool = False
+) -> None:
+    plot.add_scatter(
+        x=np.asarray(x, dtype=np.float32), y=np.asarray(y, dtype=np.float32), mode="lines", name=name,
+        line={"color": colour, "width": 1.4}, xaxis=place.x, yaxis=place.y, hovertemplate=text,
+        fill="tozeroy" if fill else None, fillcolor="rgba(0,158,115,0.12)" if fill else None,
+    )  # fmt: skip
+
+
+def _spike_marks(plot: go.Figure, place: Place, times_ms: Any, height: float, name: str, colour: str) -> None:
+    plot.add_scatter(
+        x=np.asarray(times_ms, dtype=np.float32), y=np.full(len(times_ms), height, dtype=np.float32),
+        mode="markers", name=f"spikes of the {name}", xaxis=place.x, yaxis=place.y, hoverinfo="skip", cliponaxis=False,
+        marker={"symbol": "line-ns", "size": 12, "line": {"width": 1.7, "color": colour}, "color": colour},
+    )  # fmt: skip
+
+
+def _draw_spikes(plot: go.Figure, example: Example, place: Place) -> None:
+    _spike_marks(plot, place, example.predicted_spike_times_ms, 0, "surrogate", style.SURROGATE)
+    _spike_marks(plot, place, example.spike_times_ms, 1, "neuron", style.NEURON)
+    y = style.axis(
+        domain=list(place.domain), tickvals=[0, 1], ticktext=["surrogate", "neuron"], range=[-0.6, 1.6],
+        fixedrange=True, grid=False, showline=False, ticks="",
+    )  # fmt: skip
+    plot.update_layout({place.y_axis: y})
+    plot.add_annotation(style.panel_title("Output spikes", 0, place.domain[1] + 0.004))
+
+
+def _draw_voltage(plot: go.Figure, example: Example, place: Place, top_mv: float = np.inf) -> None:
+    _curve(
+        plot, place, example.time_ms, np.minimum(example.voltage_mv, top_mv), "neuron", style.NEURON, "%{y:.1f} mV"
+    )  # fmt: skip
+    predicted = example.predicted_voltage_mv
+    _curve(plot, place, example.time_ms, predicted, "surrogate", style.SURROGATE, "%{y:.1f} mV")
+
+
+def _draw_whole_voltage(plot: go.Figure, example: Example, place: Place) -> None:
+    """The voltage with its spikes; where the surrogate learned it cut off, a button shows only what it learned."""
+    _draw_voltage(plot, example, place)
+    both = np.concatenate([example.voltage_mv, example.predicted_voltage_mv])
+    whole = _range(float(both.min()), float(both.max()))
+    y = style.axis(domain=list(place.domain), range=whole, hoverformat=".1f")
+    plot.update_layout({place.y_axis: y})
+    plot.add_annotation(style.panel_title("Membrane voltage (mV)", 0, place.domain[1] + 0.004))
+    if example.clip_mv is None:
+        return
+    _level(plot, place, example.clip_mv)
+    below = _range(float(both.min()), max(example.clip_mv, float(example.predicted_voltage_mv.max())))
+    buttons = [
+        {"label": label, "method": "relayout", "args": [{f"{place.y_axis}.range": limits}]}
+        for label, limits in (("with spikes", whole), ("below spikes", below))
+    ]
+    plot.update_layout(
+        updatemenus=[
+            {
+                "type": "buttons", "direction": "left", "buttons": buttons, "active": 0, "showactive": True,
+                "x": 1, "xanchor": "right", "y": place.domain[1] + 0.006, "yanchor": "bottom", "bordercolor": style.RULE,
+                "font": {"size": 11, "color": style.MUTED}, "pad": {"t": 0, "b": 0, "l": 0, "r": 0},
+            }
+        ]
+    )  # fmt: skip
+
+
+def _range(low: float, high: float) -> list[float]:
+    margin = 0.06 * max(high - low, 1.0)
+    return [low - margin, high + margin]
+
+
+def _draw_probability(plot: go.Figure, example: Example, place: Place) -> None:
+    probability, level = np.asarray(example.spike_probability), example.spike_threshold
+    _curve(
+        plot, place, example.time_ms, probability, "spike probability", style.SURROGATE, "%{y:.3f}", fill=True
+    )
+    if level is not None:
+        _level(plot, place, level)
+    top = 1.08 * max(float(probability.max()), 1.3 * (level or 0.0), 1e-3)
+    y = style.axis(domain=list(place.domain), anchor=place.x, range=[0, top], nticks=4, rangemode="tozero")
+    plot.update_layout({place.y_axis: y})
+
+
+def draw_raster(
+    plot: go.Figure,
+    place: Place,
+    found: InputRaster,
+    sign: int,
+    ceiling: float,
+    stretches: tuple[InputStretch, ...] = (),
+    more: str = "",
+) -> None:
+    """A map of input events, with a heading; the lowest row is the first input."""
+    kind, inputs = "Excitatory" if sign > 0 else "Inhibitory", len(found.inputs)
     plot.add_heatmap(
-        z=raster.events.clip(max=255).astype(np.uint8),
-        x=raster.time_edge_ms.astype(np.float32),
-        y=raster.row_edge.astype(np.float32),
-        yaxis=name,
-        zmin=0,
-        zmax=ceiling,
-        colorscale=style.scale(sign),
-        showscale=False,
-        name=f"{kind} events",
-        hovertemplate="%{z}",
+        z=found.events.clip(max=255).astype(np.uint8), x=found.time_edge_ms.astype(np.float32),
+        y=found.row_edge.astype(np.float32), xaxis=place.x, yaxis=place.y, zmin=0, zmax=ceiling,
+        colorscale=style.scale(sign), showscale=False, name=f"{kind.lower()} events", hovertemplate="%{z}",
+    )  # fmt: skip
+    y = style.axis(domain=list(place.domain), grid=False, fixedrange=True, range=[0, inputs])
+    plot.update_layout({place.y_axis: y | stretch_axis(stretches, found.inputs)})
+    title = f"<span style='color:{style.hue(sign)}'>{kind} input</span>{more}, {inputs:,} inputs"
+    plot.add_annotation(style.panel_title(title, 0, place.domain[1] + 0.004))
+
+
+def moments_figure(moments: tuple[Example, ...]) -> go.Figure:
+    """Voltage, spike probability and input of short stretches of trials, side by side and on the same scales."""
+    plot = style.figure(480, hovermode="x unified", margin={"l": 62, "r": 18, "t": 44, "b": 48})
+    gap = 0.07
+    width = (1 - gap * (len(moments) - 1)) / max(1, len(moments))
+    for column, example in enumerate(moments):
+        left, x = column * (width + gap), axis_name("x", column + 1)
+        voltage, probability, events = (
+            Place(x, axis_name("y", 3 * column + row), domain)
+            for row, domain in ((1, (0.47, 1.0)), (2, (0.27, 0.42)), (3, (0.0, 0.2)))
+        )
+        limits = [float(example.time_ms[0]), float(example.time_ms[-1])]
+        across = style.axis(
+            "time (ms)", range=limits, domain=[left, left + width], anchor=events.y, nticks=5, hoverformat=".0f"
+        )  # fmt: skip
+        plot.update_layout({f"xaxis{column + 1}": across})
+        _draw_moment_voltage(plot, example, voltage, _voltage_range(moments))
+        _draw_probability(plot, example, probability)
+        _draw_rates(plot, example, events)
+        plot.add_annotation(style.panel_title(example.label, left, 1.015, style.NEURON))
+    if moments:
+        plot.add_annotation(style.panel_title("Spike probability per time step", 0, 0.425))
+        plot.add_annotation(style.panel_title("Input events per ms", 0, 0.205))
+        inputs = [f"yaxis{3 * column + 3}" for column in range(len(moments))]
+        plot.update_layout({name: {"matches": "y3"} for name in inputs[1:]})
+    return plot
+
+
+def _voltage_range(moments: tuple[Example, ...]) -> tuple[float, float]:
+    """Lowest voltage of all moments, and the highest up to where spikes are cut off."""
+    shown = np.concatenate([np.append(each.voltage_mv, each.predicted_voltage_mv) for each in moments])
+    clip_mv = moments[0].clip_mv
+    return float(shown.min()), float(shown.max()) if clip_mv is None else clip_mv
+
+
+def _draw_moment_voltage(
+    plot: go.Figure, example: Example, place: Place, limits: tuple[float, float]
+) -> None:
+    """The voltage below its spikes, which stand as marks above it: what is missed is seen, and by how many mV."""
+    bottom, top = limits
+    span = max(top - bottom, 1.0)
+    _draw_voltage(plot, example, place, top)
+    _spike_marks(plot, place, example.spike_times_ms, top + 0.26 * span, "neuron", style.NEURON)
+    _spike_marks(
+        plot, place, example.predicted_spike_times_ms, top + 0.13 * span, "surrogate", style.SURROGATE
     )
-    title = f"<span style='color:{style.hue(sign)}'>{kind.capitalize()} input</span>, {inputs:,} inputs"
-    _set_y(
-        plot,
-        name,
-        domain,
-        title,
-        grid=False,
-        fixedrange=True,
-        range=[0, inputs],
-        **group_axis(groups, inputs),
-    )
-    for edge in {group.first for group in groups} | {group.stop for group in groups}:
-        if 0 < edge < inputs:
-            plot.add_shape(
-                type="line", xref="paper", x0=0, x1=1, yref=name, y0=edge, y1=edge,
-                line={"color": style.NEURON, "width": 0.6},
-            )  # fmt: skip
+    y = style.axis(
+        "voltage (mV)" if place.y == "y" else "", domain=list(place.domain), anchor=place.x,
+        range=[bottom - 0.05 * span, top + 0.36 * span], tickvals=np.arange(np.ceil(bottom / 5) * 5, top + 0.1, 5),
+    )  # fmt: skip
+    plot.update_layout({place.y_axis: y})
+
+
+def _draw_rates(plot: go.Figure, example: Example, place: Place) -> None:
+    edges = np.arange(float(example.time_ms[0]), float(example.time_ms[-1]) + _CELL_MS, _CELL_MS)
+    for sign in signs(example):
+        times_ms = example.event_time_ms[example.input_sign[example.event_input] == sign]
+        per_ms = np.histogram(times_ms, edges)[0] / _CELL_MS
+        name = "excitation" if sign > 0 else "inhibition"
+        _curve(plot, place, edges[:-1] + _CELL_MS / 2, per_ms, name, style.hue(sign), "%{y:.1f}")
+    y = style.axis(domain=list(place.domain), anchor=place.x, rangemode="tozero", nticks=4)
+    plot.update_layout({place.y_axis: y})

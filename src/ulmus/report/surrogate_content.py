@@ -1,4 +1,4 @@
-"""From a fitted neuron, its run folder and trials to the content of a report."""
+"""From a fitted neuron, its run folder and trials to the content of its report."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,18 +16,49 @@ from ulmus.neuron import ELM, Surrogate
 from ulmus.neuron.surrogate import spike_times
 from ulmus.report.content import (
     Example,
-    InputGroup,
+    InputStretch,
     Learned,
     LearningCurve,
-    ReportContent,
     RocCurve,
-    Score,
+    ScoreRow,
+    SurrogateContent,
 )
 from ulmus.training.run import Run
 from ulmus.trials import TrialSource
 
+_NO_RUN = "These weights come without a run folder, so there is no learning curve to show."
 _HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")
 _VALIDATED = {"AUC": ("auc", 1.0), "RMSE (mV)": ("rmse_mv", 1.0)}
+_HARDLY, _FEW_SPIKES = 0.6, 20
+_SCORES = (
+    ("AUC", "auc", "", "Chance that a step with a spike ranks above one without; 0.5 is guessing."),
+    ("TPR at FPR 0.0025", "tpr_at_fpr_0025", "", "Share of spikes found at 0.25 % false alarms."),
+    ("TPR at FPR 0.01", "tpr_at_fpr_01", "", "Share of spikes found at 1 % false alarms."),
+    ("RMSE", "rmse_mv", "mV", "Root-mean-square error of the soma voltage, spikes cut off at {clip}."),
+    ("MAE", "mae_mv", "mV", "Mean absolute error of the same voltage."),
+    ("Explained variance", "explained_variance_percent", "%", "Of the same voltage."),
+    ("Precision, 2 ms", "precision_2ms", "", "Share of predicted spikes within 2 ms of a recorded one."),
+    ("Recall, 2 ms", "recall_2ms", "", "Share of recorded spikes within 2 ms of a predicted one."),
+    ("F1, 5 ms", "f1_5ms", "", "Harmonic mean of precision and recall at 5 ms."),
+    ("RMSE between spikes", "subthreshold_rmse_mv", "mV", "Over steps not within 5 ms of a recorded spike."),
+    ("Firing rate", "rate_hz", "Hz", "Of the detailed neuron, over the scored time."),
+    ("Predicted firing rate", "predicted_rate_hz", "Hz", "Of the surrogate, at its threshold."),
+    (
+        "Correlation of spike counts",
+        "rate_correlation",
+        "",
+        "Between recorded and predicted counts, over trials.",
+    ),
+    (
+        "Distance of intervals",
+        "isi_distance",
+        "",
+        "Kolmogorov-Smirnov distance of the inter-spike intervals.",
+    ),
+    ("Trainable parameters", "parameters", "", "Size of the surrogate."),
+    ("Trials", "trials", "", "Trials that were scored."),
+    ("Output spikes", "spikes", "", "Spikes of the detailed neuron in the scored time."),
+)
 _EXAMPLE_QUANTILES = (0.75, 0.95, 0.5)
 """Example trials are those with this rank in number of output spikes: a lively, a bursting and a quiet one."""
 
@@ -38,15 +69,15 @@ _MOMENTS = {
 }
 
 
-def gather(
+def surrogate_content(
     surrogate: Surrogate,
     trials: TrialSource,
     run: Run | None,
     evaluated_on: str,
-    extra_scores: tuple[Score, ...] = (),
+    extra_scores: tuple[ScoreRow, ...] = (),
     geometry: Geometry | None = None,
     name: str = "fitted neuron",
-) -> ReportContent:
+) -> SurrogateContent:
     """Predict the trials (protocol ``stream``) and put together what a report shows.
 
     Args:
@@ -71,8 +102,9 @@ def gather(
     chosen = examples_worth_showing(predictions.spike_count)
     failed = failures(predictions, trials, protocol)
     named = (surrogate.card[key] for key in ("recipe", "name", "source") if surrogate.card.get(key))
-    return ReportContent(
-        title=str(next(named, name)),
+    title = str(next(named, name))
+    return SurrogateContent(
+        title=title if run is None else run_title(title, run),
         subtitle=(
             f"{_called(surrogate)} with {surrogate.trainable_parameters():,} trainable parameters beside the "
             "detailed neuron it was fitted to."
@@ -89,94 +121,58 @@ def gather(
         learned=_learned(surrogate, trials, geometry),
         recipe_yaml="" if run is None else run.recipe_file.read_text(),
         provenance=_provenance(trials, run),
-        notes=divergence(run),
+        notes=(*auc_remark(scores), *divergence(run)),
+        **({"learning_curve_absent": _NO_RUN} if run is None else {}),
         failures=failed,
         moments=tuple(_moment(surrogate, trials, predictions, moment) for moment in failed.moments),
         memory_encoding=_memory_encoding(surrogate, trials),
     )
 
 
-def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[Score, ...]:
+def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[ScoreRow, ...]:
     """The scores of one evaluation with how to read them."""
+    found = scores | {"parameters": surrogate.trainable_parameters()}
     clip = f"{surrogate.units.clip_mv:g} mV"
     return tuple(
-        Score(label, value, unit, explanation, headline=label in _HEADLINES)
-        for label, value, unit, explanation in (
-            (
-                "AUC",
-                scores["auc"],
-                "",
-                "Chance that a step with a spike ranks above one without; 0.5 is guessing.",
-            ),
-            ("TPR at FPR 0.0025", scores["tpr_at_fpr_0025"], "", "Spikes found at 0.25 % false alarms."),
-            ("TPR at FPR 0.01", scores["tpr_at_fpr_01"], "", "Spikes found at 1 % false alarms."),
-            ("RMSE", scores["rmse_mv"], "mV", f"Error of the soma voltage, spikes cut off at {clip}."),
-            ("MAE", scores["mae_mv"], "mV", "Mean absolute error of the same."),
-            ("Explained variance", scores["explained_variance_percent"], "%", "Of the same voltage."),
-            (
-                "Precision, 2 ms",
-                scores["precision_2ms"],
-                "",
-                "Share of predicted spikes within 2 ms of a recorded one.",
-            ),
-            (
-                "Recall, 2 ms",
-                scores["recall_2ms"],
-                "",
-                "Share of recorded spikes within 2 ms of a predicted one.",
-            ),
-            ("F1, 5 ms", scores["f1_5ms"], "", "Harmonic mean of precision and recall at 5 ms."),
-            (
-                "RMSE between spikes",
-                scores["subthreshold_rmse_mv"],
-                "mV",
-                "Over steps not within 5 ms of a recorded spike.",
-            ),
-            ("Firing rate", scores["rate_hz"], "Hz", "Of the detailed neuron, over what is scored."),
-            (
-                "Predicted firing rate",
-                scores["predicted_rate_hz"],
-                "Hz",
-                "Of the surrogate, at its threshold.",
-            ),
-            (
-                "Correlation of spike counts",
-                scores["rate_correlation"],
-                "",
-                "Of recorded and predicted spikes over trials.",
-            ),
-            (
-                "Distance of intervals",
-                scores["isi_distance"],
-                "",
-                "Largest difference of the cumulative distributions of inter-spike intervals.",
-            ),
-            ("Trainable parameters", surrogate.trainable_parameters(), "", "Size of the surrogate."),
-            ("Trials", scores["trials"], "", "Trials that were scored."),
-            (
-                "Output spikes",
-                scores["spikes"],
-                "",
-                "Spikes of the detailed neuron in what is scored of them.",
-            ),
-        )
+        ScoreRow(label, found[key], unit, explanation.format(clip=clip), headline=label in _HEADLINES)
+        for label, key, unit, explanation in _SCORES
     )
 
 
-def _site_rows(sites: dict[str, dict[str, float]]) -> Iterator[Score]:
+def auc_remark(scores: dict[str, Any]) -> tuple[str, ...]:
+    """A remark on an area under the curve that is not that of a working fit."""
+    auc, spikes = scores["auc"], scores["spikes"]
+    if auc is None or auc >= _HARDLY:
+        return ()
+    uncertain = f" With only {spikes} spikes to detect, it is uncertain." if spikes < _FEW_SPIKES else ""
+    if auc > 1 - _HARDLY:
+        return (f"An AUC of {auc:.2f} is hardly better than guessing (0.5).{uncertain}",)
+    return (
+        f"An AUC of {auc:.2f} is worse than guessing (0.5): spikes come where few are predicted. Check that order and "
+        f"signs of the inputs, time step and spike times of these trials are those of the training data.{uncertain}",
+    )
+
+
+def _site_rows(sites: dict[str, dict[str, float]]) -> Iterator[ScoreRow]:
     for site, found in sites.items():
-        yield Score(f"RMSE, {site}", found["rmse_mv"], "mV", "Error of the voltage at this further site.")
-        yield Score(
+        yield ScoreRow(f"RMSE, {site}", found["rmse_mv"], "mV", "Error of the voltage at this further site.")
+        yield ScoreRow(
             f"Explained variance, {site}", found["explained_variance_percent"], "%", "Of the same voltage."
         )
 
 
-def training_cost(run: Run) -> Score:
+def run_title(recipe: str, run: Run) -> str:
+    """Recipe and run folder, since a recipe can have many runs."""
+    folder = run.folder.resolve()
+    return f"{recipe} in {folder.parent.name}/{folder.name}"
+
+
+def training_cost(run: Run) -> ScoreRow:
     """What training took, over all sessions of the run."""
     sessions = run.provenance()["sessions"]
     seconds = sum(session.get("seconds", 0.0) for session in sessions)
     cpu = sum(session.get("cpu_seconds", 0.0) for session in sessions)
-    return Score(
+    return ScoreRow(
         "Training",
         round(seconds, 1),
         "s",
@@ -216,7 +212,7 @@ def learning_curve(
 def divergence(run: Run | None) -> tuple[str, ...]:
     """A remark on a run that did not come to its end."""
     found = None if run is None else run.diverged()
-    return () if found is None else (f"Training diverged, this is the best checkpoint before: {found}",)
+    return () if found is None else (f"Training diverged; shown is the best checkpoint before that: {found}",)
 
 
 def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
@@ -263,17 +259,13 @@ def _moment(surrogate: Surrogate, trials: TrialSource, predictions: Predictions,
 
     steps, events = inside(whole.time_ms), inside(whole.event_time_ms)
     return replace(
-        whole,
-        label=f"{_MOMENTS[moment.reason]}: trial {moment.trial}",
-        time_ms=whole.time_ms[steps],
-        voltage_mv=whole.voltage_mv[steps],
-        predicted_voltage_mv=whole.predicted_voltage_mv[steps],
+        whole, label=f"{_MOMENTS[moment.reason]}: trial {moment.trial}", time_ms=whole.time_ms[steps],
+        voltage_mv=whole.voltage_mv[steps], predicted_voltage_mv=whole.predicted_voltage_mv[steps],
         spike_probability=whole.spike_probability[steps],
         spike_times_ms=whole.spike_times_ms[inside(whole.spike_times_ms)],
         predicted_spike_times_ms=whole.predicted_spike_times_ms[inside(whole.predicted_spike_times_ms)],
-        event_time_ms=whole.event_time_ms[events],
-        event_input=whole.event_input[events],
-    )
+        event_time_ms=whole.event_time_ms[events], event_input=whole.event_input[events],
+    )  # fmt: skip
 
 
 def _memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding | None:
@@ -305,14 +297,12 @@ def _learned(surrogate: Surrogate, trials: TrialSource, geometry: Geometry | Non
     groups = trials.header.settings.get("input_groups", [])
     return Learned(
         synaptic_weights=neuron.synapses.weights().detach().cpu().numpy(),
-        connected=neuron.synapses.connected.cpu().numpy(),
-        input_index=neuron.synapses.indices.cpu().numpy(),
-        tau_memory_ms=neuron.tau_memory().detach().cpu().numpy(),
-        tau_synapse_ms=neuron.tau_synapse_ms.cpu().numpy(),
+        connected=neuron.synapses.connected.cpu().numpy(), input_index=neuron.synapses.indices.cpu().numpy(),
+        tau_memory_ms=neuron.tau_memory().detach().cpu().numpy(), tau_synapse_ms=neuron.tau_synapse_ms.cpu().numpy(),
         input_sign=trials.header.input_sign,
-        input_groups=tuple(InputGroup(group["label"], group["first"], group["stop"]) for group in groups),
+        stretches=tuple(InputStretch(group["label"], group["first"], group["stop"]) for group in groups),
         geometry=geometry or surrogate.geometry or trials.header.geometry,
-    )
+    )  # fmt: skip
 
 
 def _provenance(trials: TrialSource, run: Run | None) -> dict[str, str]:
@@ -327,8 +317,6 @@ def run_provenance(run: Run) -> dict[str, str]:
     last = recorded["sessions"][-1]
     return {
         **{f"{name} data hash": digest for name, digest in recorded["data"].items()},
-        "command": " ".join(last["command"]),
-        "machine": last["machine"],
-        "backend": last["backend"],
+        "command": " ".join(last["command"]), "machine": last["machine"], "backend": last["backend"],
         **{f"version of {name}": number for name, number in last["versions"].items()},
-    }
+    }  # fmt: skip

@@ -9,10 +9,10 @@ import torch
 import ulmus
 import ulmus.baselines
 from ulmus.cli import main
-from ulmus.report import Score, write_report
-from ulmus.report.classifier_content import gather_classes
-from ulmus.report.fit_content import examples_worth_showing, gather
+from ulmus.report import ScoreRow, write_report
+from ulmus.report.classifier_content import classifier_content
 from ulmus.report.page import format_value
+from ulmus.report.surrogate_content import auc_remark, examples_worth_showing, surrogate_content
 from ulmus.training.fit import fit
 from ulmus.training.kinds.labelled import ClassifierRecipe
 from ulmus.trials.opening import open_trials
@@ -21,8 +21,9 @@ from ulmus.trials.opening import open_trials
 def test_a_model_without_synapses_gets_a_page_with_what_there_is(integrator_store, tmp_path):
     torch.manual_seed(0)
     surrogate = ulmus.Surrogate(ulmus.baselines.LSTM(12, 2, memory=3))
-    content = gather(surrogate, open_trials((str(integrator_store),)), None, "Random weights.")
+    content = surrogate_content(surrogate, open_trials((str(integrator_store),)), None, "Random weights.")
     assert content.learned is None
+    assert "come without a run folder" in content.learning_curve_absent
     assert content.memory_encoding is None
     assert content.failures.recorded_count.sum() > 0
     assert content.subtitle.startswith("A model of kind LSTM with 200 trainable parameters")
@@ -38,7 +39,7 @@ def test_a_model_without_synapses_gets_a_page_with_what_there_is(integrator_stor
 
 def test_a_neuron_gets_a_page_with_its_time_constants(integrator_store):
     surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3, tau_memory_ms=(2.0, 32.0)))
-    content = gather(surrogate, open_trials((str(integrator_store),)), None, "Random weights.")
+    content = surrogate_content(surrogate, open_trials((str(integrator_store),)), None, "Random weights.")
     assert content.subtitle.startswith("An Expressive Leaky Memory neuron")
     assert content.memory_encoding.signals[:3] == ("excitation", "inhibition", "voltage")
     torch.testing.assert_close(
@@ -68,8 +69,9 @@ def test_the_page_of_a_classifier_holds_what_its_run_folder_holds(tones, tmp_pat
     capsys.readouterr()
     assert report() == (0, "")
     test = json.loads(run.evaluation_file("test").read_text())
-    assert f">{format_value(Score('', 100 * test['accuracy']))}<" in run.report_file.read_text()
-    content = gather_classes(ulmus.load(run.folder), run)
+    assert f">{format_value(ScoreRow('', 100 * test['accuracy']))}<" in run.report_file.read_text()
+    content = classifier_content(ulmus.load(run.folder), run)
+    assert content.title == f"tones in {run.folder.parent.name}/run"
     assert content.confusion.counts.tolist() == test["confusion"]
     validations = [line["validation"] for line in run.metrics() if "validation" in line]
     assert content.learning_curve.validation["accuracy (%)"].tolist() == [
@@ -87,7 +89,7 @@ def test_moments_are_cut_from_their_trials(integrator_store):
     torch.manual_seed(0)
     surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3))
     trials = open_trials((str(integrator_store),))
-    content = gather(surrogate, trials, None, "Random weights.")
+    content = surrogate_content(surrogate, trials, None, "Random weights.")
     assert len(content.moments) >= 2
     for moment, place in zip(content.moments, content.failures.moments, strict=True):
         trial = trials.trial(place.trial)
@@ -102,7 +104,7 @@ def test_moments_are_cut_from_their_trials(integrator_store):
 
 def test_a_shipped_neuron_gives_the_page_its_name(integrator_store):
     surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3), card={"name": "a <neuron>"})
-    content = gather(surrogate, open_trials((f"{integrator_store}[:1]",)), None, "Random weights.")
+    content = surrogate_content(surrogate, open_trials((f"{integrator_store}[:1]",)), None, "Random weights.")
     assert content.title == "a <neuron>"
     assert content.memory_encoding is None  # one trial tells nothing of it
 
@@ -116,7 +118,19 @@ def test_the_first_example_has_spikes_if_any_trial_has():
 
 def test_a_neuron_without_a_card_is_called_as_the_caller_says(integrator_store):
     surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3))
-    content = gather(
+    content = surrogate_content(
         surrogate, open_trials((f"{integrator_store}[:1]",)), None, "Random weights.", name="mine"
     )
     assert content.title == "mine"
+
+
+def test_an_auc_of_no_working_fit_is_remarked_on():
+    assert auc_remark({"auc": 0.98, "spikes": 500}) == ()
+    assert auc_remark({"auc": None, "spikes": 0}) == ()
+    (worse,) = auc_remark({"auc": 0.23, "spikes": 500})
+    assert "0.23 is worse than guessing" in worse
+    assert "signs of the inputs" in worse
+    assert "uncertain" not in worse
+    (hardly,) = auc_remark({"auc": 0.52, "spikes": 4})
+    assert "hardly better than guessing" in hardly
+    assert "only 4 spikes" in hardly
