@@ -19,9 +19,9 @@ from torch import Tensor
 from ulmus.baselines import LSTM, TCN, Transformer
 from ulmus.cli.console import console, say
 from ulmus.errors import ConfigError, closest
+from ulmus.files.writing import write_text
 from ulmus.neuron import ELM
 from ulmus.report import style
-from ulmus.training.run import write_text
 
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384)
 INPUTS, CLASSES = 16, 2
