@@ -1,9 +1,15 @@
 """Shared fixtures: where the reference data lie, and that it is said when they do not."""
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from ulmus.trials import TrialSource
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -23,6 +29,25 @@ def reference_data() -> Path:
             f"no reference data in {folder}; set ULMUS_REFERENCE to the folder that holds golden/ and data/"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference_store(
+    reference_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], "TrialSource"]:
+    """Simulated trials of the published cell by the name of their file, each converted into a store once."""
+    from reference_trials import write_reference_store
+
+    folder = tmp_path_factory.mktemp("reference")
+
+    @cache
+    def store(name: str) -> "TrialSource":
+        file = reference_data / "data" / "l5pc" / f"{name}.h5"
+        if not file.exists():
+            pytest.skip(f"{file} is not there")
+        return write_reference_store(file, folder / name)
+
+    return store
 
 
 @pytest.fixture(scope="session")

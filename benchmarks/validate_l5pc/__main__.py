@@ -22,7 +22,7 @@ from benchmarks.validate_l5pc.page import write_validation_page
 from ulmus.cli.console import console, print_table, progress
 from ulmus.errors import UlmusError
 from ulmus.teachers.teacher import check_step
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 
 def validate(
@@ -47,7 +47,7 @@ def validate(
         out: HTML file to write.
         step_ms: Integration step.
         other_steps_ms: Steps at which the driven trials are repeated, to tell an error of the step from one of the cell.
-        recorded: Stores or recordings of the published cell to repeat too: 'trials.h5[:3]'.
+        recorded: Stores of trials of the published cell to repeat too: 'trials[:3]'.
     """
     for step in (step_ms, *other_steps_ms):
         check_step(step)

@@ -18,7 +18,7 @@ from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.l5pc.parameters import CurrentStep
 from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.teacher import SPIKE_ABOVE_MV, check_step
-from ulmus.trials.collection import TrialSource
+from ulmus.trials import TrialSource
 from ulmus.trials.neuronio import NeuronIOFile
 from ulmus.trials.spike_matching import matched_spikes
 

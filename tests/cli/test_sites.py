@@ -8,7 +8,7 @@ import torch
 
 import ulmus
 from ulmus.cli import main
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 TIP = "(location 0 0.95)"
 

@@ -9,8 +9,7 @@ import ulmus
 from ulmus.baselines import LSTM
 from ulmus.errors import DataError
 from ulmus.evaluation.memory_encoding import memory_encoding, memory_of, signals, time_since, without_unit
-from ulmus.trials import Header, Store, StoreWriter, Trial, events_from_trials
-from ulmus.trials.opening import Trials, open_trials
+from ulmus.trials import Header, JoinedTrials, Store, StoreWriter, Trial, events_from_trials, open_trials
 
 STEPS, TRIALS = 2000, 12
 GROUPS = [{"label": "near", "first": 0, "stop": 10}, {"label": "far", "first": 10, "stop": 20}]
@@ -93,7 +92,7 @@ def test_a_constructed_neuron_encodes_what_it_was_made_to(trials):
 def test_removing_a_unit_loses_what_it_carried(trials):
     surrogate = constructed()
     found = memory_encoding(surrogate, trials)
-    memory = memory_of(surrogate.neuron, Trials([(trials, range(TRIALS))]))[:, 500:, 0]
+    memory = memory_of(surrogate.neuron, JoinedTrials([(trials, range(TRIALS))]))[:, 500:, 0]
     expected = memory.std() * 3.0 / surrogate.units.scale_per_mv
     np.testing.assert_allclose(found.rmse_change_mv, [expected, 0, 0], rtol=1e-3, atol=1e-5)
     assert found.auc_change[0] == found.auc_change[2] == 0

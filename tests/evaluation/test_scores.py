@@ -18,27 +18,26 @@ from ulmus.evaluation.predictions import (
     predict,
 )
 from ulmus.evaluation.scores import evaluate, score, spike_scores
-from ulmus.trials import events_from_trials
-from ulmus.trials.opening import open_trials
+from ulmus.trials import events_from_trials, open_trials
 
 # What the authors' checkpoints score on simulated trials of the published cell, from an independent evaluation.
 KNOWN = [
-    ("test_default_seed3001.h5", "num_memory_20", "official", 0.9893, 0.6862, 95.26),
-    ("test_default_seed3001.h5", "best_elm_neuron", "official", 0.9937, 0.5849, 96.56),
-    ("test_default_seed3001.h5", "num_memory_1", "stream", 0.9328, 1.571, 79.56),
-    ("test_default_seed3001.h5", "num_memory_20", "stream", 0.9870, 0.7337, 95.13),
-    ("test_published_seed3003.h5", "num_memory_20", "official", 0.9903, 0.6871, 95.17),
-    ("test_published_seed3003.h5", "num_memory_50", "stream", 0.9925, 0.6283, 95.97),
+    ("test_default_seed3001", "num_memory_20", "official", 0.9893, 0.6862, 95.26),
+    ("test_default_seed3001", "best_elm_neuron", "official", 0.9937, 0.5849, 96.56),
+    ("test_default_seed3001", "num_memory_1", "stream", 0.9328, 1.571, 79.56),
+    ("test_default_seed3001", "num_memory_20", "stream", 0.9870, 0.7337, 95.13),
+    ("test_published_seed3003", "num_memory_20", "official", 0.9903, 0.6871, 95.17),
+    ("test_published_seed3003", "num_memory_50", "stream", 0.9925, 0.6283, 95.97),
 ]
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize(("file", "checkpoint", "protocol", "auc", "rmse_mv", "explained"), KNOWN)
 def test_the_authors_checkpoints_score_what_they_are_known_to(
-    reference_data, official, file, checkpoint, protocol, auc, rmse_mv, explained
+    reference_store, official, file, checkpoint, protocol, auc, rmse_mv, explained
 ):
     surrogate = ulmus.import_official(official / "checkpoints" / checkpoint)
-    scores = evaluate(surrogate, open_trials(reference_data / "data" / "l5pc" / file), protocol)
+    scores = evaluate(surrogate, reference_store(file), protocol)
     assert scores["auc"] == pytest.approx(auc, abs=6e-5)
     assert scores["rmse_mv"] == pytest.approx(rmse_mv, abs=6e-4)
     assert scores["explained_variance_percent"] == pytest.approx(explained, abs=6e-3)
@@ -179,4 +178,4 @@ def test_trials_of_the_shipped_reconstruction_are_explained_to_who_scores_a_ship
     message = str(raised.value)
     assert message.startswith(f"{integrator_store}: the trials have 12 inputs")
     assert "--morphology cell1.asc" in message
-    assert "Trials(" not in message
+    assert "JoinedTrials(" not in message

@@ -4,12 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 import ulmus
 from ulmus.trials import Header, Store, StoreWriter, Trial, TrialSource
-from ulmus.trials.recorded import SEGMENTS
 
 SOURCE_FOLDER = Path(ulmus.__file__).resolve().parent.parent
 
@@ -68,32 +66,3 @@ def write_store(path: Path, trials: int = 10, shard_trials: int = 4, header: Hea
     for index in range(trials):
         writer.add(index, make_trial(header, index))
     return writer.finish()
-
-
-def write_recording(path: Path, trials: int = 4, steps: int = 40, seed: int = 0, **changes: object) -> Path:
-    """A file of the recorded layout; `changes` replace datasets (None: left out) or, with `attr_`, attributes."""
-    random = np.random.default_rng(seed)
-    count = random.integers(0, 5, (trials, steps)).astype(np.uint16)
-    spikes = np.array([2, 0, 1, 3] * trials)[:trials].astype(np.int32)
-    arrays = {
-        "event_count": count,
-        "event_input": random.integers(0, 2 * SEGMENTS, count.sum()).astype(np.uint16),
-        "voltage_mv": random.normal(-70, 5, (trials, steps)).astype(np.float16),
-        "spike_count": spikes,
-        "spike_time_ms": np.concatenate([np.sort(random.uniform(0, steps, n)) for n in spikes]).astype(
-            np.float32
-        ),
-        "rate_hold_and_sigma_ms": random.integers(25, 450, (trials, 2)).astype(np.int32),
-    }
-    attributes = {"seed": seed, "dt_ms": 0.025, "duration_ms": steps, "trials": trials, "complete": True}
-    for name, value in changes.items():
-        if name.startswith("attr_"):
-            attributes[name.removeprefix("attr_")] = value
-        else:
-            arrays[name] = value
-    with h5py.File(path, "w") as file:
-        for key, value in arrays.items():
-            if value is not None:
-                file[key] = value
-        file.attrs.update({key: value for key, value in attributes.items() if value is not None})
-    return path

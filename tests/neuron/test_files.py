@@ -13,7 +13,6 @@ from ulmus.errors import CheckpointError
 from ulmus.evaluation.scores import evaluate
 from ulmus.neuron import shipped_neurons
 from ulmus.neuron.surrogate import VoltageUnits, spike_times
-from ulmus.trials.opening import open_trials
 
 
 @pytest.fixture
@@ -192,9 +191,9 @@ def test_a_shipped_neuron_comes_with_its_card(name):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", shipped_neurons())
-def test_a_shipped_neuron_scores_what_its_card_says(name, reference_data):
+def test_a_shipped_neuron_scores_what_its_card_says(name, reference_store):
     surrogate = ulmus.load(name)
-    trials = open_trials(reference_data / "data" / "l5pc" / "test_published_seed3003.h5")
+    trials = reference_store("test_published_seed3003")
     scores = evaluate(surrogate, trials, "stream", resamples=0)
     for key in ("auc", "rmse_mv", "f1_2ms"):
         assert scores[key] == pytest.approx(surrogate.card["test"]["published ranges, stream"][key], abs=1e-4)

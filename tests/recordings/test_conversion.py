@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 from neuronio_examples import changed, content, write
-from trial_examples import assert_same_trial, folder_bytes, write_recording
+from trial_examples import assert_same_trial, folder_bytes
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.recordings.conversion import convert
 from ulmus.trials import Store
 from ulmus.trials.neuronio import NeuronIOFile
-from ulmus.trials.recorded import Recorded
 
 LABEL = "__1_outSpikes__2_simulationRuns__1_secDuration__randomSeed_{}.p"
 
@@ -19,33 +18,6 @@ def pickles(tmp_path):
     for seed in range(3):
         write(folder, content(2), "sim" + LABEL.format(seed))
     return folder
-
-
-def test_recordings_into_a_store(tmp_path):
-    for seed in (1, 2):
-        write_recording(tmp_path / f"trials_{seed}.h5", seed=seed)
-    seen = []
-    store = convert(
-        f"{tmp_path}/trials_*.h5[1:]", tmp_path / "store", shard_trials=4, on_trial=lambda *n: seen.append(n)
-    )
-    assert seen == [(n, 6) for n in range(1, 7)]
-    assert store.verify() == []
-    recordings = [Recorded(tmp_path / f"trials_{seed}.h5") for seed in (1, 2)]
-    for index in range(6):
-        assert_same_trial(store.trial(index), recordings[index // 3].trial(index % 3 + 1))
-
-
-@pytest.mark.golden
-def test_reference_recording_survives_conversion(reference_data, tmp_path):
-    path = reference_data / "data" / "l5pc" / "test_published_seed3003.h5"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    store, recorded = convert(path, tmp_path / "store"), Recorded(path)
-    assert store.verify() == []
-    assert len(store) == len(recorded)
-    for index in range(len(store)):
-        assert_same_trial(store.trial(index), recorded.trial(index))
-    assert store.info()["output_spikes"] == 345
 
 
 def test_a_folder_of_pickles(pickles, tmp_path):
@@ -106,13 +78,16 @@ def test_a_bad_file_leaves_no_store_to_mistake_for_a_whole_one(pickles, tmp_path
 
 
 def test_mistakes(pickles, tmp_path):
-    write_recording(tmp_path / "a.h5")
+    (tmp_path / "a.h5").write_bytes(b"")
     (tmp_path / "empty").mkdir()
+    longer = tmp_path / ("longer_sim" + LABEL.format(7))
+    write(tmp_path, changed("Params", "totalSimDurationInSec", value=2), longer.name)
+    first = str(next(pickles.iterdir()))
     for source, options, message in [
         (tmp_path / "empty", {}, "holds no files"),
-        (tmp_path / "a.h5", {"nexus": True}, "soma alone"),
-        (f"{tmp_path / 'a.h5'}[9:]", {}, "no trials"),
-        ([tmp_path / "a.h5", pickles], {}, "differs from"),
+        (tmp_path / "a.h5", {}, "a mapping that says what"),
+        (f"{first}[9:]", {}, "no trials"),
+        ([first, longer], {}, "differs from"),
         (tmp_path / "b.h5", {}, "does not exist"),
     ]:
         with pytest.raises(DataError, match=message):

@@ -15,7 +15,7 @@ from ulmus.report.page import format_value
 from ulmus.report.surrogate_content import auc_remark, examples_worth_showing, surrogate_content
 from ulmus.training.fit import fit
 from ulmus.training.kinds.labelled import ClassifierRecipe
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 
 def test_a_model_without_synapses_gets_a_page_with_what_there_is(integrator_store, tmp_path):

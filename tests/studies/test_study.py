@@ -19,7 +19,7 @@ from ulmus.studies.running import MemberResult
 from ulmus.studies.study import Study, load_study, members, shipped_studies
 from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, remarks, table
 from ulmus.training.budget import parse_budget
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 RECIPE = {
     "name": "tones",

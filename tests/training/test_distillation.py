@@ -10,8 +10,7 @@ from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.training.distillation import LOGIT_SITE, label
 from ulmus.training.kinds.trials import SurrogateProblem
 from ulmus.training.recipe_file import parse_recipe
-from ulmus.trials import events_from_trials
-from ulmus.trials.opening import open_trials
+from ulmus.trials import events_from_trials, open_trials
 
 
 def fitted(cell, memory=3, seed=0):

@@ -19,7 +19,7 @@ from ulmus.training.kinds.trials import SurrogateProblem, SurrogateRecipe, Surro
 from ulmus.training.loop import Loop, learning_rate
 from ulmus.training.models import PointNeuronModel
 from ulmus.training.run import Run
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 
 def make_recipe(store, **training) -> SurrogateRecipe:

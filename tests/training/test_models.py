@@ -11,7 +11,7 @@ from ulmus.evaluation.predictions import PROTOCOLS, predict
 from ulmus.neuron.files import KINDS
 from ulmus.training.fit import fit, problem_of
 from ulmus.training.recipe_file import load_recipe, parse_recipe
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 from ulmus.trials.windows import whole_trials
 
 SMALL = {

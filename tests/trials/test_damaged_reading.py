@@ -6,8 +6,7 @@ import pytest
 from trial_examples import make_header, make_trial
 
 from ulmus.errors import DataError
-from ulmus.trials import StoreWriter
-from ulmus.trials.opening import open_trials
+from ulmus.trials import StoreWriter, open_trials
 
 
 def damage(file, key, index, value):

@@ -4,11 +4,10 @@ import time
 
 import numpy as np
 import pytest
-from trial_examples import make_header, make_trial, write_recording
+from trial_examples import make_header, make_trial, write_store
 
 from ulmus.errors import ConfigError
-from ulmus.trials import StoreWriter
-from ulmus.trials.opening import open_trials
+from ulmus.trials import StoreWriter, open_trials
 from ulmus.trials.overlap import Part, check_apart, overlap, parts
 
 
@@ -55,14 +54,14 @@ def test_trials_are_known_again_after_a_store_moved_and_grew(tmp_path):
 
 
 def test_other_trials_of_the_same_numbers_are_others(tmp_path):
-    for seed in (1, 2):
-        write_recording(tmp_path / f"trials_{seed}.h5", seed=seed)
-    one, other = (open_trials(tmp_path / f"trials_{seed}.h5") for seed in (1, 2))
+    for number in (1, 2):
+        write_store(tmp_path / f"trials_{number}", 4, header=make_header(number=number))
+    one, other = (open_trials(tmp_path / f"trials_{number}") for number in (1, 2))
     check_apart({"training": one, "test": other})
-    with pytest.raises(ConfigError, match=r"trials 1 to 2 of .*trials_2.h5 are in training and in test"):
+    with pytest.raises(ConfigError, match=r"trials 1 to 2 of .*trials_2 are in training and in test"):
         check_apart(
             {
-                "training": open_trials(f"{tmp_path}/trials_*.h5[:3]"),
-                "test": open_trials(f"{tmp_path}/trials_2.h5[1:]"),
+                "training": open_trials(f"{tmp_path}/trials_*[:3]"),
+                "test": open_trials(f"{tmp_path}/trials_2[1:]"),
             }
         )

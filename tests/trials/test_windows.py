@@ -5,12 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trial_examples import make_header, make_trial, write_recording
+from trial_examples import make_header, make_trial
 
 from ulmus.errors import ConfigError
-from ulmus.trials import StoreWriter, Windows, events_from_trials, spike_bins, whole_trials
-from ulmus.trials.opening import open_trials
-from ulmus.trials.recorded import Recorded
+from ulmus.trials import StoreWriter, Windows, events_from_trials, open_trials, spike_bins, whole_trials
 
 HEADER = make_header(50, 6, ("soma", "nexus"))
 TRIALS = 7
@@ -132,11 +130,6 @@ def test_events_from_trials(store):
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
-def test_windows_of_a_recording_are_those_of_its_trials(tmp_path):
-    recorded = Recorded(write_recording(tmp_path / "a.h5", steps=50))
-    assert_batch_is(Windows(recorded, 20, 6, 0, 1).batch(0, 0), recorded, 20)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -158,12 +151,9 @@ def test_settings_that_give_no_window(store, change):
 
 
 @pytest.mark.golden
-def test_a_batch_of_reference_data_is_made_fast(reference_data):
+def test_a_batch_of_reference_data_is_made_fast(reference_store):
     """Far below the milliseconds a training step takes; measured 0.2 ms on one core."""
-    path = reference_data / "data" / "l5pc" / "test_published_seed3003.h5"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    windows = Windows(Recorded(path), 500, 8, 0, 1000, 500)
+    windows = Windows(reference_store("test_published_seed3003"), 500, 8, 0, 1000, 500)
     times = []
     for k in range(200):
         begin = time.perf_counter()

@@ -26,11 +26,11 @@ app.command(
 
 @app.command
 def convert(*sources: str, out: Path, mapping: Path | None = None) -> None:
-    """Convert recordings or published NeuronIO files into a store; an interrupted conversion goes on.
+    """Convert published NeuronIO files, or recordings with a mapping, into a store; an interrupted conversion goes on.
 
     Args:
-        sources: Recordings (.h5), NeuronIO files (*sim__*) or folders of them, with optional pattern and slice; with
-            --mapping, files of HDF5, NPZ, NWB or CSV, or folders of CSV files.
+        sources: NeuronIO files (*sim__*) or folders of them; with --mapping, files of HDF5, NPZ, NWB or CSV, or folders of
+            CSV files. Each with an optional pattern and slice: 'sweeps/*.h5[:20]'.
         out: Folder of the store.
         mapping: YAML file that says what the files hold; a picture of what was understood is written into the store.
     """

@@ -15,7 +15,7 @@ from ulmus.report.surrogate_content import surrogate_content, training_cost
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.training.recipe_file import load_recipe
 from ulmus.training.run import Run
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 TRAIN, VALIDATION, TEST = 72, 12, 20
 """Trials of six seconds for each purpose."""

@@ -23,7 +23,7 @@ from ulmus.evaluation.scores import Evaluation, evaluation, few_note, seen_note
 from ulmus.files.writing import write_json
 from ulmus.neuron import Classifier, Surrogate, load
 from ulmus.training.run import Run
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 COMPARED: tuple[dict[str, str], ...] = (
     {"auc": "AUC", "tpr_at_fpr_01": "TPR at .01", "rmse_mv": "RMSE mV"},
@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         models: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
-        data: Stores or recordings, with optional pattern and slice: 'trials_*.h5[96:]'. Given several times, they are
+        data: Stores, with optional pattern and slice: 'trials_*[96:]'. Given several times, they are
             one set of trials. For a classifier: the folder of its task, where that is not the one in its recipe.
         each: Score every --data by itself instead, for example to see whether a fit fires at the right rate and with the
             right intervals under other input.
@@ -109,9 +109,7 @@ def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
     for model, loaded in neurons:
         surrogate = as_surrogate(loaded, model)
         if trials is None:
-            raise ConfigError(
-                f"no trials were given to score {model} on; expected --data with stores or recordings."
-            )
+            raise ConfigError(f"no trials were given to score {model} on; expected --data with stores.")
         try:
             check_fit(surrogate, trials)
         except DataError as error:

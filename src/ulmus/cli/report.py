@@ -14,7 +14,7 @@ from ulmus.report.page import write_report
 from ulmus.report.surrogate_content import surrogate_content, training_cost
 from ulmus.training.kinds.trials import SurrogateRecipe
 from ulmus.training.run import Run
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 
 def report(

@@ -22,7 +22,7 @@ from ulmus.training.budget import FULL, parse_budget
 from ulmus.training.kinds.trials import SurrogateRecipe
 from ulmus.training.recipe import Recipe
 from ulmus.training.run import Run
-from ulmus.trials.opening import open_trials
+from ulmus.trials import open_trials
 
 _FLAGS = ("out", "budget", "seeds", "only", "test", "compare", "dry-run")
 

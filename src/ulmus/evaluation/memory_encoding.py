@@ -15,8 +15,7 @@ from ulmus.errors import DataError
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, predict
 from ulmus.evaluation.scores import score
 from ulmus.neuron import ELM, Surrogate
-from ulmus.trials import TrialSource, whole_trials
-from ulmus.trials.opening import Trials
+from ulmus.trials import JoinedTrials, TrialSource, whole_trials
 from ulmus.trials.trial import Header, Trial
 
 FILTERS_MS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
@@ -79,7 +78,7 @@ def memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding
             "one trial cannot tell what memory encodes: expected two or more, to fit and to score."
         )
     most = min(_MOST_TRIALS, max(_FEWEST_TRIALS, _RUNS // neuron.memory))
-    chosen = Trials([(trials, range(0, len(trials), -(-len(trials) // most)))])
+    chosen = JoinedTrials([(trials, range(0, len(trials), -(-len(trials) // most)))])
     memory = memory_of(neuron, chosen)
     skip = round(PROTOCOLS["stream"].skip_ms / chosen.header.dt_ms)
     tau_ms = neuron.tau_memory().detach().double().cpu().numpy()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.trials.neuronio import PATTERN, NeuronIOFile, pickles_in, trials_by_name
-from ulmus.trials.opening import expand
-from ulmus.trials.recorded import Recorded, trials_in
+from ulmus.trials.paths import named_paths
 from ulmus.trials.store import Store, StoreWriter
 from ulmus.trials.trial import Header
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:  # a mapping brings pydantic, which published files do without
     from ulmus.recordings.mapping import Mapping
     from ulmus.recordings.recording import MappedFile
 
-    Source = Recorded | NeuronIOFile | MappedFile
+    Source = NeuronIOFile | MappedFile
 
 Progress = Callable[[int, int | None], None]
 
@@ -31,7 +30,7 @@ def convert(
     on_trial: Progress | None = None,
     on_check: Progress | None = None,
 ) -> Store:
-    """Write the trials of recordings or NeuronIO files into a store, in the order of the sources.
+    """Write the trials of NeuronIO files, or of recordings that a mapping describes, into a store, in the order of the sources.
 
     Interrupted, it goes on from where it was when it is called again. Files that a mapping describes are all read and
     checked before anything is written.
@@ -86,7 +85,7 @@ def _plan(
     if mapping is None:
         files = [
             (file, part)
-            for path, part in expand(sources)
+            for path, part in named_paths(sources)
             for file in (_pickles(path) if path.is_dir() else [path])
         ]
         return files, [_count(file, part) for file, part in files], partial(_open, nexus=nexus), {}
@@ -97,7 +96,7 @@ def _plan(
         raise ConfigError(
             "nexus is for NeuronIO files; expected `sites` in the mapping; name the voltage there"
         )
-    files = expand(sources)
+    files = named_paths(sources)
     known = load_mapping(mapping) if isinstance(mapping, (str, Path)) else mapping
     counts = check_files(files, known, on_check or (lambda done, total: None))
     described = {"mapping": known.model_dump(mode="json", exclude_unset=True)}
@@ -145,21 +144,16 @@ def _bytes(file: Path) -> int:
     return sum(part.stat().st_size for part in (file.glob("*.csv") if file.is_dir() else [file]))
 
 
-def _is_pickle(file: Path) -> bool:
-    return file.match(PATTERN)
-
-
 def _count(file: Path, part: slice) -> int | None:
-    """Trials to be taken from a file, if that can be told without reading it."""
-    trials = trials_by_name(file) if _is_pickle(file) else trials_in(file)
+    """Trials to be taken from a published file, if its name tells."""
+    trials = trials_by_name(file)
     return None if trials is None else len(range(trials)[part])
 
 
-def _open(file: Path, *, nexus: bool) -> Recorded | NeuronIOFile:
-    if _is_pickle(file):
-        return NeuronIOFile(file, nexus)
-    if nexus:
+def _open(file: Path, *, nexus: bool) -> NeuronIOFile:
+    if not file.match(PATTERN):
         raise DataError(
-            f"{file} is a recording of the soma alone; expected NeuronIO files with nexus; leave it out"
+            f"{file} is not a published NeuronIO file ({PATTERN}); expected one, or a mapping that says what the file holds; "
+            "write one (`ulmus data inspect` lists the keys) and give it with --mapping"
         )
-    return Recorded(file)
+    return NeuronIOFile(file, nexus)

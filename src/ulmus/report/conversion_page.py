@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from ulmus.report import style
 from ulmus.report.page import Panel, render_page, write_page
 from ulmus.report.traces import Place, draw_raster, raster
-from ulmus.trials.collection import TrialSource
+from ulmus.trials import TrialSource
 from ulmus.trials.trial import Trial
 
 MAX_ROWS, MAX_COLUMNS = 200, 1000

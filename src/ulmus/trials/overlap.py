@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ulmus.errors import ConfigError
-from ulmus.trials.collection import TrialSource
+from ulmus.trials.trial_source import TrialSource
 
 
 class Part(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from ulmus.errors import DataError
-from ulmus.trials.collection import Clip, as_trial, cut
 from ulmus.trials.trial import Header, Trial, step_offsets, validate
+from ulmus.trials.trial_source import Clip, as_trial, cut
 
 DESCRIPTIONS = {
     "event_input": "input of each event; trials behind each other, ordered by step",

@@ -18,9 +18,8 @@ from ulmus.settings import Settings
 from ulmus.training.distillation import MixedWindows, check_labelled, check_simulated
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe, TrainingSettings
-from ulmus.trials import Batch, TrialSource, Windows
+from ulmus.trials import Batch, TrialSource, Windows, open_trials
 from ulmus.trials.augmentation import Augmentation
-from ulmus.trials.opening import open_trials
 from ulmus.trials.overlap import check_apart, parts
 
 
@@ -29,7 +28,7 @@ def _several(value: object) -> object:
 
 
 Sources = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
-"""One or more stores or files, each with an optional glob and slice: ``"trials_*.h5[:96]"``."""
+"""One or more stores, each with an optional pattern and slice: ``"trials_*[:96]"``."""
 
 
 class TrialsData(Settings):

@@ -1,19 +1,17 @@
 import pickle
 
 import pytest
-from trial_examples import assert_same_trial, assert_same_trials, make_header, make_trial, write_recording
+from trial_examples import assert_same_trial, assert_same_trials, make_header, make_trial, write_store
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.trials import Store, StoreWriter
-from ulmus.trials.opening import open_trials
-from ulmus.trials.recorded import Recorded
+from ulmus.trials import Header, Store, StoreWriter, open_trials
 
 
 @pytest.fixture
 def folder(tmp_path):
     for seed in (1, 2):
-        write_recording(tmp_path / f"trials_{seed}.h5", seed=seed)
-    header = make_header(40, 1278)
+        write_store(tmp_path / f"trials_{seed}", 4, header=make_header(40, 12, seed=seed))
+    header = make_header(40, 12)
     writer = StoreWriter(tmp_path / "store", header, 5)
     for index in range(5):
         writer.add(index, make_trial(header, index))
@@ -21,9 +19,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_files_behind_each_other(folder):
-    one, two = Recorded(folder / "trials_1.h5"), Recorded(folder / "trials_2.h5")
-    trials = open_trials(f"{folder}/trials_*.h5[:3]")
+def test_stores_behind_each_other(folder):
+    one, two = Store(folder / "trials_1"), Store(folder / "trials_2")
+    trials = open_trials(f"{folder}/trials_*[:3]")
     assert len(trials) == 6
     for index, (source, local) in enumerate([(one, 0), (one, 1), (one, 2), (two, 0), (two, 1), (two, 2)]):
         assert_same_trial(trials.trial(index), source.trial(local))
@@ -35,7 +33,7 @@ def test_files_behind_each_other(folder):
 
 def test_lists_slices_and_stores(folder):
     store = Store(folder / "store")
-    trials = open_trials([folder / "trials_1.h5", f"{folder / 'store'}[-2:]"])
+    trials = open_trials([folder / "trials_1", f"{folder / 'store'}[-2:]"])
     assert len(trials) == 6
     assert_same_trial(trials.trial(5), store.trial(4))
     assert len(open_trials(f"{folder / 'store'}[1:3]")) == 2
@@ -56,14 +54,12 @@ def test_hash_depends_on_content_and_slice_but_not_on_place(folder, tmp_path):
     assert whole.content_hash != part.content_hash
     (folder / "store").rename(folder / "moved")
     assert open_trials(folder / "moved").content_hash == whole.content_hash
-    assert (
-        open_trials(folder / "trials_1.h5").content_hash != open_trials(folder / "trials_2.h5").content_hash
-    )
+    assert open_trials(folder / "trials_1").content_hash != open_trials(folder / "trials_2").content_hash
 
 
 def test_mistakes_are_explained(folder):
     for spec, message in [
-        (folder / "trials_3.h5", "Did you mean 'trials_"),
+        (folder / "trials_3", "Did you mean 'trials_"),
         (folder / "absent" / "deeper" / "x.h5", "does not exist"),
         (f"{folder}/*.hdf", "matches no file"),
         (f"{folder / 'store'}[7:]", "no trials"),
@@ -76,6 +72,9 @@ def test_mistakes_are_explained(folder):
         open_trials([])
     with pytest.raises(DataError, match="trials 0 to 4 of 40 steps"):
         open_trials(folder / "store").trial(5)
+    (folder / "a.npz").touch()
+    with pytest.raises(DataError, match=r"ulmus data convert .*a.npz --mapping"):
+        open_trials(folder / "a.npz")
     (folder / "sim__a.p").touch()
     for spec in (folder / "sim__a.p", folder):
         with pytest.raises(DataError, match="ulmus data convert"):
@@ -83,9 +82,9 @@ def test_mistakes_are_explained(folder):
 
 
 def test_trials_that_do_not_fit_together(folder):
-    write_recording(folder / "longer.h5", steps=41)
+    write_store(folder / "longer", header=make_header(41, 12))
     with pytest.raises(DataError, match="steps: 40 != 41"):
-        open_trials([folder / "trials_1.h5", folder / "longer.h5"])
-    write_recording(folder / "coarser.h5", attr_duration_ms=80)
+        open_trials([folder / "trials_1", folder / "longer"])
+    write_store(folder / "coarser", header=Header(40, 2.0, make_header(40, 12).input_sign, source="test"))
     with pytest.raises(DataError, match=r"dt_ms: 1\.0 != 2\.0"):
-        open_trials([folder / "trials_1.h5", folder / "coarser.h5"])
+        open_trials([folder / "trials_1", folder / "coarser"])

@@ -1,12 +1,15 @@
-"""Where trials are read from: the interface that stores, recordings and collections of them share."""
+"""Trials that can be read one by one or in windows: what a store and several of them have in common."""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, UInt16
 
 from ulmus.errors import DataError
+from ulmus.files.reading import sha256_of_json
 from ulmus.trials.trial import Header, Trial, label_bins
 
 
@@ -65,7 +68,7 @@ def as_trial(clip: Clip, start: int, dt_ms: float, attributes: dict[str, Any]) -
 
 
 class TrialSource(ABC):
-    """Trials that can be read one by one or in windows: a store, a recording, or several of them."""
+    """Trials that can be read one by one or in windows: a store, or several joined."""
 
     header: Header
 
@@ -114,3 +117,68 @@ class TrialSource(ABC):
                 f"{self.header.steps} steps; ask for a part of that"
             )
         return as_trial(self.clip(index, start, stop), start, self.header.dt_ms, self.attributes(index))
+
+
+class JoinedTrials(TrialSource):
+    """Trials of several stores behind each other, or some of each.
+
+    Args:
+        parts: store (or other source) and the indices to take from it.
+
+    Raises:
+        DataError: no trials, or sources whose trials do not fit together.
+    """
+
+    def __init__(self, parts: Sequence[tuple[TrialSource, range]]) -> None:
+        self._parts = [(source, indices) for source, indices in parts if len(indices)]
+        if not self._parts:
+            raise DataError(f"no trials in {len(parts)} store(s); expected at least one; widen the slices")
+        self._firsts = []
+        self._length = 0
+        for _, indices in self._parts:
+            self._firsts.append(self._length)
+            self._length += len(indices)
+        first = self._parts[0][0]
+        self.header = first.header
+        for source, _ in self._parts[1:]:
+            if differences := first.header.differences(source.header, layout_only=True):
+                raise DataError(
+                    f"{first!r} and {source!r} differ in {'; '.join(differences)}; expected trials of one layout; "
+                    "use them apart"
+                )
+
+    def __repr__(self) -> str:
+        return f"JoinedTrials({len(self)} of {', '.join(repr(source) for source, _ in self._parts)})"
+
+    def __len__(self) -> int:
+        return self._length
+
+    def _find(self, index: int) -> tuple[TrialSource, int]:
+        position = bisect_right(self._firsts, index) - 1
+        source, indices = self._parts[position]
+        return source, indices[index - self._firsts[position]]
+
+    def clip(self, index: int, start: int, stop: int) -> Clip:
+        """Steps `start` to `stop` of trial `index`; the arguments are not checked."""
+        source, local = self._find(index)
+        return source.clip(local, start, stop)
+
+    def attributes(self, index: int) -> dict[str, Any]:
+        """What is known of trial `index` alone."""
+        source, local = self._find(index)
+        return source.attributes(local)
+
+    @property
+    def description(self) -> list[dict[str, Any]]:
+        """Every source with its hash and the trials taken from it."""
+        return [
+            {**entry, "first": indices.start, "stop": indices.stop}
+            for source, indices in self._parts
+            for entry in source.description
+        ]
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over the hashes of the sources and what is taken from them; paths do not count."""
+        parts = [[source.content_hash, indices.start, indices.stop] for source, indices in self._parts]
+        return sha256_of_json(parts)
