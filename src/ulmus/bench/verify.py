@@ -31,9 +31,13 @@ class Check(NamedTuple):
 
 
 def verify() -> list[Check]:
-    """Forward and backward of every available backend against the reference in float64."""
+    """Forward and backward of every backend for the devices of this machine against the reference in float64."""
     with one_thread():
-        return [check for backend in backends() for check in _checks(backend)]
+        return [check for backend in backends() if _belongs_here(backend) for check in _checks(backend)]
+
+
+def _belongs_here(backend: Backend) -> bool:
+    return "cpu" in backend.devices or backend.available
 
 
 def _checks(backend: Backend) -> list[Check]:
@@ -44,6 +48,7 @@ def _checks(backend: Backend) -> list[Check]:
         _check(backend.name, WORKLOADS[name], words, dtype, events=False)
         for name, words in _CASES.items()
         for dtype in _ALLOWED
+        if str(dtype).removeprefix("torch.") in backend.dtypes
     ]
     return [
         *rows,
@@ -91,9 +96,11 @@ def _results(neuron: ELM, x: Tensor | Events, backend: str) -> list[Tensor]:
     if exact:
         tensors = [tensor.double() for tensor in tensors]
         x, state = x.to(torch.float64), type(state)(*(part.double() for part in state))
-    leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+    device = "cuda" if backend == "triton" and torch.cuda.is_available() else "cpu"
+    x, state = x.to(torch.device(device)), type(state)(*(part.to(device) for part in state))
+    leaves = [tensor.detach().to(device).clone().requires_grad_() for tensor in tensors]
     weights = weights._replace(
-        synapses=leaves[0], branch_decay=weights.branch_decay.to(leaves[0].dtype), projection=leaves[1],
+        synapses=leaves[0], branch_decay=weights.branch_decay.to(leaves[0]), projection=leaves[1],
         recurrent=leaves[2], first_bias=leaves[3], memory_decay=leaves[4], memory_gain=leaves[5],
         later=((leaves[6], leaves[7]),), readout=(leaves[8], leaves[9]),
     )  # fmt: skip
@@ -102,7 +109,8 @@ def _results(neuron: ELM, x: Tensor | Events, backend: str) -> list[Tensor]:
     else:
         with use_backend(backend):
             outputs, _ = run(x, state, weights, neuron.activation)
-    return [outputs.detach(), *torch.autograd.grad(outputs.square().mean(), leaves)]
+    gradients = torch.autograd.grad(outputs.square().mean(), leaves)
+    return [part.detach().cpu() for part in (outputs, *gradients)]
 
 
 def _difference(found: Tensor, wanted: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Which code computes the recurrence: chosen per call, or named by the user."""
 
 import importlib.util
+import os
 import warnings
 from types import TracebackType
 from typing import NamedTuple
@@ -15,6 +16,10 @@ from ulmus.kernels.weights import ELMState, Weights
 
 DEFAULT_BUDGET_MEBIBYTES = 48.0
 _FUSED_DTYPES = (torch.float32, torch.float64)
+_EXPECTED = {
+    "numba": "float32 or float64 tensors on the CPU",
+    "triton": "float32 or bfloat16 tensors on a GPU, at most one hidden layer and 256 memory units",
+}
 
 
 class Backend(NamedTuple):
@@ -71,7 +76,24 @@ def backends() -> list[Backend]:
         ("cpu", "cuda", "mps", "xpu"),
         ("float32", "float64", "bfloat16", "float16"),
     )
-    return [fused, plain]
+    return [fused, _triton_backend(), plain]
+
+
+def _triton_backend() -> Backend:
+    found = importlib.util.find_spec("triton") is not None
+    if not found:
+        reason = "triton cannot be found; it comes with PyTorch for CUDA and ROCm"
+    elif torch.cuda.is_available():
+        reason = "fused GPU kernels, compiled at first use and kept on disk"
+    elif _interpreting():
+        reason = "in Triton's interpreter: for tests, slower than anything else"
+    else:
+        found, reason = False, "PyTorch finds no GPU here"
+    return Backend("triton", found, reason, ("cuda",), ("float32", "bfloat16"))
+
+
+def _interpreting() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def use_backend(name: str | None) -> _Restore:
@@ -130,22 +152,41 @@ def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
     """
     if _Settings.backend == "reference":
         return "reference"
-    obstacle = _obstacle(inputs, weights)
+    device = weights.recurrent.device.type
+    name = _Settings.backend or ("numba" if device == "cpu" else "triton")
+    obstacle = _no_triton(inputs, weights) if name == "triton" else _obstacle(inputs, weights)
     if obstacle is None:
-        return "numba"
-    if _Settings.backend == "numba":
+        return name
+    if _Settings.backend is not None:
         raise BackendError(
-            f"backend 'numba' cannot compute this: {obstacle}. Expected float32 or float64 tensors on the CPU; "
-            "convert them, or call ulmus.use_backend('reference')."
+            f"backend {name!r} cannot compute this: {obstacle}. Expected {_EXPECTED[name]}; convert them, or call "
+            "ulmus.use_backend('reference')."
         )
-    if weights.recurrent.device.type == "cpu" and obstacle not in _Settings.warned:
+    if device in ("cpu", "cuda") and obstacle not in _Settings.warned:
         _Settings.warned.add(obstacle)
         warnings.warn(
-            f"no fused CPU kernel, using the slower PyTorch reference: {obstacle}. Said once.",
+            f"no fused {device.upper().replace('CUDA', 'GPU')} kernel, using the slower PyTorch reference: {obstacle}. "
+            "Said once.",
             UserWarning,
             stacklevel=4,
         )
     return "reference"
+
+
+def _no_triton(inputs: Tensor | Events, weights: Weights) -> str | None:
+    """Why the GPU kernels cannot compute this, if so."""
+    backend = _triton_backend()
+    if not backend.available:
+        return backend.reason
+    data = inputs.values if isinstance(inputs, Events) else inputs
+    devices = {weights.recurrent.device.type, data.device.type}
+    if devices != {"cuda"} and not (_interpreting() and devices == {"cpu"}):
+        return f"the weights are on {weights.recurrent.device} and the input on {data.device}"
+    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
+        return "torch.func transforms have no fused form"
+    from ulmus.kernels import triton_run
+
+    return triton_run.obstacle(weights)
 
 
 def _obstacle(inputs: Tensor | Events, weights: Weights) -> str | None:
@@ -186,6 +227,10 @@ def run(
         inputs = inputs.to(dtype)
     if name == "reference":
         return reference.run(inputs, state, weights, activation)
+    if name == "triton":
+        from ulmus.kernels import triton_run
+
+        return triton_run.run(inputs, state, weights, activation, _Settings.budget_mebibytes)
     from ulmus.kernels import fused
 
     if isinstance(inputs, Tensor) and inputs.dtype not in (dtype, torch.uint8, torch.bool):
