@@ -1,19 +1,24 @@
 """Expressive Leaky Memory neurons: fit them to detailed neurons, train them on long sequences, run them fast."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ulmus.errors import UlmusError
+from ulmus.lazy import lazy
 
 if TYPE_CHECKING:
+    from ulmus import baselines
     from ulmus.kernels import ELMState, Events, backends, use_backend
-    from ulmus.neuron import ELM, ELMCell, ELMNetwork, Surrogate, import_official, load, save
-    from ulmus.teachers.runner import simulate
+    from ulmus.neuron import ELM, Classifier, ELMCell, ELMNetwork, Surrogate, import_official, load, save
+    from ulmus.report import report
+    from ulmus.teachers import simulate
+    from ulmus.training import evaluate, fit, label, load_recipe, recipes
+    from ulmus.trials import open_trials
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ELM",
+    "Classifier",
     "ELMCell",
     "ELMNetwork",
     "ELMState",
@@ -21,23 +26,31 @@ __all__ = [
     "Surrogate",
     "UlmusError",
     "backends",
+    "baselines",
+    "evaluate",
+    "fit",
     "import_official",
+    "label",
     "load",
+    "load_recipe",
+    "open_trials",
+    "recipes",
+    "report",
     "save",
     "simulate",
     "use_backend",
 ]
 
-_HOMES = {
-    "ulmus.kernels": ("ELMState", "Events", "backends", "use_backend"),
-    "ulmus.neuron": ("ELM", "ELMCell", "ELMNetwork", "Surrogate", "import_official", "load", "save"),
-    "ulmus.teachers.runner": ("simulate",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded when first used: the command line shows its help without waiting for PyTorch.
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module 'ulmus' has no attribute {name!r}")
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "errors": "UlmusError",
+        "neuron": "ELM ELMCell ELMNetwork Surrogate Classifier load save import_official",
+        "kernels": "ELMState Events backends use_backend",
+        "baselines": "baselines",
+        "trials": "open_trials",
+        "teachers": "simulate",
+        "training": "fit evaluate label load_recipe recipes",
+        "report": "report",
+    },
+)

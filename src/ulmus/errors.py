@@ -5,7 +5,15 @@ Every message has three parts: what was wrong with which value, what was expecte
 
 
 class UlmusError(Exception):
-    """Base of every error that Ulmus raises on purpose."""
+    """Base of every error that Ulmus raises on purpose.
+
+    Example:
+        >>> try:
+        ...     ulmus.ELM(3, memory=0)
+        ... except ulmus.UlmusError as error:
+        ...     print(error)
+        memory=0 is no size; expected a whole number, positive.
+    """
 
 
 class ConfigError(UlmusError, ValueError):

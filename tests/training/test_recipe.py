@@ -9,12 +9,12 @@ import ulmus.baselines
 from ulmus.errors import ConfigError
 from ulmus.training.kinds.trials import SurrogateRecipe
 from ulmus.training.recipe import changed_keys
-from ulmus.training.recipe_file import all_keys, load_recipe, parse_recipe, shipped_recipes
+from ulmus.training.recipe_file import all_keys, load_recipe, parse_recipe, recipes
 
 DATA = {"data.train": "store[:8]", "data.validation": "store[8:]"}
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize("name", recipes())
 def test_every_shipped_recipe_is_valid(name):
     trials = name == "demo" or name.startswith(("l5pc", "neuronio"))
     recipe = load_recipe(name, DATA if trials else {"data.folder": "folder"})

@@ -4,11 +4,12 @@ import time
 from pathlib import Path
 
 from ulmus.cli.console import console, print_table, progress, say, score_rows
-from ulmus.cli.evaluate import load_surrogate, record
+from ulmus.cli.evaluate import record
 from ulmus.cli.simulate import simulate_into
 from ulmus.cli.train import train_in
 from ulmus.evaluation.predictions import PROTOCOLS
 from ulmus.evaluation.scores import evaluate
+from ulmus.neuron import load_surrogate
 from ulmus.report.content import ScoreRow
 from ulmus.report.page import write_report
 from ulmus.report.surrogate_content import surrogate_content, training_cost

@@ -18,11 +18,12 @@ from ulmus.cli.console import (
 )
 from ulmus.errors import ConfigError, DataError
 from ulmus.evaluation.intervals import RESAMPLES, differences
-from ulmus.evaluation.predictions import PROTOCOLS, check_fit, choose_threshold
-from ulmus.evaluation.scores import Evaluation, evaluation, few_note, seen_note
+from ulmus.evaluation.predictions import PROTOCOLS, check_fit
+from ulmus.evaluation.scores import Evaluation, few_note, seen_note
 from ulmus.files.writing import write_json
-from ulmus.neuron import Classifier, Surrogate, load
+from ulmus.neuron import Classifier, Surrogate, load, load_surrogate
 from ulmus.training.run import Run
+from ulmus.training.scoring import score_held_out, score_trials
 from ulmus.trials import open_trials
 
 COMPARED: tuple[dict[str, str], ...] = (
@@ -107,7 +108,7 @@ def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
         _check_folder(classifiers[0], data, alone=not neurons)
     trials = open_trials(data) if data and neurons else None
     for model, loaded in neurons:
-        surrogate = as_surrogate(loaded, model)
+        surrogate = load_surrogate(loaded, model)
         if trials is None:
             raise ConfigError(f"no trials were given to score {model} on; expected --data with stores.")
         try:
@@ -172,72 +173,28 @@ def _compared(results: list[dict[str, Any]], shown: list[str]) -> list[tuple[str
 
 
 def _score_trials(
-    loaded: nn.Module,
+    surrogate: Surrogate,
     model: Path,
     data: list[str],
     protocol: str,
     threshold_on: list[str] | None,
     resamples: int,
 ) -> Evaluation:
-    trials = open_trials(data)
-    surrogate = as_surrogate(loaded, model, threshold_on)
     with progress("evaluate") as show:
-        found = evaluation(surrogate, trials, protocol, show, resamples)
+        found = score_trials(surrogate, open_trials(data), protocol, threshold_on, resamples, show)
     for note in filter(None, (seen_note(found.scores), few_note(found.scores))):
         say(f"{model}: {note}")
-    return found._replace(scores={**found.scores, "data_hash": trials.content_hash})
+    return found
 
 
 def _score_held_out(
     trained: nn.Module, model: Path, split: Literal["validation", "test"], place: str | None
 ) -> dict[str, Any]:
-    run = Run(model)
-    recipe, learnt = run.recipe(), run.provenance()["data"]
-    held_out = recipe.held_out(split, place)
     with progress("evaluate") as show:
-        scores = held_out.scores(trained, show)
-    notes = list(scores["notes"])
-    if any(learnt.get(part) != data_hash for part, data_hash in held_out.training_hashes.items()):
-        notes.append(
-            f"{held_out.place} holds other data than those it was trained on: whether it learnt from some that are scored "
-            "here is not known (it did from most of them, if `ulmus data make` drew them with a seed that training had, "
-            "also for other numbers of them)"
-        )
-    if notes:
-        say("\n".join([f"{model}:", *(f"- {note}" for note in notes)]))
-    return {
-        **scores,
-        "protocol": split,
-        "model": str(model),
-        "data": [held_out.place],
-        "data_hash": held_out.content_hash,
-        "notes": notes,
-    }
-
-
-def load_surrogate(model: Path) -> Surrogate:
-    """A surrogate from any place it can be.
-
-    Raises:
-        ConfigError: a layer was saved there, not a fitted neuron.
-    """
-    return as_surrogate(load(model), model)
-
-
-def as_surrogate(loaded: nn.Module, model: Path, threshold_on: list[str] | None = None) -> Surrogate:
-    """What was loaded from a place, as a surrogate; its spike threshold is chosen on these trials, where some are named.
-
-    Raises:
-        ConfigError: it is a layer, not a fitted neuron.
-        DataError: the trials do not fit it.
-    """
-    if not isinstance(loaded, Surrogate):
-        raise ConfigError(
-            f"{model} holds a bare {type(loaded).__name__}; expected a fitted neuron (ulmus.Surrogate)."
-        )
-    if threshold_on:
-        choose_threshold(loaded, open_trials(threshold_on))
-    return loaded
+        scores = score_held_out(trained, model, split, place, show)
+    if scores["notes"]:
+        say("\n".join([f"{model}:", *(f"- {note}" for note in scores["notes"])]))
+    return {**scores, "model": str(model)}
 
 
 def record(run: Run, result: dict[str, Any]) -> None:

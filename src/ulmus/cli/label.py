@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from ulmus.cli.console import console, progress
-from ulmus.cli.evaluate import load_surrogate
-from ulmus.errors import ConfigError
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.regimes import regime_named
-from ulmus.training.distillation import label as label_input
+from ulmus.training.distillation import label as answer
 
 
 def label(
@@ -33,24 +31,11 @@ def label(
         seconds: Length of a trial.
         seed: Trial k depends on the seed and k alone; a seed that trials were simulated with would give their input again.
     """
-    if not surrogates:
-        raise ConfigError("no surrogate was given; expected a run folder, a saved one, or a shipped neuron.")
-    fitted = [load_surrogate(place) for place in surrogates]
-    names = [str(place) for place in surrogates]
-    cards = {name: surrogate.card for name, surrogate in zip(names, fitted, strict=True)}
     cell = L5PC(morphology=load_morphology(morphology))
+    stimulus = regime_named(regime)
     with progress("label") as show:
-        store = label_input(
-            fitted,
-            cell,
-            regime_named(regime),
-            trials=trials,
-            seconds=seconds,
-            out=out,
-            seed=seed,
-            card=cards,
-            on_trial=show,
+        store = answer(
+            surrogates, cell, stimulus, trials=trials, seconds=seconds, out=out, seed=seed, on_trial=show
         )
-    console.print(
-        f"{out}: {len(store)} trials of {seconds:g} s, answered by {', '.join(names)}", soft_wrap=True
-    )
+    names = ", ".join(map(str, surrogates))
+    console.print(f"{out}: {len(store)} trials of {seconds:g} s, answered by {names}", soft_wrap=True)

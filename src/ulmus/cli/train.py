@@ -22,7 +22,7 @@ from ulmus.training.fit import fit, problem_of
 from ulmus.training.loop import TrainingProgress
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe
-from ulmus.training.recipe_file import all_keys, load_recipe, shipped_recipes
+from ulmus.training.recipe_file import all_keys, load_recipe, recipes
 from ulmus.training.run import Run
 
 _FLAGS = ("run", "model", "budget", "resume", "dry-run")
@@ -91,7 +91,7 @@ def _recipe_to_resume(run: Path | None, changes: list[str]) -> Recipe:
         )
     if run is None:
         raise ConfigError(
-            f"no recipe was given; expected a recipe file or one of {shipped_recipes()}. "
+            f"no recipe was given; expected a recipe file or one of {recipes()}. "
             "To go on with an interrupted run: ulmus train --resume --run FOLDER."
         )
     return Run(run).recipe()

@@ -58,7 +58,12 @@ class _Restore:
 
 
 def backends() -> list[Backend]:
-    """All ways to compute the recurrence, the preferred one first."""
+    """All ways to compute the recurrence, the preferred one first.
+
+    Example:
+        >>> [backend.name for backend in ulmus.backends()]
+        ['numba', 'reference']
+    """
     missing = [name for name in ("numba", "llvmlite") if importlib.util.find_spec(name) is None]
     fused = Backend(
         "numba",
@@ -100,8 +105,8 @@ def use_backend(name: str | None) -> _Restore:
     """Compute with the backend `name` from now on, or inside a ``with`` block; ``None`` chooses per call again.
 
     Example:
-        >>> with use_backend("reference"):
-        ...     pass
+        >>> with ulmus.use_backend("reference"):
+        ...     y, state = ulmus.ELM(3, 2)(torch.zeros(1, 10, 3))
 
     Raises:
         BackendError: no backend of that name, or one that cannot run here.

@@ -14,6 +14,12 @@ class Events(NamedTuple):
     Row ``b * time + t`` holds the events of sequence ``b`` in step ``t``: the inputs
     ``inputs[row_start[row]:row_start[row + 1]]`` with the signed amplitudes ``values[...]``.
     An input may occur more than once in a row; its amplitudes then add up.
+
+    Example:
+        >>> counts = np.array([[0, 2, 1]])  # of one sequence, in each of its three steps
+        >>> events = ulmus.Events.counted(counts, np.array([4, 0, 4]), np.array([1.0, -1.0, 1.0]), channels=5)
+        >>> events.dense()[0, 1]
+        tensor([-1.,  0.,  0.,  0.,  1.])
     """
 
     row_start: Int32[Tensor, "rows_plus_one"]

@@ -10,7 +10,16 @@ from torch.nn import functional
 
 
 class ELMState(NamedTuple):
-    """What an ELM neuron remembers between two calls."""
+    """What an ELM neuron remembers between two calls.
+
+    Example:
+        >>> neuron = ulmus.ELM(3, 2, memory=10)
+        >>> x = torch.randn(8, 100, 3)
+        >>> first, state = neuron(x[:, :60])
+        >>> second, state = neuron(x[:, 60:], state)  # goes on where the first call ended
+        >>> state.memory.shape
+        torch.Size([8, 10])
+    """
 
     branches: Float[Tensor, "batch branches"]
     """Synaptic trace of every branch, b_t."""

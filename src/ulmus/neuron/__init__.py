@@ -2,7 +2,7 @@
 
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
-from ulmus.neuron.files import load, save, shipped_neurons
+from ulmus.neuron.files import load, load_surrogate, save, shipped_neurons
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official
 from ulmus.neuron.sequence_model import SequenceModel
@@ -19,6 +19,7 @@ __all__ = [
     "VoltageUnits",
     "import_official",
     "load",
+    "load_surrogate",
     "save",
     "shipped_neurons",
 ]

@@ -26,6 +26,11 @@ class Classifier(nn.Module):
         logits = r                        (one sequence for a class)
         logits = head([r1, r2, r1 - r2, r1 * r2])    (two sequences to compare)
 
+    Example:
+        >>> classifier = ulmus.Classifier(ulmus.ELM(700, 20, memory=50), [str(digit) for digit in range(20)])
+        >>> classifier(torch.zeros(8, 100, 700)).shape  # batch, classes
+        torch.Size([8, 20])
+
     Args:
         model: What reads the sequences. Its outputs are the classes and then the hints, or with two towers of any number.
         classes: Names of the classes.

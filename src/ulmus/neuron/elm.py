@@ -37,7 +37,7 @@ class ELM(nn.Module):
     Spieler et al., ICLR 2024, figure 1c and appendix A.
 
     Example:
-        >>> neuron = ELM(inputs=700, outputs=20, memory=100)
+        >>> neuron = ulmus.ELM(inputs=700, outputs=20, memory=100)
         >>> y, state = neuron(torch.zeros(8, 50, 700))
         >>> y.shape
         torch.Size([8, 50, 20])
@@ -271,7 +271,16 @@ class ELM(nn.Module):
 
 
 class ELMCell(ELM):
-    """One time step of an `ELM`, with the same arguments: ``y, state = cell(x, state)``."""
+    """One time step of an `ELM`, with the same arguments.
+
+    Example:
+        >>> cell = ulmus.ELMCell(inputs=3, outputs=2, memory=10)
+        >>> state = None
+        >>> for x in torch.zeros(50, 8, 3):  # time, batch, inputs
+        ...     y, state = cell(x, state)
+        >>> y.shape
+        torch.Size([8, 2])
+    """
 
     def forward(  # type: ignore[override]
         self, inputs: Float[Tensor, "batch inputs"], state: ELMState | None = None

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
-from ulmus.errors import CheckpointError, closest
+from ulmus.errors import CheckpointError, ConfigError, closest
 from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.geometry import Geometry
 from ulmus.neuron.classifier import Classifier
@@ -40,6 +40,10 @@ def save(neuron: nn.Module, path: str | Path) -> Path:
 
     Raises:
         CheckpointError: the path cannot be written, or is a folder; or the model is of a kind that cannot be loaded again.
+
+    Example:
+        >>> ulmus.save(ulmus.ELM(3, 2, memory=5), "neuron.safetensors").name
+        'neuron.safetensors'
     """
     path = Path(path)
     if path.is_dir():
@@ -88,6 +92,11 @@ def load(path: str | Path) -> Any:
 
     Raises:
         CheckpointError: nothing is there, or it is damaged, or from a later version of Ulmus.
+
+    Example:
+        >>> surrogate = ulmus.load("l5pc-branch-20")
+        >>> surrogate.neuron.inputs, surrogate.sites
+        (1278, ('soma',))
     """
     path = Path(path)
     if not path.exists() and str(path) in shipped_neurons():
@@ -114,6 +123,26 @@ def load(path: str | Path) -> Any:
             "The file was changed by hand or is damaged; save it again."
         ) from error
     return neuron.eval()
+
+
+def load_surrogate(model: nn.Module | str | Path, origin: str | Path | None = None) -> Surrogate:
+    """A fitted neuron from any place that `load` reads; one that is loaded already is returned as it is.
+
+    Args:
+        model: The surrogate, or where it is.
+        origin: What to call it in a message, where that is not ``model``.
+
+    Raises:
+        CheckpointError: nothing can be loaded from there.
+        ConfigError: a layer or a classifier is there, not a fitted neuron.
+    """
+    loaded = model if isinstance(model, nn.Module) else load(model)
+    if not isinstance(loaded, Surrogate):
+        place = origin or (model if isinstance(model, (str, Path)) else "the model")
+        raise ConfigError(
+            f"{place} is a bare {type(loaded).__name__}; expected a fitted neuron (ulmus.Surrogate). Wrap it in one."
+        )
+    return loaded
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -34,7 +34,7 @@ class ELMNetwork(nn.Module):
     `ELM.memory_sizes` are at the start, and stays that.
 
     Example:
-        >>> network = ELMNetwork(16, 2, layers=3, memory=50, norm=True, dropout=0.1)
+        >>> network = ulmus.ELMNetwork(16, 2, layers=3, memory=50, norm=True, dropout=0.1)
         >>> y, states = network(torch.zeros(8, 64, 16))
         >>> len(states)
         3

@@ -42,6 +42,11 @@ def import_official(folder: str | Path) -> Surrogate:
 
     Raises:
         CheckpointError: files are missing, unreadable or do not fit each other.
+
+    Example:
+        >>> surrogate = ulmus.import_official("checkpoints/num_memory_20")
+        >>> surrogate.neuron.memory, surrogate.trainable_parameters()
+        (20, 8002)
     """
     folder = Path(folder)
     settings = _read_settings(folder / "model_config.json")

@@ -50,7 +50,13 @@ class Prediction(NamedTuple):
 
 
 class Surrogate(nn.Module):
-    """A model fitted to a detailed neuron.
+    """A model fitted to a detailed neuron: signed input events in, spike probability and voltage in mV out.
+
+    Example:
+        >>> surrogate = ulmus.Surrogate(ulmus.ELM(100, 2, memory=5))
+        >>> prediction = surrogate.predict(torch.zeros(1, 50, 100))  # batch, time in steps of dt_ms, inputs
+        >>> prediction.voltage_mv.shape, len(prediction.spike_times_ms)
+        (torch.Size([1, 50, 1]), 1)
 
     Args:
         neuron: ELM or other `SequenceModel`; its first output is the spike logit, its further outputs are scaled voltages of

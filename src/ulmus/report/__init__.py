@@ -1,18 +1,24 @@
 """The report of a fit: one HTML file with every figure, which opens offline."""
 
-from ulmus.report.content import (
-    ClassifierContent,
-    Confusion,
-    Example,
-    InputStretch,
-    Learned,
-    LearningCurve,
-    RocCurve,
-    ScoreRow,
-    SurrogateContent,
-    TimeConstants,
-)
-from ulmus.report.page import write_report
+from typing import TYPE_CHECKING
+
+from ulmus.lazy import lazy
+
+if TYPE_CHECKING:
+    from ulmus.report.content import (
+        ClassifierContent,
+        Confusion,
+        Example,
+        InputStretch,
+        Learned,
+        LearningCurve,
+        RocCurve,
+        ScoreRow,
+        SurrogateContent,
+        TimeConstants,
+    )
+    from ulmus.report.model_page import report
+    from ulmus.report.page import write_report
 
 __all__ = [
     "ClassifierContent",
@@ -25,5 +31,16 @@ __all__ = [
     "ScoreRow",
     "SurrogateContent",
     "TimeConstants",
+    "report",
     "write_report",
 ]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "content": "ClassifierContent Confusion Example InputStretch Learned LearningCurve RocCurve ScoreRow "
+        "SurrogateContent TimeConstants",
+        "model_page": "report",
+        "page": "write_report",
+    },
+)

@@ -1,7 +1,8 @@
 """Detailed and simple neurons that make trials, and the input that drives them."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ulmus.lazy import lazy
 
 if TYPE_CHECKING:
     from ulmus.teachers.custom.arbor import ArborCell, ball_and_stick
@@ -14,19 +15,6 @@ if TYPE_CHECKING:
     from ulmus.teachers.runner import simulate
     from ulmus.teachers.spike_trains import SpikeTrains
     from ulmus.teachers.teacher import Teacher
-
-_HOMES = {
-    "custom.arbor": ("ArborCell", "ball_and_stick"),
-    "custom.cell": ("Synapse",),
-    "custom.neuron": ("NeuronCell",),
-    "integrate_and_fire": ("IntegrateAndFire", "adaptive"),
-    "l5pc.cell": ("L5PC",),
-    "morphology_files": ("load_morphology",),
-    "regimes": ("InputRegime", "SpikeCounts", "regime_named"),
-    "runner": ("simulate",),
-    "spike_trains": ("SpikeTrains",),
-    "teacher": ("Teacher",),
-}
 
 __all__ = [
     "L5PC",
@@ -45,14 +33,19 @@ __all__ = [
     "simulate",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Loaded when first used: a simulator that is not installed is missed by the cells that need it alone.
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"ulmus.teachers.{home}"), name)
-    raise AttributeError(f"module 'ulmus.teachers' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+# A simulator that is not installed is missed by the cells that need it alone.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "custom.arbor": "ArborCell ball_and_stick",
+        "custom.cell": "Synapse",
+        "custom.neuron": "NeuronCell",
+        "integrate_and_fire": "IntegrateAndFire adaptive",
+        "l5pc.cell": "L5PC",
+        "morphology_files": "load_morphology",
+        "regimes": "InputRegime SpikeCounts regime_named",
+        "runner": "simulate",
+        "spike_trains": "SpikeTrains",
+        "teacher": "Teacher",
+    },
+)

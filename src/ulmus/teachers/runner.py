@@ -64,11 +64,11 @@ def simulate(
         teacher: The neuron, such as an `L5PC`.
         stimulus: Where its input comes from; by default the teacher's own regime.
         trials: How many trials the store shall hold.
-        seconds: Length of a trial.
+        seconds: Length of a trial in seconds.
         out: Folder of the store.
         seed: Seed of the whole store.
         workers: Processes; all cores when not given.
-        dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
+        dt_ms: Integration step in ms; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
         sites: Places whose voltage is recorded beside the soma's, as the teacher names them.
         dask: Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate instead of processes of
             this machine. Only this process writes the store.
@@ -79,6 +79,12 @@ def simulate(
             simulation is writing it.
         MissingToolError: What the teacher needs is not there: a compiler, a simulator.
         UlmusError: A trial failed; the message has its index and seed. Or workers are killed again and again.
+
+    Example:
+        >>> neuron = ulmus.teachers.IntegrateAndFire()
+        >>> store = ulmus.simulate(neuron, trials=4, seconds=0.8, out="lif", workers=1)
+        >>> len(store)
+        4
     """
     _check_counts(trials, seconds, seed, workers, dt_ms)
     _check_kinds(stimulus, sites)

@@ -1,1 +1,29 @@
-"""Fit neurons to trials: recipes, run folders, training, evaluation."""
+"""Fit models: recipes, run folders, one loop for all problems, and the scores of what came of it."""
+
+from typing import TYPE_CHECKING
+
+from ulmus.lazy import lazy
+
+if TYPE_CHECKING:
+    from ulmus.training.distillation import label
+    from ulmus.training.fit import fit
+    from ulmus.training.loop import TrainingProgress
+    from ulmus.training.recipe import Recipe
+    from ulmus.training.recipe_file import load_recipe, recipes
+    from ulmus.training.run import Run
+    from ulmus.training.scoring import evaluate
+
+__all__ = ["Recipe", "Run", "TrainingProgress", "evaluate", "fit", "label", "load_recipe", "recipes"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "distillation": "label",
+        "fit": "fit",
+        "loop": "TrainingProgress",
+        "recipe": "Recipe",
+        "recipe_file": "load_recipe recipes",
+        "run": "Run",
+        "scoring": "evaluate",
+    },
+)

@@ -13,7 +13,7 @@ import torch
 
 from ulmus.errors import ConfigError
 from ulmus.files.batch_loading import Numbered, random_of
-from ulmus.neuron import Surrogate
+from ulmus.neuron import Surrogate, load_surrogate
 from ulmus.neuron.surrogate import spike_times
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher
@@ -25,36 +25,63 @@ _TRIALS_AT_ONCE = 8
 
 
 def label(
-    surrogates: Sequence[Surrogate],
+    surrogates: Surrogate | str | Path | Sequence[Surrogate | str | Path],
     cell: Teacher,
-    stimulus: Stimulus,
+    stimulus: Stimulus | None = None,
     *,
     trials: int,
-    seconds: float,
     out: str | Path,
-    seed: int = 0,
+    seconds: float = 6.0,
+    seed: int = 1_000_000,
     card: dict[str, Any] | None = None,
     on_trial: Callable[[int, int], None] = lambda done, total: None,
 ) -> Store:
-    """Draw the input that a simulation of the cell would have, and let fitted neurons answer it.
+    """Let fitted neurons answer fresh input of a cell, for smaller ones to learn from; the cell itself is not simulated.
 
-    Trial k has the input that `ulmus.teachers.runner.simulate` gives trial k with the same seed. Several surrogates answer
-    by the mean of their spike probabilities and voltages. Calling again goes on.
+    Trial k has the input that `ulmus.simulate` gives trial k with the same seed. Several surrogates answer by the mean of
+    their spike probabilities and voltages. Calling again after an interruption goes on.
 
     Args:
-        surrogates: Fitted to this cell.
-        cell: Whose input is drawn; it is not simulated.
-        stimulus: Its input.
-        trials: How many.
-        seconds: Length of each.
+        surrogates: One or more surrogates fitted to this cell, or where they are: see `ulmus.load`.
+        cell: The detailed neuron whose input is drawn.
+        stimulus: Its input; by default the cell's own regime.
+        trials: Number of trials.
         out: Folder of the store.
-        seed: Of the whole store.
-        card: What is noted about the surrogates.
-        on_trial: Called with what is done and what there is to do.
+        seconds: Length of a trial in seconds.
+        seed: Seed of the whole store; one that trials were simulated with would give their input again.
+        card: What the store says of the surrogates; by default their names with their cards.
+        on_trial: Called with what is done and the total.
 
     Raises:
-        ConfigError: surrogates that do not fit the cell or each other, or a store begun in another way.
+        CheckpointError: a surrogate cannot be loaded.
+        ConfigError: no surrogate, some that do not fit the cell or each other, or a store that was begun in another way.
+
+    Example:
+        >>> surrogate = ulmus.Surrogate(ulmus.ELM(100, 2, memory=5))
+        >>> neuron = ulmus.teachers.IntegrateAndFire()
+        >>> labels = ulmus.label(surrogate, neuron, trials=2, seconds=0.8, out="labels")
+        >>> labels.header.sites
+        ('soma', 'spike logit')
     """
+    several = [surrogates] if isinstance(surrogates, (Surrogate, str, Path)) else list(surrogates)
+    fitted = [load_surrogate(one) for one in several]
+    names = [str(one) if isinstance(one, (str, Path)) else f"surrogate {k}" for k, one in enumerate(several)]
+    card = {name: one.card for name, one in zip(names, fitted, strict=True)} if card is None else card
+    stimulus = cell.regime if stimulus is None else stimulus
+    return _labelled(fitted, cell, stimulus, trials, seconds, out, seed, card, on_trial)
+
+
+def _labelled(
+    surrogates: Sequence[Surrogate],
+    cell: Teacher,
+    stimulus: Stimulus,
+    trials: int,
+    seconds: float,
+    out: str | Path,
+    seed: int,
+    card: dict[str, Any],
+    on_trial: Callable[[int, int], None],
+) -> Store:
     _check_surrogates(surrogates, cell)
     first = surrogates[0]
     header = Header(
@@ -67,7 +94,7 @@ def label(
             "cell": cell.settings(),
             "input": stimulus.settings(),
             "seed": seed,
-            "surrogates": card or {},
+            "surrogates": card,
         },
         geometry=cell.geometry,
     )
@@ -83,6 +110,8 @@ def label(
 
 
 def _check_surrogates(surrogates: Sequence[Surrogate], cell: Teacher) -> None:
+    if not surrogates:
+        raise ConfigError("no surrogate was given; expected a run folder, a saved one, or a shipped neuron.")
     for one in surrogates:
         found, inputs = one.neuron, len(cell.input_sign)
         if (found.inputs, found.dt_ms, one.sites) != (inputs, 1.0, surrogates[0].sites):

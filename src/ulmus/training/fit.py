@@ -10,6 +10,7 @@ from ulmus.errors import CheckpointError, ConfigError, DivergedError
 from ulmus.training.loop import STATE_FORMAT, Loop, TrainingProgress, launch
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import PLACE_KEYS, Recipe, changed_keys
+from ulmus.training.recipe_file import load_recipe
 from ulmus.training.run import Run
 
 
@@ -27,7 +28,7 @@ def problem_of(recipe: Recipe) -> Problem:
 
 
 def fit(
-    recipe: Recipe,
+    recipe: Recipe | str | Path,
     folder: str | Path,
     *,
     problem: Problem | None = None,
@@ -38,7 +39,7 @@ def fit(
     """Train the recipe in a run folder; an interrupted run resumes and ends as if it had never stopped.
 
     Args:
-        recipe: What to do.
+        recipe: What to do: a recipe, its file, or the name of a shipped one; see `ulmus.load_recipe` to change its keys.
         folder: Run folder, new or (with ``resume``) the one to go on in.
         problem: The model and the data of the recipe, where they have been opened already.
         resume: Go on from the last checkpoint in the folder; the recipe must be the one it was started with, but its data
@@ -46,12 +47,28 @@ def fit(
         on_progress: Called after every logged step and every validation.
         stop: Asked after every step; when it says yes, the state is saved and `fit` returns early.
 
+    Returns:
+        The run: `ulmus.load` reads its best checkpoint from ``run.folder``, `ulmus.evaluate` and `ulmus.report` take the
+        folder too.
+
     Raises:
         ConfigError: the folder holds a run already, or the recipe does not fit the data.
         CheckpointError: the run in the folder cannot be resumed.
         DataError: data are missing or damaged.
         DivergedError: a loss, gradient or prediction is not finite; the run folder notes it.
+
+    Example:
+        >>> recipe = ulmus.load_recipe("demo", {
+        ...     "data.train": ["lif[:3]"], "data.validation": ["lif[3:]"], "data.window_ms": 200, "data.burn_in_ms": 50,
+        ...     "model.branches": 10, "model.synapses_per_branch": 10, "model.routing": "dense",
+        ...     "training.steps": 4, "training.validate_every": 4,
+        ... })
+        >>> run = ulmus.fit(recipe, "runs/lif")
+        >>> ulmus.load(run.folder).card["step"]
+        4
     """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(_named(recipe))
     run = Run(folder)
     _check_folder(run, resume)
     torch.set_num_threads(recipe.training.threads)
@@ -73,6 +90,15 @@ def fit(
             loop.note_cost(diverged=str(error))
         raise
     return run
+
+
+def _named(recipe: str | Path) -> str | Path:
+    if not isinstance(recipe, (str, Path)):
+        raise ConfigError(
+            f"fit was given a {type(recipe).__name__}; expected a recipe: the name of one of ulmus.recipes(), a file, or what "
+            "ulmus.load_recipe returns."
+        )
+    return recipe
 
 
 def _check_folder(run: Run, resume: bool) -> None:

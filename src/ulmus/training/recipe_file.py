@@ -17,8 +17,13 @@ SHIPPED = resources.files("ulmus.training") / "recipes"
 _KEYS = "'name', 'model' and 'data'"
 
 
-def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with Ulmus; a recipe for several models has a name for each."""
+def recipes() -> list[str]:
+    """Names of the recipes that come with Ulmus; a recipe for several models has a name for each.
+
+    Example:
+        >>> "l5pc-branch-20" in ulmus.recipes()
+        True
+    """
     names = []
     for entry in SHIPPED.iterdir():
         stem = entry.name.removesuffix(".yaml")
@@ -42,6 +47,11 @@ def load_recipe(
 
     Raises:
         ConfigError: no such recipe or model, not YAML, an unknown key (with the nearest known one), or a value out of range.
+
+    Example:
+        >>> recipe = ulmus.load_recipe("shd-lstm", {"data.folder": "shd", "training.epochs": 10})
+        >>> recipe.model.kind, recipe.training.epochs
+        ('lstm', 10.0)
     """
     values, origin = _values(source, model)
     changes = dict(overrides or {})
@@ -96,12 +106,12 @@ def _read(source: str | Path) -> tuple[str, str, str | None]:
     name = str(source)
     stems = [entry.name.removesuffix(".yaml") for entry in SHIPPED.iterdir()]
     for stem in sorted(stems, key=len, reverse=True):
-        if name == stem or (name.startswith(f"{stem}-") and name in shipped_recipes()):
+        if name == stem or (name.startswith(f"{stem}-") and name in recipes()):
             return (SHIPPED / f"{stem}.yaml").read_text(), f"recipe {stem}", name[len(stem) + 1 :] or None
     try:
         return Path(source).read_text(), name, None
     except (OSError, UnicodeDecodeError) as error:
-        known = shipped_recipes()
+        known = recipes()
         raise ConfigError(
             f"recipe {name!r} is neither a readable file nor a shipped recipe; shipped are {known}."
             + closest(name, known)

@@ -1,7 +1,8 @@
 """Trials and how they are stored, read, converted and cut into batches."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ulmus.lazy import lazy
 
 if TYPE_CHECKING:
     from ulmus.trials.paths import open_trials
@@ -26,18 +27,14 @@ __all__ = [
     "whole_trials",
 ]
 
-_HOMES = {
-    "paths": ("open_trials",),
-    "store": ("Store", "StoreWriter"),
-    "trial": ("Header", "Trial", "spike_bins", "validate"),
-    "trial_source": ("JoinedTrials", "TrialSource"),
-    "windows": ("Batch", "Windows", "events_from_trials", "whole_trials"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded when first used: processes that simulate or convert need no PyTorch, which takes seconds to load.
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"ulmus.trials.{home}"), name)
-    raise AttributeError(f"module 'ulmus.trials' has no attribute {name!r}")
+# Processes that simulate or convert need no PyTorch, which takes seconds to load.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "paths": "open_trials",
+        "store": "Store StoreWriter",
+        "trial": "Header Trial spike_bins validate",
+        "trial_source": "JoinedTrials TrialSource",
+        "windows": "Batch Windows events_from_trials whole_trials",
+    },
+)

@@ -24,6 +24,11 @@ def open_trials(spec: str | Path | Sequence[str | Path], share: float = 1.0) -> 
 
     Raises:
         DataError: nothing matches, a file is damaged, or the trials do not fit together.
+
+    Example:
+        >>> trials = ulmus.open_trials("lif[:3]")
+        >>> len(trials), trials.header.inputs, trials.header.dt_ms
+        (3, 100, 1.0)
     """
     parts: list[tuple[TrialSource, range]] = []
     for path, part in named_paths(spec):
