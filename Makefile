@@ -1,3 +1,6 @@
+# The release of PyTorch on this project's own machines. Users may have any in the range of pyproject.toml: empty TORCH takes
+# the newest.
+TORCH ?= torch==2.13.0
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -20,9 +23,9 @@ format: $(VENV)/installed-dev
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable .
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[simulate,report]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[dev]'
 	touch $@

@@ -3,6 +3,9 @@
 Every message has three parts: what was wrong with which value, what was expected, what to do next.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UlmusError(Exception):
     """Base of every error that Ulmus raises on purpose.
@@ -44,8 +47,39 @@ class MissingToolError(UlmusError, RuntimeError):
     """A program or package outside Ulmus that a command needs."""
 
 
+class MissingPackageError(MissingToolError, ImportError):
+    """A package that only an extra of the installation brings; also an ``ImportError``, for tools that walk modules."""
+
+
 class DivergedError(UlmusError, ArithmeticError):
     """Training that met a loss or gradient which is not finite."""
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Around imports that only an optional part of the installation has; says how to install it where it is missing.
+
+    ::
+
+        with extra("simulate", "simulating a detailed neuron"):
+            import arbor
+
+    Args:
+        name: The extra of the package that brings the import: see ``pyproject.toml``.
+        what: What needs it, as the beginning of a sentence.
+
+    Raises:
+        MissingPackageError: a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "ulmus":
+            raise  # a mistake of ours, which no installation mends
+        raise MissingPackageError(
+            f"{what} needs the package {missing}, which is not installed; pip install 'ulmus[{name}]'"
+        ) from error
 
 
 def closest(word: str, known: list[str]) -> str:

@@ -179,3 +179,56 @@ def test_trials_of_the_shipped_reconstruction_are_explained_to_who_scores_a_ship
     assert message.startswith(f"{integrator_store}: the trials have 12 inputs")
     assert "--morphology cell1.asc" in message
     assert "JoinedTrials(" not in message
+
+
+@pytest.mark.parametrize("corners_only", [True, False])
+@pytest.mark.parametrize("levels", [1, 2, 3, 1000])
+def test_roc_curves_are_those_of_scikit_learn(corners_only, levels):
+    from sklearn import metrics
+
+    from ulmus.evaluation.scores import roc_curve
+
+    random = np.random.default_rng(levels)
+    spikes = random.random(400) < 0.2
+    logit = random.integers(levels, size=400).astype(np.float32)  # few levels: ties
+    ours = roc_curve(spikes, logit, corners_only)
+    theirs = metrics.roc_curve(spikes, logit, drop_intermediate=corners_only)[:2]
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_scores_of_the_voltage_are_those_of_scikit_learn():
+    from sklearn import metrics
+
+    from ulmus.evaluation.scores import voltage_scores
+
+    random = np.random.default_rng(0)
+    recorded = random.normal(-70, 5, 1000)
+    for voltage in (recorded + random.normal(1, 2, 1000), recorded + 1, np.full(1000, -70.0)):
+        found = voltage_scores(recorded, voltage)
+        assert found["rmse_mv"] == pytest.approx(metrics.root_mean_squared_error(recorded, voltage))
+        explained = 100 * metrics.explained_variance_score(recorded, voltage)
+        assert found["explained_variance_percent"] == pytest.approx(explained, abs=1e-9)
+    still = np.full(9, -70.0)
+    assert voltage_scores(still, still + 1)["explained_variance_percent"] == 100.0
+    assert voltage_scores(still, recorded[:9])["explained_variance_percent"] == 0.0
+
+
+@pytest.mark.parametrize("dt_ms", [0.5, 1.0, 4.0])
+def test_plateaus_are_those_of_a_running_median(dt_ms):
+    from scipy.ndimage import median_filter
+
+    from ulmus.evaluation.failures import MEDIAN_MS, plateaus
+
+    voltage = np.cumsum(np.random.default_rng(1).normal(0, 1, (6, 3000)), axis=1)
+    voltage -= voltage.mean(axis=1, keepdims=True)
+    width = 2 * round(MEDIAN_MS / dt_ms / 2 - 0.5) + 1
+    above = median_filter(voltage, size=(1, width), mode="nearest") > 0
+    found = plateaus(voltage, 0.0, dt_ms)
+    assert found.any()
+    assert not (found & ~above).any()
+    # What the median is above and no plateau is shorter than one.
+    for row, plateau in zip(above, found, strict=True):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], row, [0]]).astype(np.int8)))
+        for start, stop in edges.reshape(-1, 2):
+            assert plateau[start:stop].all() == plateau[start:stop].any() == ((stop - start) * dt_ms >= 20)

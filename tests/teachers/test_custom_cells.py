@@ -301,6 +301,6 @@ def test_a_catalogue_that_this_arbor_cannot_load_is_said(tmp_path):
 def test_neuron_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "neuron", None)
     cell = NeuronCell(lambda: None, [Synapse("soma(0.5)", "Exp2Syn")], "cell")
-    with pytest.raises(MissingToolError, match="pip install neuron"):
+    with pytest.raises(MissingToolError, match=r"needs the package neuron.*pip install 'ulmus\[neuron\]'"):
         simulate(cell, trials=1, seconds=0.1, out=tmp_path / "store")
     assert not (tmp_path / "store").exists()

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from ulmus.cli.console import console, print_table, progress, say
+from ulmus.errors import MissingToolError
 from ulmus.recordings.conversion import convert as convert_trials
 from ulmus.sequences.digits.shd import describe
 from ulmus.trials.store import Store
@@ -43,15 +44,22 @@ def convert(*sources: str, out: Path, mapping: Path | None = None) -> None:
             on_check=lambda done, total: show(done, total or done, "checked"),
         )
     if mapping is not None:
-        from ulmus.report.conversion_page import summarise, write_conversion_page
-
-        summary = summarise(store)
-        print_table(f"Read with {mapping}", summary.rows)
         more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
-        title = f"{sources[0]}{more}, read with {mapping}"
-        page = write_conversion_page(store, summary, title, out / "understood.html")
-        console.print(f"Look at {page}", soft_wrap=True)
+        _show_what_was_read(store, f"{sources[0]}{more}", mapping)
     console.print(f"{out}: {len(store)} trials", soft_wrap=True)
+
+
+def _show_what_was_read(store: Store, sources: str, mapping: Path) -> None:
+    try:
+        from ulmus.report.conversion_page import summarise, write_conversion_page
+    except MissingToolError as error:
+        say(f"converted, but not drawn: {error}")
+        return
+    summary = summarise(store)
+    print_table(f"Read with {mapping}", summary.rows)
+    title = f"{sources}, read with {mapping}"
+    page = write_conversion_page(store, summary, title, store.path / "understood.html")
+    console.print(f"Look at {page}", soft_wrap=True)
 
 
 @app.command

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 import yaml
 from cyclopts import Parameter
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from ulmus.cli.console import console, print_table, progress, say, score_rows
 from ulmus.errors import ConfigError, closest
 from ulmus.neuron import Surrogate, load
 from ulmus.settings import parse_value
 from ulmus.training.budget import FULL, parse_budget, within_budget
+from ulmus.training.devices import is_first_process
 from ulmus.training.fit import fit, problem_of
 from ulmus.training.loop import TrainingProgress
 from ulmus.training.problem import Problem
@@ -70,7 +70,7 @@ def train(
     if not train_in(resolved, folder, resume, problem):
         say(f"interrupted; go on with: ulmus train --resume --run {folder}")
         sys.exit(130)
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if is_first_process():
         trained = load(folder)
         print_table(
             f"best validation, step {trained.card['step']}, {folder}", score_rows(trained.card["validation"])

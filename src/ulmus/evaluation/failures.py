@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
-from scipy.ndimage import median_filter
 
 from ulmus.evaluation.intervals import Counts, interval, resampled
 from ulmus.evaluation.predictions import Predictions, Protocol
@@ -58,7 +57,9 @@ def plateaus(
 ) -> Bool[np.ndarray, "trials time"]:
     """Steps in a plateau: the running median over 11 ms exceeds the level for 20 ms or longer without a break."""
     width = 2 * round(MEDIAN_MS / dt_ms / 2 - 0.5) + 1  # odd, so that nothing moves in time
-    above = median_filter(voltage_mv, size=(1, width), mode="nearest") > level_mv
+    # The median of an odd number of values exceeds a level where more than half of them do.
+    around = np.pad(voltage_mv > level_mv, ((0, 0), (width // 2, width // 2)), mode="edge")
+    above = np.lib.stride_tricks.sliding_window_view(around, width, axis=1).sum(axis=2) > width // 2
     found = np.zeros(voltage_mv.shape, dtype=bool)
     for row, mine in zip(found, above, strict=True):
         edges = np.diff(np.concatenate([[0], mine, [0]]).astype(np.int8))

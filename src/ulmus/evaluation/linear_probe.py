@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, extra
 from ulmus.kernels.events import Events
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, Splits
 
@@ -44,9 +44,10 @@ def linear_probe(splits: Splits[LabelledBatches], *, bin_ms: float = 50.0, chann
         ConfigError: bins that are narrower than a step or a channel, or sequences that are not of this kind.
         DataError: a file of the data is damaged.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    with extra("sequences", "a linear probe"):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
     (train, train_labels), (validation, validation_labels), (test, test_labels) = (
         binned_counts(part, bin_ms=bin_ms, channels=channels) for part in splits

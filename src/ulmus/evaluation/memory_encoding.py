@@ -6,12 +6,8 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int
-from scipy.signal import lfilter
-from sklearn.linear_model import Ridge
-from sklearn.metrics import r2_score
-from sklearn.preprocessing import StandardScaler
 
-from ulmus.errors import DataError
+from ulmus.errors import DataError, extra
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, predict
 from ulmus.evaluation.scores import score
 from ulmus.neuron import ELM, Surrogate
@@ -149,6 +145,10 @@ def _explained(
     seen = [signals(trials.trial(index), header, clip_mv) for index in range(len(trials))]
     parts = {name: [trial[name][times] for trial in seen] for name in seen[0]}
     parts["all of these"] = [np.concatenate([trial[name][times] for name in trial], axis=1) for trial in seen]
+    with extra("report", "telling what memory encodes"):
+        from sklearn.linear_model import Ridge
+        from sklearn.metrics import r2_score
+        from sklearn.preprocessing import StandardScaler
     fit, held_out = (np.concatenate(memory[first::2, times]) for first in (0, 1))
     columns = []
     for values in parts.values():
@@ -188,6 +188,8 @@ def _drives(header: Header) -> dict[str, Int[np.ndarray, "inputs"]]:
 
 def low_pass(values: Float64[np.ndarray, "time"], tau_ms: float, dt_ms: float) -> Float64[np.ndarray, "time"]:
     """``y_t = a y_{t-1} + x_t`` with ``a = exp(-dt / tau)``."""
+    with extra("report", "telling what memory encodes"):
+        from scipy.signal import lfilter
     filtered: Float64[np.ndarray, "time"] = lfilter([1.0], [1.0, -np.exp(-dt_ms / tau_ms)], values)
     return filtered
 

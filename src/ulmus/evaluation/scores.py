@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int
-from sklearn import metrics
+from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from ulmus.errors import DataError
 from ulmus.evaluation.failures import KindScores
@@ -45,9 +44,8 @@ def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[st
     spikes, logit = predictions.spikes[keep, skip:].ravel(), predictions.logit[keep, skip:].ravel()
     return {
         **spike_scores(spikes, logit, protocol.nearest_rate),
-        "rmse_mv": float(metrics.root_mean_squared_error(recorded, voltage)),
-        "mae_mv": float(metrics.mean_absolute_error(recorded, voltage)),
-        "explained_variance_percent": 100 * float(metrics.explained_variance_score(recorded, voltage)),
+        **voltage_scores(recorded, voltage),
+        "mae_mv": float(np.abs(recorded.astype(np.float64) - voltage).mean()),
         "trials": int(keep.sum()),
         "spikes": int(spikes.sum()),
         "protocol": protocol.name,
@@ -69,10 +67,7 @@ def site_scores(
             values[keep, skip:, column].ravel()
             for values in (predictions.recorded_mv, predictions.voltage_mv)
         )
-        found[site] = {
-            "rmse_mv": float(metrics.root_mean_squared_error(recorded, voltage)),
-            "explained_variance_percent": 100 * float(metrics.explained_variance_score(recorded, voltage)),
-        }
+        found[site] = voltage_scores(recorded, voltage)
     return found
 
 
@@ -146,7 +141,7 @@ def spike_scores(
     """Area under the ROC curve, and true positive rates at two small false positive rates."""
     if spikes.all() or not spikes.any():
         return {"auc": None, "tpr_at_fpr_0025": None, "tpr_at_fpr_01": None}
-    false_positive, true_positive, _ = metrics.roc_curve(spikes, logit, drop_intermediate=nearest_rate)
+    false_positive, true_positive = roc_curve(spikes, logit, corners_only=nearest_rate)
 
     def rate_at(limit: float) -> float:
         if nearest_rate:
@@ -154,9 +149,41 @@ def spike_scores(
         return float(true_positive[np.searchsorted(false_positive, limit, side="right") - 1])
 
     return {
-        "auc": float(metrics.auc(false_positive, true_positive)),
+        "auc": float(np.trapezoid(true_positive, false_positive)),
         "tpr_at_fpr_0025": rate_at(0.0025),
         "tpr_at_fpr_01": rate_at(0.01),
+    }
+
+
+def roc_curve(
+    spikes: Bool[np.ndarray, "steps"], logit: Float[np.ndarray, "steps"], corners_only: bool = True
+) -> tuple[Float64[np.ndarray, "thresholds"], Float64[np.ndarray, "thresholds"]]:
+    """False and true positive rates at every threshold, from none above it to all; or where the curve bends alone."""
+    order = np.argsort(-logit, kind="stable")
+    ranked, spike = logit[order], spikes[order]
+    last_of_tie = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    true = np.cumsum(spike)[last_of_tie]
+    false = last_of_tie + 1 - true
+    if corners_only and len(true) > 2:
+        bends = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
+        corner = np.concatenate([[True], bends, [True]])
+        false, true = false[corner], true[corner]
+    return np.append(0, false) / false[-1], np.append(0, true) / true[-1]
+
+
+def voltage_scores(
+    recorded_mv: Float[np.ndarray, "steps"], voltage_mv: Float[np.ndarray, "steps"]
+) -> dict[str, float]:
+    """``rmse_mv``, and ``explained_variance_percent``: ``100 (1 - var(recorded - voltage) / var(recorded))``.
+
+    Where what was recorded does not vary, 100 for a voltage that is wrong by a constant, else 0.
+    """
+    error = recorded_mv.astype(np.float64) - voltage_mv
+    variance, left = recorded_mv.var(dtype=np.float64), error.var()
+    explained = 1 - left / variance if variance else float(left == 0)
+    return {
+        "rmse_mv": float(np.sqrt((error**2).mean())),
+        "explained_variance_percent": 100 * float(explained),
     }
 
 

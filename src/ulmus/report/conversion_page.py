@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float64
 
+from ulmus.errors import extra
 from ulmus.report import style
 from ulmus.report.page import Panel, render_page, write_page
 from ulmus.report.traces import Place, draw_raster, raster
 from ulmus.trials import TrialSource
 from ulmus.trials.trial import Trial
+
+with extra("report", "a report page"):
+    import plotly.graph_objects as go
 
 MAX_ROWS, MAX_COLUMNS = 200, 1000
 _HEIGHT = 900

@@ -3,11 +3,14 @@
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
+from ulmus.errors import extra
 from ulmus.evaluation.failures import BURST_MS, Failures, Measure, TrialGroup
 from ulmus.report import style
 from ulmus.report.traces import axis_name
+
+with extra("report", "a report page"):
+    import plotly.graph_objects as go
 
 MISTIMED = "#a5dac9"
 MISSED = "#e4e1d9"

@@ -1,12 +1,15 @@
 """Figures of the fit as a whole: ROC, learning curve, synaptic weights and time constants."""
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
+from ulmus.errors import extra
 from ulmus.report import style
 from ulmus.report.content import Confusion, Learned, LearningCurve, RocCurve, TimeConstants
 from ulmus.report.traces import inputs_of_sign, stretch_axis, stretch_edges
+
+with extra("report", "a report page"):
+    import plotly.graph_objects as go
 
 MAX_POINTS = 600
 SHORTEST_TAU_MS = 1e-6

@@ -1,10 +1,13 @@
 """The figure of what memory units encode and what is lost without each of them."""
 
 import numpy as np
-import plotly.graph_objects as go
 
+from ulmus.errors import extra
 from ulmus.evaluation.memory_encoding import MemoryEncoding
 from ulmus.report import style
+
+with extra("report", "a report page"):
+    import plotly.graph_objects as go
 
 EXPLAINED_SCALE = [[0.0, "#ffffff"], [0.25, "#d3ece3"], [0.6, "#5cba99"], [1.0, "#005b42"]]
 _MOST_NUMBERED = 40

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float, Int
-from plotly.colors import sample_colorscale
 
+from ulmus.errors import extra
 from ulmus.geometry import Geometry
 from ulmus.report import style
 from ulmus.report.content import Learned
+
+with extra("report", "a report page"):
+    import plotly.graph_objects as go
+    from plotly.colors import sample_colorscale
 
 COLOURS = 32
 LINE_PX = (1.4, 2.2, 3.2, 4.6)

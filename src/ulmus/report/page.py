@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-import plotly.graph_objects as go
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, extra
 from ulmus.files.writing import write_text
 from ulmus.report import figures, morphology, traces
 from ulmus.report.content import ClassifierContent, Learned, ScoreRow, SurrogateContent, TimeConstants
@@ -22,6 +19,11 @@ from ulmus.report.failure_figures import (
     rates_figure,
 )
 from ulmus.report.memory_figure import memory_figure, memory_summary
+
+with extra("report", "a report page"):
+    import jinja2
+    import plotly.graph_objects as go
+    from plotly.offline import get_plotlyjs
 
 UNDEFINED = "undefined"
 

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
-
+from ulmus.errors import extra
 from ulmus.report import style
 from ulmus.report.page import Panel, render_page, write_page
 from ulmus.studies.study import Grid, Study
 from ulmus.studies.tables import QUALITY, Cell, Quality, quality_rows
+
+with extra("report", "a report page"):
+    import plotly.graph_objects as go
 
 # Okabe and Ito's colours, in the order in which a study names its models; each has the same in all figures.
 COLOURS = ("#009e73", "#0068a8", "#c8511b", "#cc79a7", "#e69f00", "#56b4e9", "#23272e")

@@ -3,7 +3,11 @@
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
+
+from ulmus.errors import extra
+
+with extra("report", "a report page"):
+    import plotly.graph_objects as go
 
 # Okabe and Ito's colours, which all common kinds of colour vision tell apart.
 NEURON = "#23272e"

@@ -5,12 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn import metrics
 
 from ulmus.evaluation.failures import Moment, failures
 from ulmus.evaluation.memory_encoding import MemoryEncoding, memory_encoding
 from ulmus.evaluation.predictions import PROTOCOLS, Predictions, check_fit, predict
-from ulmus.evaluation.scores import score, scores_of_resamples, seen, seen_note, site_scores
+from ulmus.evaluation.scores import roc_curve, score, scores_of_resamples, seen, seen_note, site_scores
 from ulmus.geometry import Geometry
 from ulmus.neuron import ELM, Surrogate
 from ulmus.neuron.surrogate import spike_times
@@ -278,7 +277,7 @@ def _roc(predictions: Predictions, scores: dict[str, Any], skip: int) -> RocCurv
     if scores["auc"] is None:
         return None
     spikes, logit = predictions.spikes[:, skip:].ravel(), predictions.logit[:, skip:].ravel()
-    false_positive, true_positive, _ = metrics.roc_curve(spikes, logit)
+    false_positive, true_positive = roc_curve(spikes, logit)
     marks = tuple((rate, scores[key]) for rate, key in ((0.0025, "tpr_at_fpr_0025"), (0.01, "tpr_at_fpr_01")))
     return RocCurve(false_positive, true_positive, scores["auc"], marks)
 

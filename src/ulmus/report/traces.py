@@ -4,11 +4,14 @@ import html
 from typing import Any, NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
+from ulmus.errors import extra
 from ulmus.report import style
 from ulmus.report.content import Example, InputStretch
+
+with extra("report", "a report page"):
+    import plotly.graph_objects as go
 
 MAX_TIME_BINS = 1200
 MAX_INPUT_ROWS = 40

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ulmus.errors import ConfigError, DataError, UlmusError
+from ulmus.errors import ConfigError, DataError, UlmusError, extra
 from ulmus.files.reading import read_json
 from ulmus.files.writing import write_json
 
@@ -94,9 +94,9 @@ def in_order(
     Raises:
         UlmusError: a process was killed.
     """
-    import joblib
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
+    with extra("sequences", "making sequences"):
+        import joblib
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
     count = min(workers or joblib.cpu_count(), max(1, len(arguments)))
     pool = joblib.Parallel(n_jobs=count, return_as="generator", batch_size=1, pre_dispatch=2 * count)
     results = pool(joblib.delayed(work)(*each) for each in arguments)

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import joblib
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from ulmus.errors import ConfigError, DivergedError, MissingToolError, UlmusError, closest
+from ulmus.errors import ConfigError, DivergedError, UlmusError, closest, extra
 from ulmus.files.reading import read_json
 from ulmus.files.writing import write_json, write_text
 from ulmus.neuron import load
@@ -142,6 +141,8 @@ def sweep(
     if workers == 1:
         _work(search, folder, settings, shares[0], 0, on_run)
     elif remaining > 0:
+        import joblib
+
         tasks = (
             joblib.delayed(_work)(search, folder, settings, share, number)
             for number, share in enumerate(shares)
@@ -151,12 +152,8 @@ def sweep(
 
 
 def _optuna() -> Any:
-    try:
+    with extra("search", "a sweep"):
         import optuna
-    except ImportError as error:
-        raise MissingToolError(
-            "a sweep needs Optuna; install it with: pip install 'ulmus[search]'"
-        ) from error
     optuna.logging.set_verbosity(logging.WARNING)
     return optuna
 

@@ -7,13 +7,16 @@ about 0.1 ms at a step of 0.025 ms.
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-import arbor
 import numpy as np
-from arbor import units as U
 from jaxtyping import Float64, Int
 
+from ulmus.errors import extra
 from ulmus.teachers.teacher import check_trial, detect_spikes, recorded_trial
 from ulmus.trials.trial import Trial
+
+with extra("simulate", "simulating a detailed neuron"):
+    import arbor
+    from arbor import units as U
 
 SIMULATOR = f"Arbor {arbor.__version__}"
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-import arbor
+from ulmus.errors import MissingToolError, extra
 
-from ulmus.errors import MissingToolError
+with extra("simulate", "simulating a detailed neuron"):
+    import arbor
 
 NAME = "ulmus"
 TOOLS = {"C++ compiler": ("c++", "g++", "clang++"), "CMake": ("cmake",), "make": ("make",)}

@@ -6,7 +6,7 @@ from importlib import import_module
 from itertools import islice
 from typing import Any
 
-from ulmus.errors import ConfigError, MissingToolError, UlmusError
+from ulmus.errors import ConfigError, UlmusError, extra
 from ulmus.teachers.plan import Plan, SimulatedTrial, run_task, tasks_of
 
 CONNECT_SECONDS = 10
@@ -21,12 +21,8 @@ def connected(address: str) -> Iterator[Any]:
         ConfigError: No scheduler at the address, or one without workers.
         MissingToolError: Dask is not installed.
     """
-    try:
+    with extra("dask", "simulating on a cluster"):
         distributed: Any = import_module("dask.distributed")
-    except ImportError as error:
-        raise MissingToolError(
-            "Dask is not installed; expected the package 'distributed'. Run `pip install distributed` and try again."
-        ) from error
     try:
         client = distributed.Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-import cloudpickle
-
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import DrawnInput, Stimulus
@@ -69,6 +67,8 @@ def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int,
     """
     # Given spike trains may be large: each task takes its own, not those of all trials.
     given = isinstance(plan.stimulus, SpikeTrains)
+    import cloudpickle  # of an extra, like joblib: `ulmus.teachers.runner` has checked that they are there
+
     try:
         pickled = cloudpickle.dumps(plan._replace(stimulus=plan.teacher.regime) if given else plan)
     except Exception as error:  # whatever a cell of the user's own raises
@@ -82,6 +82,8 @@ def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int,
 
 @lru_cache(maxsize=1)
 def _unpickled(plan: bytes) -> Plan:
+    import cloudpickle
+
     loaded: Plan = cloudpickle.loads(plan)
     return loaded
 

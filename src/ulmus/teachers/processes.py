@@ -8,10 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import joblib
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
 from ulmus.errors import UlmusError
 from ulmus.teachers.plan import Plan, SimulatedTrial, run_task, tasks_of
 
@@ -25,6 +21,8 @@ def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) ->
     Raises:
         UlmusError: Workers are killed again and again without finishing a trial.
     """
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     left, lost = dict.fromkeys(waiting), 0
     while left:
         try:
@@ -43,6 +41,8 @@ def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) ->
 
 
 def _results_of_pool(plan: Plan, waiting: list[int], workers: int | None) -> Iterator[SimulatedTrial]:
+    import joblib
+
     pool = joblib.Parallel(
         n_jobs=min(workers or joblib.cpu_count(), len(waiting)),
         return_as="generator_unordered",
@@ -78,6 +78,8 @@ def _workers_end_with_us() -> Iterator[None]:
     try:
         yield
     except BaseException:
+        from joblib.externals.loky import get_reusable_executor
+
         get_reusable_executor().shutdown(wait=True, kill_workers=True)
         raise
     finally:

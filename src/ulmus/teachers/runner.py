@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, extra
 from ulmus.files.lock import only_one
 from ulmus.files.writing import append_json
 from ulmus.teachers.cluster import connected, results_of_dask
@@ -86,6 +87,8 @@ def simulate(
         >>> len(store)
         4
     """
+    with extra("simulate", "simulating trials"):
+        import_module("cloudpickle"), import_module("joblib")
     _check_counts(trials, seconds, seed, workers, dt_ms)
     _check_kinds(stimulus, sites)
     driven = teacher.regime if stimulus is None else stimulus

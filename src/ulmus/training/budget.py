@@ -11,8 +11,9 @@ import torch
 
 from ulmus.errors import BudgetError, ConfigError, DivergedError
 from ulmus.kernels import memory_budget
+from ulmus.training.devices import launch
 from ulmus.training.fit import problem_of
-from ulmus.training.loop import Loop, launch
+from ulmus.training.loop import Loop
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe
 from ulmus.training.run import Run

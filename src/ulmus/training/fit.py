@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from ulmus.errors import CheckpointError, ConfigError, DivergedError
-from ulmus.training.loop import STATE_FORMAT, Loop, TrainingProgress, launch
+from ulmus.training.devices import launch
+from ulmus.training.loop import STATE_FORMAT, Loop, TrainingProgress
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import PLACE_KEYS, Recipe, changed_keys
 from ulmus.training.recipe_file import load_recipe

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ulmus.errors import ConfigError, DivergedError
+from ulmus.errors import DivergedError
 from ulmus.kernels import memory_budget
+from ulmus.training.devices import Processes
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe, TrainingSettings
 from ulmus.training.run import Run
@@ -62,39 +62,6 @@ def learning_rate(step: int, training: TrainingSettings, steps: int) -> float:
     return last + (training.learning_rate - last) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def launch(training: TrainingSettings) -> Fabric:
-    """Devices, precision and processes that the recipe asks for.
-
-    Raises:
-        ConfigError: they do not exist here, or cannot share a batch.
-    """
-    if training.batch % (training.devices * training.nodes):
-        raise ConfigError(
-            f"training.batch={training.batch} cannot be shared by {training.devices} devices on {training.nodes} nodes; "
-            "expected a multiple of their number."
-        )
-    try:
-        fabric = Fabric(
-            accelerator=training.accelerator,
-            devices=training.devices,
-            num_nodes=training.nodes,
-            precision=training.precision,  # type: ignore[arg-type]
-        )
-    except (
-        ValueError,
-        RuntimeError,
-        ImportError,
-        TypeError,
-    ) as error:  # what Fabric raises for values that do not exist here
-        raise ConfigError(
-            f"training.accelerator={training.accelerator!r}, devices={training.devices}, precision={training.precision!r} "
-            f"cannot be used here ({str(error).splitlines()[0]}); accelerator 'cpu', devices 1 and precision '32-true' "
-            "always can."
-        ) from error
-    fabric.launch()
-    return fabric
-
-
 class Loop:
     """Trains the model of a problem in a run folder."""
 
@@ -103,7 +70,7 @@ class Loop:
         problem: Problem,
         recipe: Recipe,
         run: Run,
-        fabric: Fabric,
+        fabric: Processes,
         on_progress: Callable[[TrainingProgress], None] | None = None,
     ) -> None:
         self.problem, self.recipe, self.run, self.fabric = problem, recipe, run, fabric
@@ -158,7 +125,7 @@ class Loop:
                     self._log(loss)
                 if position.step % (training.validate_every or steps) == 0 or position.step == steps:
                     self._validate(loss)
-                stopping = self._all_stop(stop())
+                stopping = self.fabric.any_of(stop())
                 if position.step % training.checkpoint_every == 0 or position.step == steps or stopping:
                     self.save()
                 if stopping:
@@ -182,12 +149,6 @@ class Loop:
         self.position.step += 1
         self.position.sums = [total + loss for total, loss in zip(self.position.sums, means, strict=True)]
         return float(means[0])
-
-    def _all_stop(self, stopping: bool) -> bool:
-        if self.fabric.world_size == 1:
-            return stopping
-        # Signals reach processes at different steps; all must stop at the same.
-        return bool(self.fabric.strategy.reduce_boolean_decision(stopping, all=False))
 
     def _gradients(self) -> list[Tensor]:
         return [value.grad for value in self.problem.model.parameters() if value.grad is not None]

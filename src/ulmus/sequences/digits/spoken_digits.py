@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ulmus.errors import ConfigError, DataError, UlmusError
+from ulmus.errors import ConfigError, DataError, UlmusError, extra
 from ulmus.files.lock import only_one
 from ulmus.files.reading import read_json
 from ulmus.files.writing import remove_leftovers, write_file, write_json
@@ -260,8 +260,9 @@ def _hear_all(
     report: Callable[[int, int], None],
 ) -> None:
     """Write the spikes of all clips that are not there yet, a chunk of clips per file."""
-    import joblib
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
+    with extra("sequences", "making spoken digits"):
+        import joblib
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     chunks = {file: recordings[first : first + _CHUNK] for first, file in _chunk_files(out, recordings)}
     waiting = {file: chunk for file, chunk in chunks.items() if not file.exists()}

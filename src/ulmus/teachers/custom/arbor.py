@@ -7,17 +7,19 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import arbor
 import numpy as np
-from arbor import units as U
 from jaxtyping import Int
 
-from ulmus.errors import ConfigError, MissingToolError
+from ulmus.errors import ConfigError, MissingToolError, extra
 from ulmus.geometry import Geometry
 from ulmus.teachers.arbor_engine import SIMULATOR, CableModel, run_cable
 from ulmus.teachers.catalogue import compiled_mechanisms
 from ulmus.teachers.custom.cell import CustomCell, Synapse, sha256_of
 from ulmus.trials.trial import Trial
+
+with extra("simulate", "simulating a detailed neuron"):
+    import arbor
+    from arbor import units as U
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from ulmus.errors import ConfigError, MissingToolError, closest
+from ulmus.errors import ConfigError, closest, extra
 from ulmus.geometry import ON_SOMA, Geometry
 from ulmus.teachers.custom.cell import CustomCell, sha256_of
 from ulmus.teachers.teacher import check_trial, detect_spikes, recorded_trial
@@ -282,10 +282,5 @@ def _segment(sections: dict[str, Any], place: str, where: str = "site") -> Any:
 
 def _neuron() -> Any:
     os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")  # else it complains where there is no display
-    try:
+    with extra("neuron", "a cell of the NEURON simulator"):
         return importlib.import_module("neuron")
-    except ImportError as error:
-        raise MissingToolError(
-            "the simulator NEURON is not installed; expected the package 'neuron'. Run `pip install neuron` (or "
-            "`pip install ulmus[neuron]`) and try again."
-        ) from error

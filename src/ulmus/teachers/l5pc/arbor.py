@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-import arbor
 import numpy as np
-from arbor import units as U
 from jaxtyping import Float64, Int
 
+from ulmus.errors import extra
 from ulmus.teachers.arbor_engine import CableModel
 from ulmus.teachers.catalogue import load_mechanisms
 from ulmus.teachers.l5pc.parameters import (
@@ -40,6 +39,10 @@ from ulmus.teachers.morphology import (
     SOMA,
     Morphology,
 )
+
+with extra("simulate", "simulating a detailed neuron"):
+    import arbor
+    from arbor import units as U
 
 SOMA_RESISTIVITY_OHM_CM = 1e-6
 

@@ -10,6 +10,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Complex64, Complex128, Float32, Float64
 
+from ulmus.errors import extra
+
 CHANNELS = 700
 """Places, equally spaced from the base (0, high frequencies) to the apex (699, low frequencies)."""
 BLOCK = 50
@@ -84,7 +86,8 @@ def _transfer(
     frequency: Float64[np.ndarray, "frequencies"], place: Float64[np.ndarray, "places"]
 ) -> Complex128[np.ndarray, "places kept"]:
     """``v = 2 w / xi * p(x) / p(0) * Z`` with ``p = sqrt(G / g) H0(G)``."""
-    from scipy.special import hankel1, hankel2
+    with extra("sequences", "hearing sounds"):
+        from scipy.special import hankel1, hankel2
 
     taper = np.exp(-_STIFFNESS_DECAY / 2 * place)[:, None]
     # Of these places the wave gets farthest in the first one.

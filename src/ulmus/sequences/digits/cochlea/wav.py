@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from ulmus.errors import DataError
+from ulmus.errors import DataError, extra
 
 
 class Sound(NamedTuple):
@@ -33,7 +33,8 @@ def read_wav(source: str | Path | bytes, name: str | None = None) -> Sound:
     Raises:
         DataError: the file is missing, damaged, or not a WAV file.
     """
-    from scipy.io import wavfile
+    with extra("sequences", "reading sounds"):
+        from scipy.io import wavfile
 
     name = name or (str(source) if not isinstance(source, bytes) else "the sound")
     try:

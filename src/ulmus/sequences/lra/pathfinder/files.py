@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ulmus.errors import ConfigError, DataError
+from ulmus.errors import ConfigError, DataError, extra
 from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.archive import find_folder, has_folder
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
@@ -133,8 +133,8 @@ class Pathfinder(Sequences):
         Raises:
             DataError: the file is missing, empty, damaged, or not an image of this size.
         """
-        from PIL import Image
-
+        with extra("sequences", "reading images"):
+            from PIL import Image
         path = self.path / self._paths[index]
         try:
             with Image.open(path) as file:
