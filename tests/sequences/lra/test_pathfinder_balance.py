@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from pathfinder_balance import both_labels, compare, write_table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ulmus.sequences.lra.pathfinder.balance import balance, both_labels, compared, places
+from ulmus.sequences.lra.pathfinder.balance import balance, disc_places
 from ulmus.sequences.lra.pathfinder.settings import SIZES, SUBSETS, published_settings
 
 
@@ -11,11 +12,16 @@ def test_what_is_kept_is_equally_frequent_for_both_labels():
     random = np.random.default_rng(0)
     labels = np.arange(200_000) % 2
     values = random.random((labels.size, 7)) ** (1 / (1 + labels[:, None] * (np.arange(7) < 2)))
-    table = compared(values, labels)
+    table = compare(values, labels)
     fresh = random.random((2000, 7)) * 0.8 + 0.2
     exact = np.log(4 * fresh[:, 0] * fresh[:, 1])
     assert np.sqrt(np.mean((table.log_odds(fresh) - exact) ** 2)) < 0.2 < exact.std() / 2
-    kept = random.random(labels.size) < table.kept(labels, values)
+    kept = np.concatenate(
+        [
+            random.random(10_000) < table.kept(labels[first : first + 10_000], values[first : first + 10_000])
+            for first in range(0, labels.size, 10_000)
+        ]
+    )
     edges = np.linspace(0, 1, 5)
     one, other = (
         np.histogram2d(*values[kept & (labels == label), :2].T, [edges, edges])[0] for label in (0, 1)
@@ -37,7 +43,7 @@ def test_packed_trees_are_those_of_scikit_learn():
         random_state=0,
     ).fit(values, labels)
     expected = model.decision_function(values) - model._baseline_prediction.item()
-    np.testing.assert_allclose(compared(values, labels).log_odds(values), expected, atol=5e-3)
+    np.testing.assert_allclose(compare(values, labels).log_odds(values), expected, atol=5e-3)
 
 
 @pytest.mark.parametrize(("size", "length"), [(32, 6), (256, 14)])
@@ -57,5 +63,15 @@ def test_every_published_setting_has_a_table():
         for length in SUBSETS:
             table = balance(published_settings(size, length))
             assert np.isfinite(table.value).all()
-            middle = places(np.array([[3, 4]]), np.array([[3, 9]]), size)
+            middle = disc_places(np.array([[3, 4]]), np.array([[3, 9]]), size)
             assert 0 < table.kept(np.array([1]), middle)[0] <= 1
+
+
+def test_a_table_is_written_beside_the_others(tmp_path):
+    settings, file = published_settings(32, 6), tmp_path / "tables.npz"
+    table = compare(*both_labels(settings, 300, seed=2**63))
+    write_table(settings, table, file)
+    write_table(published_settings(64, 6), table, file)
+    with np.load(file) as found:
+        np.testing.assert_array_equal(found["32-6.value"], table.value)
+        assert set(found) == {f"{size}-6.{name}" for size in (32, 64) for name in table._fields}

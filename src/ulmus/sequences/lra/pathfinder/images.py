@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from ulmus.errors import ConfigError
-from ulmus.sequences.lra.pathfinder.balance import balance, places
+from ulmus.sequences.lra.pathfinder.balance import balance, disc_places
 from ulmus.sequences.lra.pathfinder.contours import TARGETS, grow_contours, lay, paint
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
 from ulmus.sequences.lra.pathfinder.strokes import strokes
@@ -59,7 +59,7 @@ def draw_scene(settings: PathfinderSettings, seed: int, index: int, balanced: bo
         if not balanced:
             return scene
         first, second = scene.discs[:, None]
-        kept = balance(settings).kept(np.array([label]), places(first, second, settings.size))
+        kept = balance(settings).kept(np.array([label]), disc_places(first, second, settings.size))
         if random.random() < kept[0]:
             return scene
 
