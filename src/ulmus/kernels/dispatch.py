@@ -62,7 +62,7 @@ def backends() -> list[Backend]:
 
     Example:
         >>> [backend.name for backend in ulmus.backends()]
-        ['numba', 'reference']
+        ['numba', 'triton', 'reference']
     """
     missing = [name for name in ("numba", "llvmlite") if importlib.util.find_spec(name) is None]
     fused = Backend(

@@ -1,6 +1,7 @@
 """The `model` of a recipe: which neuron or baseline is trained, with its sizes."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
@@ -13,30 +14,34 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 """A probability of being dropped."""
 
 
+_DEFAULTS: dict[str, Any] = {name: one.default for name, one in signature(ELM).parameters.items()}
+"""What `ulmus.ELM` takes for an argument that is not given; so do recipes."""
+
+
 class _Neuron(Settings):
     """Arguments of `ulmus.ELM`, but for inputs, outputs and dt, which come from the data."""
 
-    memory: PositiveInt = 20
-    hidden: PositiveInt | None = None
-    hidden_layers: int = Field(default=1, ge=0)
-    activation: Literal["relu", "silu", "squared_relu"] = "relu"
-    branches: PositiveInt | None = None
-    synapses_per_branch: PositiveInt = 1
-    routing: Literal["dense", "random", "windows"] = "dense"
-    tau_memory_ms: tuple[PositiveFloat, PositiveFloat] = (1.0, 150.0)
-    tau_memory_bounds_ms: tuple[float, PositiveFloat] | None = None
-    tau_spacing: Literal["log", "linear"] = "log"
-    learn_tau_memory: bool = False
-    tau_synapse_ms: PositiveFloat = 5.0
-    gain: PositiveFloat = 5.0
-    update: Literal["published", "bounded"] = "published"
-    synaptic_weight: float = Field(default=0.5, ge=0)
-    learn_synapses: bool = True
-    scale_memory: bool = False
-    hidden_readout: bool = False
-    input_dropout: Share = 0.0
-    memory_dropout: Share = 0.0
-    hidden_dropout: Share = 0.0
+    memory: PositiveInt = _DEFAULTS["memory"]
+    hidden: PositiveInt | None = _DEFAULTS["hidden"]
+    hidden_layers: int = Field(default=_DEFAULTS["hidden_layers"], ge=0)
+    activation: Literal["relu", "silu", "squared_relu"] = _DEFAULTS["activation"]
+    branches: PositiveInt | None = _DEFAULTS["branches"]
+    synapses_per_branch: PositiveInt = _DEFAULTS["synapses_per_branch"]
+    routing: Literal["dense", "random", "windows"] = _DEFAULTS["routing"]
+    tau_memory_ms: tuple[PositiveFloat, PositiveFloat] = _DEFAULTS["tau_memory_ms"]
+    tau_memory_bounds_ms: tuple[float, PositiveFloat] | None = _DEFAULTS["tau_memory_bounds_ms"]
+    tau_spacing: Literal["log", "linear"] = _DEFAULTS["tau_spacing"]
+    learn_tau_memory: bool = _DEFAULTS["learn_tau_memory"]
+    tau_synapse_ms: PositiveFloat = _DEFAULTS["tau_synapse_ms"]
+    gain: PositiveFloat = _DEFAULTS["gain"]
+    update: Literal["published", "bounded"] = _DEFAULTS["update"]
+    synaptic_weight: float = Field(default=_DEFAULTS["synaptic_weight"], ge=0)
+    learn_synapses: bool = _DEFAULTS["learn_synapses"]
+    scale_memory: bool = _DEFAULTS["scale_memory"]
+    hidden_readout: bool = _DEFAULTS["hidden_readout"]
+    input_dropout: Share = _DEFAULTS["input_dropout"]
+    memory_dropout: Share = _DEFAULTS["memory_dropout"]
+    hidden_dropout: Share = _DEFAULTS["hidden_dropout"]
 
 
 class ELMModel(_Neuron):
