@@ -87,7 +87,8 @@ def pathfinder(
         images: How many.
         seed: Image k depends on the seed and k alone, for any number of workers.
         workers: Processes; all cores by default.
-        as_published: Keep scenes whose disc places give the label away, as the original does.
+        as_published: Draw as the original program does: fewer distractors at 32 and 64, and disc places that give some of
+            the labels away.
     """
     from ulmus.sequences.lra.pathfinder.settings import published_settings
     from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
@@ -95,11 +96,10 @@ def pathfinder(
     with progress("images") as show:
         folder = make_pathfinder(
             out,
-            published_settings(size, contour),
+            published_settings(size, contour, as_published),
             images=images,
             seed=seed,
             workers=workers,
-            balanced=not as_published,
             on_images=show,
         )
     console.print(f"{folder}: {images} images of {size} x {size}", soft_wrap=True)

@@ -80,6 +80,8 @@ def _first_paddle(occupied, strokes, size, border, random):
     """Place and direction of a first paddle where there is room; y is -1 if there is none."""
     for _ in range(_DRAWS):
         degree = random.integers(0, 360)
+        if not strokes.finds_room[degree]:
+            break
         y, x = _free_place(occupied, strokes, size, degree, border, random)
         if y < 0:
             break

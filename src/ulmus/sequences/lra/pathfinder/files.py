@@ -59,7 +59,10 @@ class Pathfinder(Sequences):
         self.generated = generated_by_us(self.path)
         difficulty = {6: ", easy", 9: ", intermediate", 14: ""}[contour_paddles]
         name = "Pathfinder-X" if size == 128 else f"Pathfinder-{size}"
-        self.name = f"{name}{difficulty}{', generated' if self.generated else ''}"
+        origin = ", generated" if self.generated else ""
+        if self.generated and self.generated.get("as_published"):
+            origin += " as published"
+        self.name = f"{name}{difficulty}{origin}"
         files = _metadata_files(self.path)
         rows = [row for file in files for row in _rows(file)]
         if not self.generated:

@@ -46,7 +46,7 @@ def draw_scene(settings: PathfinderSettings, seed: int, index: int, balanced: bo
         settings: how contours grow.
         seed: of the whole set.
         index: of the image.
-        balanced: leave out scenes so that the places of the discs are the same for both labels.
+        balanced: leave out scenes so that the places of the discs are the same for both labels; never as published.
 
     Raises:
         ConfigError: settings whose contours do not fit, or for which no balance was measured.
@@ -56,7 +56,7 @@ def draw_scene(settings: PathfinderSettings, seed: int, index: int, balanced: bo
         label = int(random.integers(2))
         margin, contours = _contours(settings, random, settings.distractors)
         scene = Scene(label, int(random.integers(2)), margin, contours)
-        if not balanced:
+        if settings.as_published or not balanced:
             return scene
         first, second = scene.discs[:, None]
         kept = balance(settings).kept(np.array([label]), disc_places(first, second, settings.size))

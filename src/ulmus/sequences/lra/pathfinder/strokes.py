@@ -9,13 +9,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
 
 ANTIALIAS = 2
 DEGREES = 360
 _FULL = 255
+_GUARD = 1e-9
 
 
 class Strokes(NamedTuple):
@@ -41,6 +42,7 @@ class Strokes(NamedTuple):
         solid_begin: the list of each direction.
         solid_low: the first row and column of those.
         solid_high: the last ones.
+        finds_room: whether room is looked for in this direction of a first paddle.
         seed_head: rows and columns from the tail of a first paddle to its head.
         seed_pivot: from there to the pivot before it.
         step: offset from a pivot to the next one, along the last paddle's direction.
@@ -65,6 +67,7 @@ class Strokes(NamedTuple):
     solid_begin: Int64[np.ndarray, "degrees_plus_one"]
     solid_low: Int64[np.ndarray, "degrees 2"]
     solid_high: Int64[np.ndarray, "degrees 2"]
+    finds_room: Bool[np.ndarray, "degrees"]
     seed_head: Int64[np.ndarray, "degrees 2"]
     seed_pivot: Int64[np.ndarray, "degrees 2"]
     step: Int64[np.ndarray, "directions"]
@@ -112,6 +115,7 @@ def strokes(settings: PathfinderSettings, margin: int) -> Strokes:
         solid_begin=_begins(solid),
         solid_low=np.stack([pixels.min(axis=0) for pixels in solid]),
         solid_high=np.stack([pixels.max(axis=0) for pixels in solid]),
+        finds_room=np.array([not settings.as_published or _reaches_all_corners(pixels) for pixels in solid]),
         seed_head=seed_head,
         seed_pivot=seed_head + _displacement(_opposite(degrees), length + margin),
         step=_displacement(directions, length + 2 * margin) @ by_row,
@@ -147,10 +151,12 @@ def _drawn(
     )
 
 
-def _displacement(directions: Float64[np.ndarray, "n"], distance: float) -> Int64[np.ndarray, "n 2"]:
-    """(y, x), rounded up; the guard keeps exact multiples from being lifted by the error of sin and cos."""
-    exact = distance * np.stack([np.sin(directions), np.cos(directions)], axis=1)
-    return np.ceil(exact - 1e-9).astype(np.int64)
+def _displacement(
+    directions: Float64[np.ndarray, "n"], distance: float, start: int = 0, guard: float = _GUARD
+) -> Int64[np.ndarray, "n 2"]:
+    """(y, x) from a start, rounded up; the guard keeps exact multiples from being lifted by the error of sin and cos."""
+    exact = start + distance * np.stack([np.sin(directions), np.cos(directions)], axis=1)
+    return np.ceil(exact - guard).astype(np.int64) - start
 
 
 def _circle(radius: int) -> Int64[np.ndarray, "ends 2"]:
@@ -165,7 +171,9 @@ def _fine_line(direction: float, half: int, settings: PathfinderSettings) -> UIn
     from PIL import Image, ImageDraw
 
     middle = half * ANTIALIAS
-    offset = _displacement(np.array([direction]), settings.paddle_length * ANTIALIAS)[0]
+    # The original adds before it rounds up, without a guard: at 120 degrees, half a paddle is rounded to a pixel more.
+    guard = 0.0 if settings.as_published else _GUARD
+    offset = _displacement(np.array([direction]), settings.paddle_length * ANTIALIAS, middle, guard)[0]
     image = Image.new("L", (2 * middle + 1, 2 * middle + 1))
     head = (middle + int(offset[1]), middle + int(offset[0]))
     width = round(settings.paddle_thickness * ANTIALIAS)
@@ -206,6 +214,16 @@ def _solid(covered: Int64[np.ndarray, "pixels 3"], reach: int) -> Int64[np.ndarr
     """The full pixels of a first paddle, one pixel down and right of its place: there the original looks for room."""
     pixels = covered[covered[:, 2] == _FULL, :2] + 1
     return np.asarray(pixels[(np.abs(pixels) <= reach).all(axis=1)])
+
+
+def _reaches_all_corners(solid: Int64[np.ndarray, "solid 2"]) -> bool:
+    """Whether a paddle placed at any pixel of an image covers some pixel of it.
+
+    The original dilates the image by the paddle to find room. At a pixel from which the whole paddle lies outside,
+    OpenCV's dilation is the least number that there is, which the original takes as an error: no room in this direction,
+    anywhere. The corners are where that happens.
+    """
+    return all(((solid * corner) >= 0).all(axis=1).any() for corner in ((1, 1), (1, -1), (-1, 1), (-1, -1)))
 
 
 def _begins(parts: list[Int64[np.ndarray, "n k"]]) -> Int64[np.ndarray, "parts_plus_one"]:

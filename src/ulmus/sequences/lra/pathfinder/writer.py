@@ -34,7 +34,7 @@ def make_pathfinder(
         images: how many.
         seed: of the whole set.
         workers: processes; all cores when not given.
-        balanced: leave out scenes so that the places of the discs are the same for both labels.
+        balanced: leave out scenes so that the places of the discs are the same for both labels; never as published.
         on_images: called when images are finished.
 
     Returns:
@@ -47,6 +47,7 @@ def make_pathfinder(
     """
     check_positive(images=images, workers=workers)
     check_seed(seed)
+    balanced = balanced and not settings.as_published
     folder = Path(out) / f"pathfinder{settings.size}" / settings.subset
     begin(
         folder,
