@@ -20,8 +20,8 @@ BLOCKS = [
     for page in PAGES
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 ]
-RUN_ELSEWHERE = ("docs/howto/your-own-neuron.md",)
-"""Pages whose Python runs in tests/teachers/test_howto.py, where its results are looked at too."""
+RUN_ELSEWHERE = ("docs/howto/your-own-neuron.md", "docs/howto/other-programs.md:0")
+"""Pages whose Python runs in tests of its room, where its results are looked at too."""
 
 
 @pytest.fixture(scope="module")

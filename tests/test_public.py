@@ -12,7 +12,7 @@ import torch
 import ulmus
 
 GOLDEN = Path(__file__).parent / "golden"
-ROOMS = ("baselines", "evaluation", "kernels", "neuron", "recordings", "report", "sequences", "studies", "teachers",
+ROOMS = ("baselines", "evaluation", "export", "kernels", "neuron", "recordings", "report", "sequences", "studies", "teachers",
          "training", "trials")  # fmt: skip
 
 

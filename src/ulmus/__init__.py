@@ -7,6 +7,7 @@ from ulmus.lazy import lazy
 
 if TYPE_CHECKING:
     from ulmus import baselines
+    from ulmus.export import export
     from ulmus.kernels import ELMState, Events, backends, use_backend
     from ulmus.neuron import ELM, Classifier, ELMCell, ELMNetwork, Surrogate, import_official, load, save
     from ulmus.report import report
@@ -28,6 +29,7 @@ __all__ = [
     "backends",
     "baselines",
     "evaluate",
+    "export",
     "fit",
     "import_official",
     "label",
@@ -52,5 +54,6 @@ __getattr__, __dir__ = lazy(
         "teachers": "simulate",
         "training": "fit evaluate label load_recipe recipes",
         "report": "report",
+        "export": "export",
     },
 )

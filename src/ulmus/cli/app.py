@@ -24,27 +24,32 @@ from ulmus.errors import (
 
 # Named as text and described here, so that the list of commands appears without importing what they need.
 COMMANDS = (
-    ("demo", "demo:demo", "From a detailed neuron to a fitted one, with a page to look at."),
+    ("demo", "demo:demo", "Simulate a detailed neuron, fit an ELM neuron to it, open the report."),
     ("simulate", "simulate:simulate", "Simulate a detailed neuron with random synaptic input into a store."),
     ("data", "data:app", "Convert, describe and check trials."),
-    ("train", "train:train", "Train a recipe in a run folder; resume an interrupted run."),
-    ("label", "label:label", "Let fitted neurons answer fresh input, for smaller ones to learn from."),
-    ("sweep", "sweep:sweep", "Search hyper-parameters of a recipe by validation score."),
-    ("evaluate", "evaluate:evaluate", "Score a fitted neuron on trials."),
-    ("probe", "probe:probe", "Say how well a straight line tells the classes of a recipe apart."),
+    ("train", "train:train", "Train a recipe in a run folder, or resume an interrupted run."),
+    ("label", "label:label", "Let fitted neurons respond to new input, as training data for smaller ones."),
+    ("sweep", "sweep:sweep", "Search a recipe's hyper-parameters by validation score."),
+    ("evaluate", "evaluate:evaluate", "Score a fitted neuron on trials, or a classifier on its test data."),
+    ("probe", "probe:probe", "Classify a recipe's data with a linear probe."),
     (
         "reproduce",
         "reproduce:reproduce",
-        "Run or resume an experiment of the paper: tables beside the published ones.",
+        "Run or resume an experiment of the paper; tables beside the published ones.",
     ),
-    ("report", "report:report", "Write a page that opens offline: scores, traces, what was learnt."),
-    ("doctor", "doctor:doctor", "Show what computes the neuron here, and whether it does so right."),
-    ("bench", "bench:app", "Measure side by side, in one process on one thread."),
-    ("import", "importing:import_", "Turn an authors' checkpoint folder into a saved surrogate."),
+    ("report", "report:report", "Write a page that opens offline: scores, traces, weights, time constants."),
+    ("export", "export:app", "Write a fitted neuron for another program: C, JavaScript, NEURON."),
+    ("doctor", "doctor:doctor", "List the backends available here; --verify checks their results."),
+    ("bench", "bench:app", "Time the kernels beside other implementations."),
+    (
+        "import",
+        "importing:import_",
+        "Convert a checkpoint folder of the paper's authors into a saved surrogate.",
+    ),
 )
 
 GO_ON = ("simulate", "label", "sweep")
-"""Commands that keep what is done when they are interrupted; train and reproduce say themselves how to go on."""
+"""Commands that resume where they were interrupted; train and reproduce say so themselves."""
 
 
 def build(arguments: list[str]) -> App:

@@ -21,15 +21,15 @@ class Show(Protocol):
     """Moves a progress bar."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Show what is done, what there is to do, and a note."""
+        """Show how much is done, of how much in total, and a note."""
 
 
 @contextmanager
 def progress(label: str) -> Iterator[Show]:
-    """A progress bar, or now and then a line where standard error is no terminal.
+    """A progress bar, or an occasional line where standard error is not a terminal.
 
     Yields:
-        A function to call with what is done, what there is to do, and a note.
+        A function to call with how much is done, the total, and a note.
     """
     if error_console.is_terminal:
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
@@ -57,7 +57,7 @@ def progress(label: str) -> Iterator[Show]:
 
 
 def say(text: str) -> None:
-    """A line about what is going on."""
+    """Print a line on what is being done."""
     error_console.print(text, soft_wrap=True, highlight=False)
 
 
@@ -82,12 +82,12 @@ SCORES = {
     "predicted_rate_hz": ("predicted firing rate, Hz", "{:.3f}"),
     "rate_correlation": ("correlation of spike counts", "{:.3f}"),
     "isi_median_ms": ("median inter-spike interval, ms", "{:.1f}"),
-    "predicted_isi_median_ms": ("predicted, ms", "{:.1f}"),
-    "isi_distance": ("distance of the intervals (KS)", "{:.3f}"),
+    "predicted_isi_median_ms": ("predicted median interval, ms", "{:.1f}"),
+    "isi_distance": ("distance of interval distributions (KS)", "{:.3f}"),
     "trials": ("trials", "{}"),
     "spikes": ("output spikes", "{}"),
     "accuracy": ("accuracy", "{:.4f}"),
-    "accuracy_standard_error": ("standard error of it", "{:.4f}"),
+    "accuracy_standard_error": ("standard error of the accuracy", "{:.4f}"),
     "loss": ("loss", "{:.4f}"),
     "sequences": ("sequences", "{:,}"),
     "parameters": ("trainable parameters", "{:,}"),

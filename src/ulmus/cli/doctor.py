@@ -13,11 +13,11 @@ PACKAGES = ["ulmus", "torch", "numba", "numpy", "arbor", "lightning-fabric", "h5
 
 
 def doctor(*, verify: bool = False) -> None:
-    """Show what computes the neuron here and why; with --verify, whether it computes it right.
+    """List the backends available on this machine; with --verify, check their results.
 
     Args:
-        verify: Run forward and backward of every backend against the reference in double precision; exit status 1
-            when one of them is wrong.
+        verify: Compare outputs and gradients of every backend with the reference in double precision; the exit status
+            is 1 if one of them is wrong.
     """
     import torch
 
@@ -31,18 +31,18 @@ def doctor(*, verify: bool = False) -> None:
     console.print(f"{torch.get_num_threads()} threads for torch")
     table = Table(
         "backend",
-        "can run",
+        "available",
         "why",
         "devices",
         "number types",
-        title="backends, the preferred one first",
+        title="backends, in order of preference",
         title_justify="left",
     )
     for backend in backends():
         row = (backend.name, "yes" if backend.available else "no", backend.reason)
         table.add_row(*row, ", ".join(backend.devices), ", ".join(backend.dtypes))
     console.print(table)
-    console.print(f"fitted neurons to load by name: {', '.join(shipped_neurons())}", soft_wrap=True)
+    console.print(f"shipped neurons, loaded by name: {', '.join(shipped_neurons())}", soft_wrap=True)
     if verify and not _verified():
         sys.exit(1)
 
@@ -64,7 +64,7 @@ def _verified() -> bool:
     )
     for check in checks:
         errors = (f"{check.output_error:.1e}", f"{check.gradient_error:.1e}", f"{check.allowed:.0e}")
-        verdict = "right" if check.passed else f"WRONG {check.message}"
+        verdict = "correct" if check.passed else f"WRONG {check.message}"
         table.add_row(check.backend, check.case, check.dtype, *errors, verdict)
     console.print(table)
     return all(check.passed for check in checks)

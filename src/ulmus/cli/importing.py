@@ -7,7 +7,7 @@ from ulmus.neuron import import_official, save
 
 
 def import_(folder: Path, *, out: Path) -> None:
-    """Turn an authors' checkpoint folder into a saved surrogate.
+    """Convert a checkpoint folder of the paper's authors into a saved surrogate.
 
     Args:
         folder: Folder with model_config.json and a .pt file.

@@ -1,0 +1,124 @@
+"""The artificial cell of NEURON, compiled and run there, beside the surrogate and in a network with a detailed cell."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from export_cases import events, input_of, predicted, surrogate
+
+from ulmus.export import export
+
+pytestmark = pytest.mark.skipif(find_spec("neuron") is None, reason="NEURON is not installed")
+
+RUN = """
+import json, sys
+from neuron import h
+h.load_file("stdrun.hoc")
+rows, kind, sites = json.load(sys.stdin), *sys.argv[1:]
+cell, idle = getattr(h, kind)(), getattr(h, kind)()
+connections = {}
+def connection(channel, value):
+    if (channel, value) not in connections:
+        made = connections[channel, value] = h.NetCon(None, cell)
+        made.delay, made.weight[0], made.weight[1] = 0, value, channel
+    return connections[channel, value]
+for row in rows:
+    for channel, value in row:
+        connection(channel, value)
+spikes, told = h.Vector(), []
+h.NetCon(cell, None).record(spikes)
+h.dt = 0.025
+for repeat in range(2):  # the second run starts at rest again
+    h.finitialize(-65)
+    told = []
+    for step, row in enumerate(rows):
+        for number, (channel, value) in enumerate(row):
+            connection(channel, value).event(step + (0.0, 0.3, 0.95)[number % 3])  # some exactly between two steps
+    for step in range(len(rows)):
+        while h.t < step + 1 + 0.01:
+            h.fadvance()
+        told.append([cell.spike_probability, *(getattr(cell, name) for name in sites.split(","))])
+print(json.dumps([told, spikes.to_python(), idle.spike_probability, [cell.memory_unit(0), idle.memory_unit(0)]]))
+"""
+
+RECORD = """
+import json
+fired, detailed = h.Vector(), h.Vector()
+listeners = [h.NetCon(cell, None), h.NetCon(soma(0.5)._ref_v, None, sec=soma)]
+listeners[0].record(fired)
+listeners[1].record(detailed)
+back = h.NetCon(soma(0.5)._ref_v, cell, sec=soma)  # an inhibitory input of the surrogate
+back.weight[0], back.weight[1] = -1, 700
+h.finitialize(-65)
+h.continuerun(520)
+print(json.dumps([fired.to_python(), detailed.to_python()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def mechanisms(tmp_path_factory) -> Path:
+    """A folder with two compiled neurons, which NEURON loads by itself when it is started there."""
+    compile_ = Path(sys.executable).with_name("nrnivmodl")
+    if not compile_.exists() or shutil.which("g++") is None:
+        pytest.skip("nrnivmodl or a compiler is missing")
+    folder = tmp_path_factory.mktemp("mechanisms")
+    export(surrogate("published, windows"), folder / "l5pc_branch_20.mod")
+    export(surrogate("readout of the hidden layer"), folder / "hidden.mod")
+    done = subprocess.run([compile_, "."], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def nrn(folder: Path, script: str, *arguments: str, told: str = "") -> list:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=folder, input=told, capture_output=True, text=True,
+        check=False, env=os.environ | {"NEURON_MODULE_OPTIONS": "-nogui"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"), [("l5pc_branch_20", "published, windows"), ("hidden", "readout of the hidden layer")]
+)
+def test_the_artificial_cell_computes_the_surrogate(kind, case, mechanisms):
+    model = surrogate(case)
+    x = input_of(model, 1500)
+    told, spikes, idle, memory = nrn(mechanisms, RUN, kind, "soma_mV", told=json.dumps(events(x)))
+    wanted = predicted(model, x).numpy()
+    np.testing.assert_allclose(told, wanted, rtol=1e-9, atol=1e-10)
+    above = wanted[:, 0] > model.spike_threshold
+    assert spikes == (np.flatnonzero(above & ~np.r_[False, above[:-1]]) + 1.0).tolist()
+    assert len(spikes) >= 2
+    assert idle < wanted[:, 0].max()  # cells do not share their state
+    assert memory[0] != memory[1]
+
+
+def test_the_page_connects_it_with_a_detailed_cell(mechanisms):
+    page = Path(__file__).parents[2] / "docs" / "howto" / "other-programs.md"
+    script = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[0]
+    fired, detailed = nrn(mechanisms, script + RECORD)
+    assert fired
+    assert detailed
+    assert all(any(0 < at - spike < 15 for spike in fired) for at in detailed)
+
+
+def test_an_input_that_does_not_exist_is_an_error_of_neuron(mechanisms):
+    script = """
+import json
+from neuron import h
+cell = h.hidden(); made = h.NetCon(None, cell); made.weight[1] = 4
+h.finitialize(); made.event(1)
+try:
+    h.fadvance(); [h.fadvance() for _ in range(100)]
+except RuntimeError as error:
+    print(json.dumps(["error", str(error)]))
+"""
+    assert "is not the number of an input, 0 to 3" in nrn(mechanisms, script)[1]
