@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ulmus.teachers.integrate_and_fire import IntegrateAndFire, adaptive
     from ulmus.teachers.l5pc.cell import L5PC
     from ulmus.teachers.morphology_files import load_morphology
-    from ulmus.teachers.regimes import InputRegime, SpikeCounts, regime_named
+    from ulmus.teachers.regimes import InputRegime, SpikeCounts, regime_named, regime_of_rates
     from ulmus.teachers.runner import simulate
     from ulmus.teachers.spike_trains import SpikeTrains
     from ulmus.teachers.teacher import Teacher
@@ -30,6 +30,7 @@ __all__ = [
     "ball_and_stick",
     "load_morphology",
     "regime_named",
+    "regime_of_rates",
     "simulate",
 ]
 
@@ -43,7 +44,7 @@ __getattr__, __dir__ = lazy(
         "integrate_and_fire": "IntegrateAndFire adaptive",
         "l5pc.cell": "L5PC",
         "morphology_files": "load_morphology",
-        "regimes": "InputRegime SpikeCounts regime_named",
+        "regimes": "InputRegime SpikeCounts regime_named regime_of_rates",
         "runner": "simulate",
         "spike_trains": "SpikeTrains",
         "teacher": "Teacher",

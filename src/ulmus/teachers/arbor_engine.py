@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from ulmus.errors import extra
-from ulmus.teachers.teacher import check_trial, detect_spikes, recorded_trial
+from ulmus.teachers.teacher import SPIKE_ABOVE_MV, check_trial, detect_spikes, recorded_trial
 from ulmus.trials.trial import Trial
 
 with extra("simulate", "simulating a detailed neuron"):
@@ -29,12 +29,16 @@ class CableModel(NamedTuple):
         probes: where the voltage is read, by name, the soma first.
         properties: ions and mechanisms.
         weight: weight of an event at each input, as its synapse takes it.
+        spike_above_mv: a local maximum of the somatic voltage above this is a spike.
+        refractory_ms: time after a spike without another.
     """
 
     cell: "arbor.cable_cell"
     probes: dict[str, "arbor.probe"]
     properties: "arbor.cable_global_properties"
     weight: Float64[np.ndarray, "inputs"]
+    spike_above_mv: float = SPIKE_ABOVE_MV
+    refractory_ms: float = 0.0
 
 
 class CableRecipe(arbor.recipe):  # type: ignore[misc]
@@ -80,8 +84,8 @@ def run_cable(
 ) -> Trial:
     """Simulate a trial of ``steps`` milliseconds from the cell's initial state.
 
-    An event of step t arrives at t ms. Voltage is that of 0, 1, 2, ... ms; a spike is a local maximum above -25 mV
-    of the somatic voltage at 8 samples per ms (Beniaguev et al. 2021).
+    An event of step t arrives at t ms. Voltage is that of 0, 1, 2, ... ms; a spike is a local maximum of the
+    somatic voltage at 8 samples per ms (Beniaguev et al. 2021).
 
     Args:
         model: The cell.
@@ -110,9 +114,8 @@ def run_cable(
     soma, *others = (np.asarray(simulation.samples(handle)[0][0]) for handle in handles)
     time_ms, trace = soma.T
     columns = [np.interp(np.arange(steps), time_ms, trace), *(samples[:steps, 1] for samples in others)]
-    return recorded_trial(
-        event_step, event_input, np.stack(columns, axis=1), detect_spikes(time_ms, trace), dt_ms
-    )
+    spikes = detect_spikes(time_ms, trace, model.spike_above_mv, model.refractory_ms)
+    return recorded_trial(event_step, event_input, np.stack(columns, axis=1), spikes, dt_ms)
 
 
 def _generators(

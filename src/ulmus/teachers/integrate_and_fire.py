@@ -126,6 +126,10 @@ class IntegrateAndFire:
     def prepare(self) -> None:
         """Nothing is needed."""
 
+    def doubts(self) -> list[str]:
+        """None: signs and weights follow from each other."""
+        return []
+
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
         """None: the neuron is a point.
 

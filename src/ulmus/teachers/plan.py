@@ -1,9 +1,10 @@
 """What the trials of a store have in common, and how a worker makes one of them."""
 
+import json
 import time
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.spike_trains import SpikeTrains
@@ -48,6 +49,11 @@ class Plan(NamedTuple):
             geometry=self.teacher.geometry,
         )
 
+    def neuron(self) -> dict[str, Any]:
+        """What the neuron is in this process, as JSON holds it: state set outside of the cell's own code changes it."""
+        settings = {"simulator": self.teacher.simulator, **self.teacher.settings()}
+        return json.loads(json.dumps(settings))  # type: ignore[no-any-return]
+
     def draw(self, index: int) -> DrawnInput:
         """Input of a trial."""
         return self.stimulus.draw(self.teacher, self.steps, self.seed, index)
@@ -70,7 +76,8 @@ def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int,
     import cloudpickle  # of an extra, like joblib: `ulmus.teachers.runner` has checked that they are there
 
     try:
-        pickled = cloudpickle.dumps(plan._replace(stimulus=plan.teacher.regime) if given else plan)
+        sent = plan._replace(stimulus=plan.teacher.regime) if given else plan
+        pickled = cloudpickle.dumps((sent, plan.neuron()))
     except Exception as error:  # whatever a cell of the user's own raises
         raise ConfigError(
             f"the cell cannot be sent to other processes ({type(error).__name__}: {error}); expected a build function that "
@@ -81,11 +88,27 @@ def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int,
 
 
 @lru_cache(maxsize=1)
-def _unpickled(plan: bytes) -> Plan:
+def _unpickled(pickled: bytes) -> Plan:
+    """The plan, once it is sure that this process has the neuron that the store names.
+
+    Raises:
+        ConfigError: It has another one.
+    """
     import cloudpickle
 
-    loaded: Plan = cloudpickle.loads(plan)
-    return loaded
+    plan, expected = cloudpickle.loads(pickled)
+    found = plan.neuron()
+    if found != expected:
+        different = [key for key in expected if found.get(key) != expected[key]]
+        shown = "; ".join(
+            f"{key}: {str(found.get(key))[:40]} != {str(expected[key])[:40]}" for key in different
+        )
+        raise ConfigError(
+            f"the neuron is another one in a worker process than where the simulation was started ({shown}); expected the same "
+            f"everywhere. Set inside build all that it depends on, such as h.celsius and global parameters: what is set "
+            f"outside does not reach the workers. On a cluster, have the same simulators on all machines."
+        )
+    return plan  # type: ignore[no-any-return]
 
 
 def run_task(pickled: bytes, index: int, drawn: DrawnInput | None) -> SimulatedTrial:
@@ -94,8 +117,16 @@ def run_task(pickled: bytes, index: int, drawn: DrawnInput | None) -> SimulatedT
     Raises:
         UlmusError: It failed; the message has its index and seed.
     """
+    return simulated_trial(_unpickled(pickled), index, drawn)
+
+
+def simulated_trial(plan: Plan, index: int, drawn: DrawnInput | None = None) -> SimulatedTrial:
+    """One trial, and what it cost.
+
+    Raises:
+        UlmusError: It failed; the message has its index and seed.
+    """
     begin = time.process_time()
-    plan = _unpickled(pickled)
     try:
         trial = plan.trial(index, drawn or plan.draw(index))
     except UlmusError as error:

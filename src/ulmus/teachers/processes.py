@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ulmus.errors import UlmusError
-from ulmus.teachers.plan import Plan, SimulatedTrial, run_task, tasks_of
+from ulmus.teachers.plan import Plan, SimulatedTrial, run_task, simulated_trial, tasks_of
 
 LOSSES_IN_A_ROW = 3
 """How often workers may be killed without a finished trial in between, before the simulation gives up."""
@@ -24,6 +24,9 @@ def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) ->
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     left, lost = dict.fromkeys(waiting), 0
+    if workers == 1:  # here, with the cell that is built already: some can be built only once in a process
+        yield from (simulated_trial(plan, index) for index in waiting)
+        return
     while left:
         try:
             for result in _results_of_pool(plan, list(left), workers):

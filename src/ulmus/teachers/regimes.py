@@ -222,6 +222,40 @@ def regime_named(name: str) -> InputRegime:
     return REGIMES[name]
 
 
+def regime_of_rates(
+    teacher: Inputs, rates_hz: Mapping[str, tuple[float, float]], name: str = "rates"
+) -> InputRegime:
+    """A regime from firing rates: for each group of inputs the range (low, high) in Hz of its inputs' mean rate.
+
+    Where a group has both kinds of inputs the rates are those of its excitation, and inhibition has up to as many spikes. A
+    group of inhibitory inputs alone has a rate of its own, whatever the excitation.
+
+    Raises:
+        ConfigError: Groups that the neuron does not have, or some that were left out; ranges that are none.
+    """
+    groups = {group.label: group for group in teacher.groups}
+    for label in rates_hz:
+        if label not in groups:
+            raise ConfigError(
+                f"rates of {label!r}: the neuron has no such inputs; expected {', '.join(groups)}.{closest(label, list(groups))} "
+                "Correct the name."
+            )
+    missing = [label for label in groups if label not in rates_hz]
+    if missing:
+        raise ConfigError(
+            f"rates for {', '.join(rates_hz) or 'nothing'}, but none of {missing[0]!r}; expected a range in Hz for every group "
+            f"of inputs: {', '.join(groups)}. Add it; (0, 0) keeps them silent."
+        )
+    counts = {}
+    for label, group in groups.items():
+        excitatory = int((teacher.input_sign[group.inputs] > 0).sum())
+        low, high = (rate / 10 * (excitatory or len(group.inputs)) for rate in rates_hz[label])
+        counts[label] = (
+            SpikeCounts((low, high), (-high, 0)) if excitatory else SpikeCounts((0, 0), (low, high))
+        )
+    return InputRegime(name, counts)
+
+
 def interval_rates(
     teacher: Inputs, regime: InputRegime, intervals: int, random: np.random.Generator
 ) -> Float64[np.ndarray, "intervals inputs"]:

@@ -1,6 +1,9 @@
 """Simulate many trials into an event store."""
 
 import math
+import sys
+import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib import import_module
@@ -19,6 +22,9 @@ from ulmus.teachers.teacher import Teacher, check_step
 from ulmus.trials.store import Store, StoreWriter
 from ulmus.trials.trial import Header
 
+USUAL_MV = (-130.0, 90.0)
+SECONDS_BETWEEN_LINES = 10.0
+SILENT_MS = 5000  # in less, a neuron may well be silent by chance
 COST_FILE = "cost.jsonl"
 _ONE_ENOUGH = (
     "wait for it, or give another folder; one simulation takes all cores, and more machines with Dask"
@@ -53,6 +59,7 @@ def simulate(
     sites: Sequence[int | str] = (),
     dask: str | None = None,
     on_trial: Callable[[SimulationProgress], None] | None = None,
+    on_note: Callable[[str], None] = warnings.warn,
 ) -> Store:
     """Simulate trials with random input and store them; calling again after a crash or a kill goes on.
 
@@ -73,7 +80,9 @@ def simulate(
         sites: Places whose voltage is recorded beside the soma's, as the teacher names them.
         dask: Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate instead of processes of
             this machine. Only this process writes the store.
-        on_trial: Called in this process after each stored trial.
+        on_trial: Called in this process after each stored trial; without it a line on standard error says now and then
+            how far it is.
+        on_note: Called with what looks like a mistake of the user's: by default a warning.
 
     Raises:
         ConfigError: Arguments that cannot be used, or other ones than the store in ``out`` was begun with, or another
@@ -96,9 +105,13 @@ def simulate(
     plan.stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
     teacher.prepare()  # once here, so that workers find what was made and a missing tool is met at once
+    for doubt in teacher.doubts():
+        on_note(doubt)
     # A cluster that cannot be reached begins no store.
     with nullcontext() if dask is None else connected(dask) as client:
-        return _fill(_writer(out, header, trials), plan, trials, workers, client, on_trial)
+        return _fill(
+            _writer(out, header, trials), plan, trials, workers, client, on_trial or progress_lines(), on_note
+        )
 
 
 def _fill(
@@ -107,14 +120,15 @@ def _fill(
     trials: int,
     workers: int | None,
     client: Any,
-    on_trial: Callable[[SimulationProgress], None] | None,
+    on_trial: Callable[[SimulationProgress], None],
+    on_note: Callable[[str], None],
 ) -> Store:
     """Simulate what the store lacks."""
     out = writer.path
     with only_one(out, "simulated into", _ONE_ENOUGH):
         held = writer.done()
         finished = {index for index in held if index < trials}
-        spikes = writer.output_spikes()
+        spikes, lowest, highest = writer.output_spikes(), math.inf, -math.inf
         waiting = [index for index in range(trials) if index not in finished]
         results = (
             results_of_processes(plan, waiting, workers)
@@ -125,11 +139,40 @@ def _fill(
             writer.add(index, trial)
             append_json(out / COST_FILE, {"trial": index, "cpu_seconds": round(cpu, 3)})
             spikes += len(trial.spike_time_ms)
-            if on_trial is not None:
-                seconds = plan.steps / 1000
-                hz = spikes / seconds / (len(held) - len(finished) + done)
-                on_trial(SimulationProgress(index, done, trials, len(trial.spike_time_ms), seconds, cpu, hz))
-        return writer.finish()
+            lowest, highest = min(lowest, trial.voltage_mv.min()), max(highest, trial.voltage_mv.max())
+            seconds = plan.steps / 1000
+            hz = spikes / seconds / (len(held) - len(finished) + done)
+            on_trial(SimulationProgress(index, done, trials, len(trial.spike_time_ms), seconds, cpu, hz))
+        store = writer.finish()
+    if not spikes and len(store) * plan.steps >= SILENT_MS:
+        on_note(
+            f"{out}: not one output spike in {len(store)} trials; a surrogate fitted to them learns the voltage alone. Give the "
+            f"neuron stronger or more input, or have its spikes found at a lower voltage (spike_above_mv)."
+        )
+    if lowest < USUAL_MV[0] or highest > USUAL_MV[1]:
+        on_note(
+            f"{out}: the voltage runs from {lowest:.4g} to {highest:.4g} mV; a neuron's stays within {USUAL_MV[0]:g} and "
+            f"{USUAL_MV[1]:g}. Look at weights, reversal potentials and units, or use a smaller integration step."
+        )
+    return store
+
+
+def progress_lines() -> Callable[[SimulationProgress], None]:
+    """A line on standard error every ten seconds: trials, firing rate, time left."""
+    begin = last = time.monotonic()
+    first: int | None = None
+
+    def show(now: SimulationProgress) -> None:
+        nonlocal last, first
+        first = now.done - 1 if first is None else first
+        if (at := time.monotonic()) - last > SECONDS_BETWEEN_LINES:
+            last = at
+            left = (at - begin) / (now.done - first) * (now.total - now.done)
+            sys.stderr.write(
+                f"simulate: {now.done} of {now.total} trials, {now.output_hz:.2f} Hz, {left:.0f} s left\n"
+            )
+
+    return show
 
 
 def _writer(out: str | Path, header: Header, trials: int) -> StoreWriter:

@@ -41,6 +41,9 @@ class Teacher(Inputs, Protocol):
             MissingToolError: A program or package is missing.
         """
 
+    def doubts(self) -> list[str]:
+        """What looks like a mistake without being one for certain, for the user to hear before the simulation."""
+
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
         """Names of the places, besides the soma, whose voltage is to be recorded.
 
@@ -148,13 +151,26 @@ def recorded_trial(
 
 
 def detect_spikes(
-    time_ms: Float64[np.ndarray, "samples"], trace_mv: np.ndarray, above_mv: float = SPIKE_ABOVE_MV
+    time_ms: Float64[np.ndarray, "samples"],
+    trace_mv: np.ndarray,
+    above_mv: float = SPIKE_ABOVE_MV,
+    refractory_ms: float = 0.0,
 ) -> Float64[np.ndarray, "spikes"]:
-    """Times (ms) of local maxima above -25 mV, after linear interpolation to 8 samples per ms (Beniaguev et al. 2021)."""
+    """Times (ms) of local maxima above a voltage, after linear interpolation to 8 samples per ms (Beniaguev et al. 2021).
+
+    A maximum less than ``refractory_ms`` after a spike is none.
+    """
     grid = np.arange(math.floor(time_ms[-1] * 8) + 1) / 8
     trace = np.interp(grid, time_ms, trace_mv)
     peak = (trace[1:-1] > trace[:-2]) & (trace[1:-1] > trace[2:]) & (trace[1:-1] > above_mv)
-    return np.asarray(grid[1:-1][peak])
+    times = np.asarray(grid[1:-1][peak])
+    if refractory_ms == 0:
+        return times
+    kept: list[float] = []
+    for time in times.tolist():
+        if not kept or time - kept[-1] >= refractory_ms:
+            kept.append(time)
+    return np.array(kept, dtype=np.float64)
 
 
 def group_spans(teacher: Teacher) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ class StoreWriter:
                 "files or give another path"
             )
         self._pending.mkdir(parents=True, exist_ok=True)
-        write_json(index, _index(header, shard_trials, []), indent=None, replace=False)
+        # A store without a trial, such as one whose first trial failed, may be begun anew in another way.
+        write_json(index, _index(header, shard_trials, []), indent=None, replace=not self.done())
         self._check_same()
         self._check_present()
         self._forget_covered()

@@ -129,6 +129,9 @@ class Header:
 def _differences(prefix: str, ours: Any, theirs: Any) -> list[str]:
     if ours == theirs:
         return []
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = zip(ours, theirs, strict=True)
+        return [line for k, (a, b) in enumerate(pairs) for line in _differences(f"{prefix}[{k}]", a, b)]
     if isinstance(ours, dict) and isinstance(theirs, dict):
         absent = "(absent)"
         return [

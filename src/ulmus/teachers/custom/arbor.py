@@ -1,5 +1,6 @@
 """A cable cell of Arbor as a teacher, and a ball and stick with NMDA spikes made that way."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from ulmus.errors import ConfigError, MissingToolError, extra
+from ulmus.errors import ConfigError, MissingToolError, closest, extra
 from ulmus.geometry import Geometry
 from ulmus.teachers.arbor_engine import SIMULATOR, CableModel, run_cable
 from ulmus.teachers.catalogue import compiled_mechanisms
-from ulmus.teachers.custom.cell import CustomCell, Synapse, sha256_of
+from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
 from ulmus.trials.trial import Trial
 
 with extra("simulate", "simulating a detailed neuron"):
@@ -49,9 +50,7 @@ class ArborCell(CustomCell):
 
     @property
     def built_sha256(self) -> str:
-        """Over morphology, labels, discretization, and what the decor sets and paints.
-
-        The contents of ``catalogue`` are not among them.
+        """Over morphology, labels, discretization, what the decor sets and paints, and the contents of ``catalogue``.
 
         Raises:
             ConfigError: Arbor refuses the cell.
@@ -74,10 +73,15 @@ class ArborCell(CustomCell):
         Raises:
             ConfigError: Arbor knows no such place, or the cell is refused.
         """
-        names = tuple(map(str, sites))
+        names = tuple(str(site) if isinstance(site, int) else place_name(site) for site in sites)
         if names:
             _describe(self, names)
         return names
+
+    def reversal_mv(self) -> list[float | None]:
+        """Reversal potential of every synapse: its own, that in the name of its mechanism, or the mechanism's default."""
+        catalogue = _mechanisms(self)
+        return [_reversal_mv(synapse, catalogue) for synapse in self.synapses]
 
     def prepare(self) -> None:
         """Compile what has to be compiled, and build the cell once.
@@ -106,9 +110,11 @@ class ArborCell(CustomCell):
 
 @lru_cache(maxsize=4)
 def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
-    shape, decor, labels, policy = cell.made()
+    shape, decor, labels, policy = _made(cell)
     properties = arbor.neuron_cable_properties()
     properties.catalogue = _mechanisms(cell)
+    for index, synapse in enumerate(cell.synapses):
+        _check_synapse(f"synapse {index} of cell {cell.name!r}", synapse, properties.catalogue)
     try:
         for index, synapse in enumerate(cell.synapses):
             mechanism = arbor.mechanism(synapse.mechanism, dict(synapse.parameters))
@@ -120,7 +126,8 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
                 raise ConfigError(
                     f"cell {cell.name!r}: {place} is {len(cable.locations(place))} places; expected one. Correct it."
                 )
-        model = CableModel(cable, probes, properties, np.array([synapse.weight for synapse in cell.synapses]))
+        weight = np.array([synapse.weights[0] for synapse in cell.synapses], dtype=np.float64)
+        model = CableModel(cable, probes, properties, weight, cell.spike_above_mv, cell.refractory_ms)
         run_cable(model, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1, dt_ms=0.25)
     except (RuntimeError, ValueError) as error:
         if isinstance(error, ConfigError):
@@ -132,10 +139,66 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
     return model
 
 
+def _made(cell: ArborCell) -> tuple[Any, Any, Any, Any]:
+    """What build returns.
+
+    Raises:
+        ConfigError: Something else than four parts of a cable cell.
+    """
+    made = cell.made()
+    if not isinstance(made, tuple) or len(made) != 4:
+        what = f"{len(made)} of them" if isinstance(made, tuple) else f"a {type(made).__name__}"
+        raise ConfigError(
+            f"cell {cell.name!r}: build returns {what}; expected what arbor.cable_cell is made of, (morphology or segment tree, "
+            f"decor, labels, cv_policy), as the synapses are placed afterwards. Return these four."
+        )
+    return made
+
+
+def _check_synapse(where: str, synapse: Synapse, catalogue: "arbor.catalogue") -> None:
+    """Whether there is such a mechanism with such parameters.
+
+    Raises:
+        ConfigError: Lists those that there are.
+    """
+    base, known = synapse.mechanism.partition("/")[0], list(catalogue.keys())
+    if base not in known:
+        points = [name for name in known if "point" in str(catalogue[name].kind)]
+        raise ConfigError(
+            f"{where}: Arbor refuses the mechanism {base!r}; expected one of {', '.join(points)}.{closest(base, points)} Correct "
+            f"the name."
+        )
+    parameters = list(catalogue[base].parameters)
+    wrong = [name for name in synapse.parameters if name not in parameters]
+    if wrong:
+        raise ConfigError(
+            f"{where}: Arbor refuses the parameter {wrong[0]!r} of {base}; expected some of {', '.join(parameters)}."
+            f"{closest(wrong[0], parameters)} Correct the name; global parameters are part of the mechanism's, "
+            f"'{base}/name=value'."
+        )
+    if len(synapse.weights) > 1:
+        raise ConfigError(
+            f"{where}: {len(synapse.weights)} weights; expected one, as an event of Arbor has. Use a mechanism that scales its "
+            f"receptors by parameters."
+        )
+
+
+def _reversal_mv(synapse: Synapse, catalogue: "arbor.catalogue") -> float | None:
+    base, _, given = synapse.mechanism.partition("/")
+    known = {name: value.default for name, value in catalogue[base].parameters.items()}
+    known |= {name: value.default for name, value in catalogue[base].globals.items()}
+    known |= {
+        name: float(value) for name, _, value in (pair.partition("=") for pair in given.split(",") if given)
+    }
+    known |= synapse.parameters
+    return next((known[name] for name in REVERSAL_NAMES if name in known), None)
+
+
 @lru_cache(maxsize=4)
 def _built_sha256(cell: ArborCell) -> str:
     _describe(cell, ())  # says what is wrong with the cell, if anything
-    return sha256_of(_described(*cell.made()))
+    contents = b"" if cell.catalogue is None else Path(cell.catalogue).read_bytes()
+    return sha256_of([*_described(*_made(cell)), hashlib.sha256(contents).hexdigest()])
 
 
 def _described(shape: Any, decor: Any, labels: Any, policy: Any) -> Iterator[object]:
@@ -155,7 +218,7 @@ def _described(shape: Any, decor: Any, labels: Any, policy: Any) -> Iterator[obj
 @lru_cache(maxsize=4)
 def _geometry(cell: ArborCell) -> Geometry:
     model = _describe(cell, ())
-    shape = cell.made()[0]
+    shape = _made(cell)[0]
     place = arbor.place_pwlin(arbor.morphology(shape) if isinstance(shape, arbor.segment_tree) else shape)
     volumes = arbor.cv_data(model.cell)
     cables = [

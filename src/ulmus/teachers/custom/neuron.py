@@ -4,7 +4,7 @@ import importlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,11 +14,13 @@ from jaxtyping import Int
 
 from ulmus.errors import ConfigError, closest, extra
 from ulmus.geometry import ON_SOMA, Geometry
-from ulmus.teachers.custom.cell import CustomCell, sha256_of
+from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
+from ulmus.teachers.custom.neuron_description import described, mechanisms, variables
 from ulmus.teachers.teacher import check_trial, detect_spikes, recorded_trial
 from ulmus.trials.trial import Trial
 
 _ONE_AT_A_TIME = threading.RLock()  # NEURON has one clock in a process
+QUIET_MS = 50
 _PLACE = re.compile(r"(?P<section>.+)\((?P<x>[\d.eE+-]+)\)")
 
 
@@ -26,9 +28,9 @@ _PLACE = re.compile(r"(?P<section>.+)\((?P<x>[\d.eE+-]+)\)")
 class NeuronCell(CustomCell):
     """A cell of NEURON with synapses: an instance of a hoc template, or a Python object that holds sections.
 
-    ``build`` loads what it needs (``h.load_file``, ``neuron.load_mechanisms``) and returns the cell. A place is the name
-    of a section without that of the cell, and a fraction of its length: ``"dend[3](0.5)"``. Integration has fixed steps
-    (backward Euler), at the temperature that ``build`` has set in ``h.celsius``.
+    ``build`` loads what it needs (``h.load_file``, ``neuron.load_mechanisms``), sets temperature and global parameters, and
+    returns the cell. A place is the name of a section without that of the cell, and a fraction of its length:
+    ``"dend[3](0.5)"``. Integration has fixed steps (backward Euler).
 
     Attributes:
         initial_mv: voltage everywhere at the beginning of a trial.
@@ -44,9 +46,7 @@ class NeuronCell(CustomCell):
 
     @property
     def built_sha256(self) -> str:
-        """Over temperature, sections, how they join, and the RANGE parameters of every mechanism in every segment.
-
-        Parameters that a MOD file declares GLOBAL are not among them.
+        """Over temperature, sections, how they join, the parameters of every mechanism in every segment, and its code.
 
         Raises:
             ConfigError: See `prepare`.
@@ -77,19 +77,35 @@ class NeuronCell(CustomCell):
             ConfigError: The cell has no such place.
         """
         with _ONE_AT_A_TIME:
-            for site in sites:
-                _segment(_built(self).sections, str(site))
-        return tuple(map(str, sites))
+            names = tuple(place_name(site) if not isinstance(site, int) else str(site) for site in sites)
+            for name in names:
+                _segment(_built(self).sections, name, f"cell {self.name!r}, site")
+        return names
+
+    def reversal_mv(self) -> list[float | None]:
+        """Reversal potential of every synapse, as its mechanism has it."""
+        with _ONE_AT_A_TIME:
+            return [
+                next((float(getattr(point, name)) for name in REVERSAL_NAMES if hasattr(point, name)), None)
+                for point in _built(self).synapses
+            ]
 
     def prepare(self) -> None:
-        """Build the cell once.
+        """Build the cell once, and see whether it answers the same input twice in the same way.
 
         Raises:
-            ConfigError: A synapse off the cell, an unknown mechanism or parameter.
+            ConfigError: A synapse off the cell, an unknown mechanism or parameter; noise of its own.
             MissingToolError: NEURON is not installed.
         """
-        with _ONE_AT_A_TIME:
-            _built(self)
+        none = np.zeros(0, dtype=np.int64)
+        one, two = (self.run_trial(none, none, QUIET_MS, dt_ms=0.1).voltage_mv for _ in range(2))
+        if not np.array_equal(one, two):
+            at = int(np.flatnonzero((one != two).any(axis=1))[0])
+            raise ConfigError(
+                f"cell {self.name!r} differs from itself: without input, its voltage at {at} ms is {one[at, 0]:.6g} mV and then "
+                f"{two[at, 0]:.6g} mV; expected equal runs. Take noise out of build (a surrogate would not see it; give it as "
+                f"input of synapses), or reset what a run leaves behind."
+            )
 
     def run_trial(
         self,
@@ -108,7 +124,7 @@ class NeuronCell(CustomCell):
             places = [self.soma, *self.site_names(sites)]
             traces = [
                 h.Vector().record(
-                    _segment(built.sections, place)._ref_v, dt_ms if place is places[0] else 1.0
+                    _segment(built.sections, place, "site")._ref_v, dt_ms if place is places[0] else 1.0
                 )
                 for place in places
             ]
@@ -124,7 +140,11 @@ class NeuronCell(CustomCell):
         time_ms = np.arange(len(soma)) * dt_ms
         columns = [np.interp(np.arange(steps), time_ms, soma), *(trace[:steps] for trace in others)]
         return recorded_trial(
-            event_step, event_input, np.stack(columns, axis=1), detect_spikes(time_ms, soma), dt_ms
+            event_step,
+            event_input,
+            np.stack(columns, axis=1),
+            detect_spikes(time_ms, soma, self.spike_above_mv, self.refractory_ms),
+            dt_ms,
         )
 
 
@@ -142,92 +162,110 @@ def _built(cell: NeuronCell) -> _Built:
     h.load_file("stdrun.hoc")
     before = set(h.allsec())  # the sections themselves: another cell may have some of the same names
     made = cell.made()
-    sections = {section.name().rpartition(".")[2]: section for section in h.allsec() if section not in before}
-    if not sections:
-        raise ConfigError(
-            f"cell {cell.name!r}: build made no section; expected it to make the cell and return it. Correct build."
-        )
+    sections = _by_name(cell, [section for section in h.allsec() if section not in before])
+    _segment(sections, cell.soma, f"cell {cell.name!r}, soma")
+    _refuse_own_input(h, cell, set(sections.values()))
+    # Before the synapses, and before any trial has changed a state.
+    receives = {
+        name: kinds.is_netcon_target(number)
+        for name, kinds, number in mechanisms(h, 1)
+        if not kinds.is_artificial(number)
+    }
     sha256 = sha256_of(
-        _described(h, sections)
-    )  # before the synapses, and before any trial has changed a state
-    connections, points, deaf = [], [], _without_events(h)
+        described(h, sections, {synapse.mechanism for synapse in cell.synapses} & set(receives))
+    )
+    connections, points = [], []
     for number, synapse in enumerate(cell.synapses):
         where = f"synapse {number} of cell {cell.name!r}"
         segment = _segment(sections, synapse.at, where)
-        if synapse.mechanism in deaf:
-            raise ConfigError(
-                f"{where}: {synapse.mechanism} takes no events; expected a point process on the membrane whose MOD file has "
-                f"NET_RECEIVE, such as Exp2Syn. Name another mechanism."
-            )
-        try:
-            point = getattr(h, synapse.mechanism)(segment)
-            for name, value in synapse.parameters.items():
-                setattr(point, name, value)
-        except (AttributeError, LookupError, TypeError) as error:
-            raise ConfigError(
-                f"{where}: {synapse.mechanism} with {dict(synapse.parameters)} cannot be made ({error}); expected a point "
-                f"process that NEURON knows. Load its mechanisms in build, or correct the name."
-            ) from error
+        point = _point_process(h, where, synapse, segment, receives)
         connection = h.NetCon(None, point)
-        connection.delay, connection.weight[0] = 0.0, synapse.weight
+        if len(synapse.weights) > connection.wcnt():
+            raise ConfigError(
+                f"{where}: {len(synapse.weights)} weights {list(synapse.weights)}; expected at most {connection.wcnt()}, which "
+                f"NET_RECEIVE of {synapse.mechanism} takes. Leave the others out."
+            )
+        connection.delay = 0.0
+        for number_of_weight, weight in enumerate(synapse.weights):
+            connection.weight[number_of_weight] = weight
         connections.append(connection)
         points.append(point)
     return _Built(made, sections, connections, points, sha256)
 
 
-def _without_events(h: Any) -> set[str]:
-    """Point processes that cannot be a synapse: NEURON crashes where events are sent to one without NET_RECEIVE."""
-    kinds, name, found = h.MechanismType(1), h.ref(""), set()
-    for number in range(int(kinds.count())):
-        kinds.select(number)
-        kinds.selected(name)
-        if kinds.is_artificial(number) or not kinds.is_netcon_target(number):
-            found.add(str(name[0]))
-    return found
+def _by_name(cell: NeuronCell, made: list[Any]) -> dict[str, Any]:
+    """The sections that build made, by their name without the cell's.
+
+    Raises:
+        ConfigError: There are none, or two of one name.
+    """
+    if not made:
+        raise ConfigError(
+            f"cell {cell.name!r}: build made no section; expected it to make the cell and return it. Keep the sections as "
+            f"attributes of what build returns. A hoc file that creates sections at top level is loaded once in a process by "
+            f"h.load_file('cell.hoc'); h.load_file(1, 'cell.hoc') loads it each time."
+        )
+    sections: dict[str, Any] = {}
+    for section in made:
+        name = section.name().rpartition(".")[2]
+        if name in sections:
+            raise ConfigError(
+                f"cell {cell.name!r}: build made two sections named {name!r} ({sections[name]} and {section}); expected one cell "
+                f"with a name for every section, as places name them. Build one cell, or rename one of them."
+            )
+        sections[name] = section
+    return sections
 
 
-def _described(h: Any, sections: dict[str, Any]) -> Iterator[object]:
-    """What the sections are, item by item in NEURON's order."""
-    name_of = {section: name for name, section in sections.items()}
-    yield float(h.celsius)
-    for name, section in sections.items():
-        parent = section.parentseg()
-        yield name
-        yield from (section.nseg, float(section.L), float(section.Ra))
-        if parent is not None:
-            yield from (name_of.get(parent.sec), float(parent.x), float(section.orientation()))
-        for segment in section:
-            yield from (float(segment.diam), float(segment.cm), float(segment.area()))
-            for mechanism in segment:
-                yield mechanism.name()
-                if mechanism.is_ion():  # reversal potential and concentrations, without currents
-                    yield from (
-                        float(getattr(section(segment.x), variable.name()))
-                        for variable in list(mechanism)[:3]
-                    )
-                else:
-                    yield from _parameters(h, mechanism.name(), segment)
-            for point in segment.point_processes():
-                kind = point.hname().partition("[")[0]
-                yield kind
-                yield from _parameters(h, kind, point)
+def _refuse_own_input(h: Any, cell: NeuronCell, sections: set[Any]) -> None:
+    """Whether all input is that of the synapses.
+
+    Raises:
+        ConfigError: Something artificial sends events to the cell.
+    """
+    for connection in h.List("NetCon"):
+        source, target = connection.pre(), connection.syn()
+        if source is None or source.has_loc() or target is None or not target.has_loc():
+            continue
+        if target.get_segment().sec in sections:
+            raise ConfigError(
+                f"cell {cell.name!r}: build connects {source} to {target}, input that is stored with no trial and that no "
+                f"surrogate would know of; expected no input but that of synapses. Leave it out of build, and list {target} "
+                f"among the synapses or give its spikes as SpikeTrains."
+            )
 
 
-def _parameters(h: Any, mechanism: str, holder: Any) -> Iterator[float]:
-    """The PARAMETERs of a mechanism in a segment, or of a point process."""
-    standard = h.MechanismStandard(mechanism, 1)
-    standard._in(holder)
-    name = h.ref("")
-    for number in range(int(standard.count())):
-        entries = int(standard.name(name, number))
-        yield from (float(standard.get(name[0], entry)) for entry in range(entries))
+def _point_process(h: Any, where: str, synapse: Synapse, segment: Any, receives: dict[str, bool]) -> Any:
+    """The synapse itself, with its parameters.
+
+    Raises:
+        ConfigError: NEURON has no such mechanism, or the mechanism no such parameter.
+    """
+    if not receives.get(synapse.mechanism, False):
+        known = [name for name in receives if receives[name]]
+        what = "takes no events" if hasattr(h, synapse.mechanism) else "is no mechanism that NEURON knows"
+        # NEURON crashes where events are sent to one without NET_RECEIVE.
+        raise ConfigError(
+            f"{where}: {synapse.mechanism} {what}; expected a point process whose MOD file has NET_RECEIVE: {', '.join(known)}."
+            f"{closest(synapse.mechanism, known)} Correct the name, or load its mechanisms in build."
+        )
+    point = getattr(h, synapse.mechanism)(segment)
+    known = [name for name, _ in variables(h, synapse.mechanism)]
+    for name, value in synapse.parameters.items():
+        if name not in known:
+            raise ConfigError(
+                f"{where}: {synapse.mechanism} has no parameter {name!r}; expected some of {', '.join(known)}."
+                f"{closest(name, known)} Correct the name."
+            )
+        setattr(point, name, value)
+    return point
 
 
 def _geometry(cell: NeuronCell) -> Geometry | None:
     sections = _built(cell).sections
     if any(section.n3d() < 2 for section in sections.values()):
         return None
-    soma = _segment(sections, cell.soma)
+    soma = _segment(sections, cell.soma, "soma")
     first: dict[str, int] = {}
     ends: list[tuple[np.ndarray, np.ndarray]] = []
     diameters: list[float] = []
@@ -248,7 +286,7 @@ def _geometry(cell: NeuronCell) -> Geometry | None:
         proximal_um=both[:, 0],
         distal_um=both[:, 1],
         diameter_um=np.array(diameters),
-        input_piece=np.array([piece(_segment(sections, synapse.at)) for synapse in cell.synapses]),
+        input_piece=np.array([piece(_segment(sections, synapse.at, "synapse")) for synapse in cell.synapses]),
         soma_centre_um=_points(soma.sec, np.array([soma.x]))[0],
         soma_diameter_um=float(np.sqrt(soma.sec.L * soma.diam)),
     )
@@ -263,7 +301,7 @@ def _points(section: Any, x: np.ndarray) -> np.ndarray:
     )
 
 
-def _segment(sections: dict[str, Any], place: str, where: str = "site") -> Any:
+def _segment(sections: dict[str, Any], place: str, where: str) -> Any:
     match = _PLACE.fullmatch(place.strip())
     x = float(match["x"]) if match else float("nan")
     if not match or not 0 <= x <= 1:

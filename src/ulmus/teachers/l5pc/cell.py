@@ -82,6 +82,10 @@ class L5PC(PyramidalParameters):
 
         compiled_mechanisms()
 
+    def doubts(self) -> list[str]:
+        """None."""
+        return []
+
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
         """``"segment N"`` for each dendritic segment, given by its number.
 
