@@ -199,7 +199,7 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
             2,
             "says nothing of the inputs",
         ),
-        (["simulate", "lif", "--trials", "1.5", "--out", "x"], 2, "--trials: 1.5 is no whole number"),
+        (["simulate", "lif", "--trials", "1.5", "--out", "x"], 2, "--trials: 1.5 is not a whole number"),
         (
             ["simulate", "lif", "--trials", "1", "--out", "x", "--step-ms", "0.3"],
             2,

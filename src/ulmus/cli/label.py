@@ -3,9 +3,13 @@
 from pathlib import Path
 
 from ulmus.cli.console import console, progress
-from ulmus.teachers.l5pc.cell import L5PC
-from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.regimes import regime_named
+from ulmus.cli.simulate import (
+    NO_INPUT_OPTIONS,
+    InputOptions,
+    PyramidalOptions,
+    chosen_cell,
+    chosen_stimulus,
+)
 from ulmus.training.distillation import label as answer
 
 
@@ -13,12 +17,13 @@ def label(
     *surrogates: Path,
     trials: int,
     out: Path,
-    regime: str = "default",
+    cell: str = "l5pc",
     morphology: Path | None = None,
+    drive: InputOptions = NO_INPUT_OPTIONS,
     seconds: float = 6.0,
     seed: int = 1_000_000,
 ) -> None:
-    """Let fitted neurons answer fresh input of the layer-5 pyramidal cell, for smaller ones to learn from.
+    """Let fitted neurons answer fresh input of the cell that they were fitted to, for smaller ones to learn from.
 
     Train with --data.labelled OUT beside --data.train. An interrupted command goes on.
 
@@ -26,16 +31,18 @@ def label(
         surrogates: Run folders or saved surrogates fitted to this cell; several answer by their mean.
         trials: Number of trials.
         out: Folder of the store.
-        regime: Statistics of the input: default, published, ampa, ampa_low_sk.
-        morphology: Reconstruction (.asc, .swc) that the input is drawn for; a shipped one by default.
+        cell: Whose input: l5pc, ball-and-stick, lif, adaptive-lif, or a Python file that defines one: mycell.py.
+        morphology: Reconstruction (.asc, .swc) of l5pc; a shipped one by default.
+        drive: What drives the cell.
         seconds: Length of a trial.
         seed: Trial k depends on the seed and k alone; a seed that trials were simulated with would give their input again.
     """
-    cell = L5PC(morphology=load_morphology(morphology))
-    stimulus = regime_named(regime)
+    neuron = chosen_cell(cell, PyramidalOptions(morphology=morphology))
+    stimulus = chosen_stimulus(neuron, drive)
+    stimulus.check(neuron, round(seconds * 1000), trials)
     with progress("label") as show:
         store = answer(
-            surrogates, cell, stimulus, trials=trials, seconds=seconds, out=out, seed=seed, on_trial=show
+            surrogates, neuron, stimulus, trials=trials, seconds=seconds, out=out, seed=seed, on_trial=show
         )
     names = ", ".join(map(str, surrogates))
     console.print(f"{out}: {len(store)} trials of {seconds:g} s, answered by {names}", soft_wrap=True)

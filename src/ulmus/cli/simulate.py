@@ -9,12 +9,13 @@ import numpy as np
 from cyclopts import Parameter, Token
 
 from ulmus.cli.console import console, progress, say
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, closest
 from ulmus.teachers.custom.arbor import ball_and_stick
+from ulmus.teachers.custom.script import is_script, load_cell
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire, adaptive
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.regimes import regime_named
+from ulmus.teachers.regimes import InputRegime, regime_named, regime_of_rates
 from ulmus.teachers.runner import SimulationProgress
 from ulmus.teachers.runner import simulate as run_trials
 from ulmus.teachers.spike_trains import SpikeTrains
@@ -29,7 +30,7 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> int:
         return int(tokens[0].value)
     except ValueError:
         raise ValueError(
-            f"{tokens[0].value} is no whole number; expected one such as 4. Correct it."
+            f"{tokens[0].value} is not a whole number; expected one such as 4. Correct it."
         ) from None
 
 
@@ -47,6 +48,7 @@ class InputOptions:
         removed_inhibition: Share of trials without inhibition.
         clustered: Share of trials in which only some clusters of neighbouring synapses are active.
         spliced_pieces: Pieces of other draws that are spliced into each trial.
+        rates: Range of the mean firing rate (Hz) of every group of inputs, instead of a regime: --rates basal=0:10 tuft=0:5.
         spike_trains: Input to use instead of a regime: a store, or a table (CSV, NPZ, HDF5) of trial, input, time_ms.
     """
 
@@ -55,6 +57,7 @@ class InputOptions:
     removed_inhibition: float | None = None
     clustered: float | None = None
     spliced_pieces: int | None = None
+    rates: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     spike_trains: Path | None = None
 
 
@@ -97,11 +100,12 @@ class PointOptions:
     adaptation_mv: float | None = None
 
 
+CELLS = ["l5pc", "ball-and-stick", "lif", "adaptive-lif"]
 NO_INPUT_OPTIONS, NO_PYRAMIDAL_OPTIONS, NO_POINT_OPTIONS = InputOptions(), PyramidalOptions(), PointOptions()
 
 
 def simulate(
-    cell: Literal["l5pc", "ball-and-stick", "lif", "adaptive-lif"],
+    cell: str,
     *,
     trials: Whole,
     out: Path,
@@ -119,7 +123,7 @@ def simulate(
 
     Args:
         cell: Which neuron: l5pc, a layer-5 pyramidal cell; ball-and-stick, a soma and a dendrite with NMDA spikes; lif and
-            adaptive-lif, leaky integrate-and-fire neurons.
+            adaptive-lif, leaky integrate-and-fire neurons; or a Python file that defines one: mycell.py, mycell.py:name.
         trials: Number of trials.
         out: Folder of the store.
         seconds: Length of a trial.
@@ -127,18 +131,28 @@ def simulate(
         workers: Processes; all cores by default.
         dask: Address of a Dask scheduler whose workers simulate instead: tcp://host:8786.
         step_ms: Integration step: 0.025 for test data, 0.05 for training, 0.1 for a quick look.
-        sites: Dendritic segments whose voltage is recorded, and fitted, beside the soma's: --sites 100 400.
+        sites: Places whose voltage is recorded, and fitted, beside the soma's: dendritic segments of l5pc (--sites 100 400),
+            places of your own cell (--sites 'dend[1](0.9)').
         drive: What drives it.
         pyramidal: Options of l5pc.
         point: Options of lif and adaptive-lif.
     """
     check_step(step_ms, "--step-ms")
-    neuron = _neuron(cell, pyramidal, point)
-    simulate_into(out, neuron, _stimulus(neuron, drive), trials, seconds, seed, workers, step_ms, sites, dask)
+    neuron = chosen_cell(cell, pyramidal, point)
+    simulate_into(
+        out, neuron, chosen_stimulus(neuron, drive), trials, seconds, seed, workers, step_ms, sites, dask
+    )
 
 
-def _neuron(cell: str, pyramidal: PyramidalOptions, point: PointOptions) -> Teacher:
+def chosen_cell(
+    cell: str, pyramidal: PyramidalOptions = NO_PYRAMIDAL_OPTIONS, point: PointOptions = NO_POINT_OPTIONS
+) -> Teacher:
     """The cell with its options; those of another cell are refused."""
+    if cell not in CELLS and not is_script(cell):
+        raise ConfigError(
+            f"cell {cell!r}: expected one of {', '.join(CELLS)}, or a Python file such as mycell.py.{closest(cell, CELLS)} "
+            f"Choose one of them."
+        )
     if cell != "l5pc":
         _refuse(pyramidal, "l5pc", cell)
     if cell not in ("lif", "adaptive-lif"):
@@ -153,6 +167,8 @@ def _neuron(cell: str, pyramidal: PyramidalOptions, point: PointOptions) -> Teac
         )
     if cell == "ball-and-stick":
         return ball_and_stick()
+    if is_script(cell):
+        return load_cell(cell)
     settings = _given(point)
     if cell == "lif" and settings.get("adaptation_mv"):
         raise ConfigError(
@@ -172,17 +188,42 @@ def _given(options: Any) -> dict[str, Any]:
     return {name: value for name, value in asdict(options).items() if value is not None}
 
 
-def _stimulus(neuron: Teacher, options: InputOptions) -> Stimulus:
+def chosen_stimulus(neuron: Teacher, options: InputOptions) -> Stimulus:
     """The input that the options ask for."""
     variation = _given(options)
     regime, spike_trains = variation.pop("regime"), variation.pop("spike_trains", None)
-    if spike_trains is None:
-        return replace(neuron.regime if regime == "default" else regime_named(regime), **variation)
-    if regime != "default" or variation:
+    rates = variation.pop("rates", None)
+    if spike_trains is not None and (regime != "default" or variation or rates):
         raise ConfigError(
-            "--spike-trains together with a regime or its variations; expected one of them. Leave the other out."
+            "--spike-trains together with rates, a regime or its variations; expected one of them. Leave the others out."
         )
-    return SpikeTrains.load(spike_trains)
+    if spike_trains is not None:
+        return SpikeTrains.load(spike_trains)
+    if rates and regime != "default":
+        raise ConfigError(f"--rates together with --regime {regime}; expected one of them. Leave one out.")
+    chosen = regime_of_rates(neuron, _ranges(rates)) if rates else _regime(neuron, regime)
+    return replace(chosen, **variation)
+
+
+def _regime(neuron: Teacher, name: str) -> InputRegime:
+    return neuron.regime if name == "default" else regime_named(name)
+
+
+def _ranges(rates: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Rates by group, from texts like ``basal=0:10``."""
+    ranges: dict[str, tuple[float, float]] = {}
+    for text in rates:
+        label, _, ends = text.rpartition("=")
+        try:
+            low, high = (float(end) for end in ends.split(":"))
+        except ValueError:
+            low = high = float("nan")
+        if not label or not 0 <= low <= high < float("inf"):
+            raise ConfigError(
+                f"--rates {text}: expected a group and its range in Hz, such as basal=0:10. Correct it."
+            )
+        ranges[label] = low, high
+    return ranges
 
 
 def simulate_into(
@@ -217,6 +258,7 @@ def simulate_into(
             sites=sites,
             dask=dask,
             on_trial=count,
+            on_note=lambda text: say(f"note: {text}"),
         )
     simulated, cpu = total
     if simulated:
