@@ -17,9 +17,9 @@ from ulmus.errors import ConfigError, closest
 from ulmus.neuron import Surrogate, load
 from ulmus.settings import parse_value
 from ulmus.training.budget import FULL, parse_budget, within_budget
+from ulmus.training.callbacks import TrainingProgress
 from ulmus.training.devices import is_first_process
 from ulmus.training.fit import fit, problem_of
-from ulmus.training.loop import TrainingProgress
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe
 from ulmus.training.recipe_file import all_keys, load_recipe, recipes

@@ -20,6 +20,7 @@ from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM, ELMCell
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official, is_official
+from ulmus.neuron.predictor import Predictor
 from ulmus.neuron.surrogate import Surrogate, VoltageUnits
 
 FORMAT = 1
@@ -28,6 +29,10 @@ KINDS: dict[str, Any] = {
     for kind in (ELM, ELMCell, ELMNetwork, LSTM, PointNeuron, SpikingNetwork, TCN, Transformer)
 }
 """Models by the name that a file gives them."""
+_TORCH: dict[str, Any] = {f"torch.nn.{kind.__name__}": kind for kind in (nn.LSTM, nn.GRU)}
+_FOREIGN = "foreign"
+"""Kind of a module that is not ours, of which a file holds the weights alone."""
+_OF_RNN = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 SHIPPED = files("ulmus.neuron") / "shipped"
 _HEADER = "ulmus"
 _SUFFIX = ".safetensors"
@@ -81,11 +86,13 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path, model: nn.Module | None = None) -> Any:
     """A neuron from a saved file, from a run folder (its best checkpoint), from an authors' checkpoint folder, or shipped.
 
     Args:
         path: Where it is, or the name of one of `shipped_neurons`: ``"l5pc-branch-20"``.
+        model: For a `Predictor` of a module of your own, which files do not describe: one of the same shape, which gets the
+            weights.
 
     Returns:
         The `Surrogate`, `Classifier` or neuron that was saved, ready to run: call ``train()`` before training it further.
@@ -101,7 +108,7 @@ def load(path: str | Path) -> Any:
     path = Path(path)
     if not path.exists() and str(path) in shipped_neurons():
         with as_file(SHIPPED / f"{path}{_SUFFIX}") as file:
-            return load(file)
+            return load(file, model)
     if path.is_dir():
         if is_official(path):
             return import_official(path)
@@ -112,7 +119,7 @@ def load(path: str | Path) -> Any:
             )
         path = path / RUN_CHECKPOINT
     header, tensors = _read(path)
-    neuron = _build(header, path)
+    neuron = _build(header, path, model)
     floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
     neuron.to(floating[0] if floating else None)
     try:
@@ -197,6 +204,29 @@ def _describe(model: Any) -> dict[str, Any]:
             **({"hints": model.hints} if model.hints else {}),  # earlier versions read what has none
             "card": model.card,
         }
+    if isinstance(model, Predictor):
+        values = {
+            key: getattr(model, key)
+            for key in (
+                "task",
+                "answers",
+                "channels",
+                "input",
+                "masked",
+                "reading",
+                "horizon",
+                "dt_ms",
+                "card",
+            )
+        }
+        known = type(model.model).__name__ in KINDS or isinstance(model.model, nn.RNNBase)
+        inner = _describe(model.model) if known else {"kind": _FOREIGN, "name": type(model.model).__name__}
+        return described | {"model": inner} | values
+    if isinstance(model, nn.RNNBase):
+        return {
+            "kind": f"torch.nn.{described['kind']}",
+            "config": {key: getattr(model, key) for key in _OF_RNN},
+        }
     if described["kind"] not in KINDS:
         raise CheckpointError(
             f"a model of kind {described['kind']} could not be loaded again; expected one of {list(KINDS)}. Save its "
@@ -205,18 +235,29 @@ def _describe(model: Any) -> dict[str, Any]:
     return described | {"config": model.config}
 
 
-def _build(header: dict[str, Any], path: Path) -> Any:
+def _build(header: dict[str, Any], path: Path, model: nn.Module | None = None) -> Any:
     try:
         kind, values = header["kind"], {key: header[key] for key in header if key not in ("kind", "format")}
         if kind in KINDS:
             return KINDS[kind](**values["config"])
-        model = _build(values.pop("model"), path)
+        if kind in _TORCH:
+            return _TORCH[kind](**values["config"])
+        if kind == _FOREIGN:
+            if model is None:
+                raise CheckpointError(
+                    f"{path} holds the weights of a {values['name']}, which Ulmus cannot build; expected one of the same shape: "
+                    "ulmus.load(path, model=...)."
+                )
+            return model
+        inner = _build(values.pop("model"), path, model)
+        if kind == Predictor.__name__:
+            return Predictor(inner, values.pop("task"), **values)
         if kind == Classifier.__name__:
-            return Classifier(model, values.pop("classes"), **values)
+            return Classifier(inner, values.pop("classes"), **values)
         values["units"] = VoltageUnits(**values["units"])
         if "geometry" in values:
             values["geometry"] = Geometry.from_json(values["geometry"])
-        return Surrogate(model, **values)
+        return Surrogate(inner, **values)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the header does not describe a neuron ({error}); save it again."

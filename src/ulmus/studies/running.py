@@ -13,8 +13,8 @@ from ulmus.files.writing import write_json
 from ulmus.neuron import Surrogate, load
 from ulmus.studies.study import Member
 from ulmus.training.budget import within_budget
+from ulmus.training.callbacks import TrainingProgress
 from ulmus.training.fit import fit, problem_of
-from ulmus.training.loop import TrainingProgress
 from ulmus.training.recipe import PLACE_KEYS, Recipe, changed_keys
 from ulmus.training.run import Run
 from ulmus.trials import TrialSource

@@ -15,8 +15,8 @@ from ulmus.files.reading import read_json
 from ulmus.files.writing import write_json, write_text
 from ulmus.neuron import load
 from ulmus.settings import Settings, parse_yaml, validated
+from ulmus.training.callbacks import TrainingProgress
 from ulmus.training.fit import fit
-from ulmus.training.loop import TrainingProgress
 from ulmus.training.recipe import Recipe
 from ulmus.training.recipe_file import all_keys, load_recipe
 from ulmus.training.run import Run

@@ -1,14 +1,15 @@
 """Train a recipe in a run folder, resumable at any time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ulmus.errors import CheckpointError, ConfigError, DivergedError
+from ulmus.training.callbacks import Callback, Logger, TrainingProgress, named_callbacks, named_loggers
 from ulmus.training.devices import launch
-from ulmus.training.loop import STATE_FORMAT, Loop, TrainingProgress
+from ulmus.training.loop import STATE_FORMAT, Loop
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import PLACE_KEYS, Recipe, changed_keys
 from ulmus.training.recipe_file import load_recipe
@@ -36,6 +37,8 @@ def fit(
     resume: bool = False,
     on_progress: Callable[[TrainingProgress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> Run:
     """Train the recipe in a run folder; an interrupted run resumes and ends as if it had never stopped.
 
@@ -47,6 +50,8 @@ def fit(
             may lie elsewhere.
         on_progress: Called after every logged step and every validation.
         stop: Asked after every step; when it says yes, the state is saved and `fit` returns early.
+        callbacks: Called in the course of training, beside those that the recipe names.
+        loggers: Where metrics go beside the run folder and what the recipe names; Lightning's loggers are of this kind.
 
     Returns:
         The run: `ulmus.load` reads its best checkpoint from ``run.folder``, `ulmus.evaluate` and `ulmus.report` take the
@@ -79,7 +84,15 @@ def fit(
         problem.check_new()
     recipe = recipe.resolved(problem.batches_per_epoch, problem.validate_every)
     state = _state_to_resume(run, recipe) if resume else None
-    loop = Loop(problem, recipe, run, fabric, on_progress)
+    loop = Loop(
+        problem,
+        recipe,
+        run,
+        fabric,
+        on_progress,
+        [*named_callbacks(recipe.training.callbacks), *callbacks],
+        [*named_loggers(recipe.training.loggers, run.folder), *loggers] if fabric.is_global_zero else (),
+    )
     if fabric.is_global_zero:
         run.begin(recipe, problem.hashes, problem.backend(fabric.device), resume)
     if state is not None:

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,27 +12,21 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ulmus.errors import DivergedError
 from ulmus.kernels import memory_budget
+from ulmus.training.callbacks import Callback, Logger, TrainingProgress, log
 from ulmus.training.devices import Processes
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe, TrainingSettings
 from ulmus.training.run import Run
 
 STATE_FORMAT = 2
+_SMALLEST_SHARE = 1e-3
+"""Of the learning rate, at the end of an exponential schedule that would never be at zero."""
 _SQUARES_FIT = 1e15
 """Norm up to which single precision can add up squares. Gradients through hundreds of steps do get longer at times, and clipping
 them must not end a run of hours."""
+_MOMENTUM = 0.9
 _LONG_IN_A_ROW = 20
 """Gradients too long one after the other after which they are no exceptions any more."""
-
-
-class TrainingProgress(NamedTuple):
-    """Where a training run stands."""
-
-    step: int
-    steps: int
-    loss: float
-    note: str
-    """The scores of the last validation in a few words."""
 
 
 @dataclass
@@ -49,17 +43,23 @@ class _Position:
     """Gradients too long one after the other."""
     not_finite_in_row: int = 0
     """Of these, the last ones that were not even finite."""
+    since_best: int = 0
+    """Validations since the best one."""
 
 
 def learning_rate(step: int, training: TrainingSettings, steps: int) -> float:
-    """Learning rate of a step: linear warm-up, then constant or half a cosine down to its final share."""
+    """Learning rate of a step: linear warm-up, then the schedule down to its final share."""
     if step < training.warmup_steps:
         return training.learning_rate * (step + 1) / training.warmup_steps
-    if training.schedule == "constant":
-        return training.learning_rate
     done = (step - training.warmup_steps) / max(1, steps - training.warmup_steps)
-    last = training.learning_rate * training.final_rate
-    return last + (training.learning_rate - last) * 0.5 * (1 + math.cos(math.pi * done))
+    first, last = training.learning_rate, training.learning_rate * training.final_rate
+    if training.schedule == "cosine":
+        return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
+    if training.schedule == "linear":
+        return last + (first - last) * (1 - done)
+    if training.schedule == "exponential":
+        return first * float(max(training.final_rate, _SMALLEST_SHARE) ** done)
+    return first
 
 
 class Loop:
@@ -72,7 +72,10 @@ class Loop:
         run: Run,
         fabric: Processes,
         on_progress: Callable[[TrainingProgress], None] | None = None,
+        callbacks: Sequence[Callback] = (),
+        loggers: Sequence[Logger] = (),
     ) -> None:
+        self.callbacks, self.loggers, self._asked_to_stop = callbacks, loggers, False
         self.problem, self.recipe, self.run, self.fabric = problem, recipe, run, fabric
         self.training, self.on_progress = recipe.training, on_progress
         trained = [value for value in problem.model.parameters() if value.requires_grad]
@@ -118,6 +121,8 @@ class Loop:
         if self.fabric.is_global_zero:
             self.note_cost()  # so that a run resumed after its last step still counts as finished
         share = (self.fabric.global_rank, self.fabric.world_size)
+        for callback in self.callbacks:
+            callback.on_train_start(self.run)
         with memory_budget(training.memory_budget_mib), torch.random.fork_rng(devices=[]):
             for batch in self.problem.batches(position.step, steps, share):
                 loss = self.step(batch)
@@ -125,11 +130,18 @@ class Loop:
                     self._log(loss)
                 if position.step % (training.validate_every or steps) == 0 or position.step == steps:
                     self._validate(loss)
-                stopping = self.fabric.any_of(stop())
+                for callback in self.callbacks:
+                    self._asked_to_stop |= bool(callback.on_train_batch_end(self._progress(loss)))
+                early = training.patience is not None and position.since_best >= training.patience
+                stopping = self.fabric.any_of(stop() or early or self._asked_to_stop)
                 if position.step % training.checkpoint_every == 0 or position.step == steps or stopping:
                     self.save()
                 if stopping:
-                    return
+                    if early and self.fabric.is_global_zero:
+                        self.note_cost(stopped_early=True)
+                    break
+        for callback in self.callbacks:
+            callback.on_train_end(self.run)
 
     def step(self, batch: Any) -> float:
         """One step of the optimiser; the loss."""
@@ -214,12 +226,15 @@ class Loop:
             model: Any = self.averaged.module if self.training.average else self.problem.model
             model.eval()
             scores, badness = self._scores(model)
+            self.position.since_best += 1
             if badness < self.position.best:
-                self.position.best = badness
+                self.position.best, self.position.since_best = badness, 0
                 model.card |= {"step": self.position.step, "validation": scores}
                 self.run.save_best(model)
             self.scores_note = self.problem.note(scores)
             self._report({"step": self.position.step, "validation": scores}, loss)
+            for callback in self.callbacks:
+                self._asked_to_stop |= bool(callback.on_validation_end(self._progress(loss), scores))
         self.fabric.barrier()
 
     def _scores(self, model: Any) -> tuple[dict[str, Any], float]:
@@ -237,15 +252,23 @@ class Loop:
     def _report(self, line: dict[str, Any], loss: float) -> None:
         if self.fabric.is_global_zero:
             self.run.log(line)
+            log(self.loggers, line)
             if self.on_progress:
-                self.on_progress(
-                    TrainingProgress(self.position.step, self.recipe.steps, loss, self.scores_note)
-                )
+                self.on_progress(self._progress(loss))
+
+    def _progress(self, loss: float) -> TrainingProgress:
+        return TrainingProgress(self.position.step, self.recipe.steps, loss, self.scores_note)
 
 
 def _optimizer(parameters: list[Tensor], training: TrainingSettings) -> torch.optim.Optimizer:
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer in ("adam", "adamw"):
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
     if training.optimizer == "adamax":
-        return torch.optim.Adamax(parameters, lr=training.learning_rate)
-    return torch.optim.AdamW(
-        parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
+        return torch.optim.Adamax(parameters, lr=rate)
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=_MOMENTUM)
+    if training.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=rate, weight_decay=decay)
+    kind = torch.optim.NAdam if training.optimizer == "nadam" else torch.optim.RAdam
+    return kind(parameters, lr=rate, weight_decay=decay, decoupled_weight_decay=True)

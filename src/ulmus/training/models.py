@@ -1,12 +1,13 @@
 """The `model` of a recipe: which neuron or baseline is trained, with its sizes."""
 
+import inspect
 from collections.abc import Mapping
-from inspect import signature
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
+from ulmus.errors import ConfigError
 from ulmus.neuron import ELM, ELMNetwork
 from ulmus.settings import Settings
 
@@ -14,34 +15,50 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 """A probability of being dropped."""
 
 
-_DEFAULTS: dict[str, Any] = {name: one.default for name, one in signature(ELM).parameters.items()}
-"""What `ulmus.ELM` takes for an argument that is not given; so do recipes."""
+class _ModelSettings(Settings):
+    """Arguments of a model but for inputs, outputs and dt, which come from the data; its defaults are those of the model."""
+
+    builds: ClassVar[type[Any]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **settings: Any) -> None:
+        super().__pydantic_init_subclass__(**settings)
+        if hasattr(cls, "builds"):
+            for name, parameter in inspect.signature(cls.builds).parameters.items():
+                if name in cls.model_fields and cls.model_fields[name].is_required():
+                    cls.model_fields[name].default = parameter.default
+            cls.model_rebuild(force=True)
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> Any:
+        """The model with random weights."""
+        return self.builds(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
 
 
-class _Neuron(Settings):
-    """Arguments of `ulmus.ELM`, but for inputs, outputs and dt, which come from the data."""
+class _Neuron(_ModelSettings):
+    """Arguments of `ulmus.ELM`."""
 
-    memory: PositiveInt = _DEFAULTS["memory"]
-    hidden: PositiveInt | None = _DEFAULTS["hidden"]
-    hidden_layers: int = Field(default=_DEFAULTS["hidden_layers"], ge=0)
-    activation: Literal["relu", "silu", "squared_relu"] = _DEFAULTS["activation"]
-    branches: PositiveInt | None = _DEFAULTS["branches"]
-    synapses_per_branch: PositiveInt = _DEFAULTS["synapses_per_branch"]
-    routing: Literal["dense", "random", "windows"] = _DEFAULTS["routing"]
-    tau_memory_ms: tuple[PositiveFloat, PositiveFloat] = _DEFAULTS["tau_memory_ms"]
-    tau_memory_bounds_ms: tuple[float, PositiveFloat] | None = _DEFAULTS["tau_memory_bounds_ms"]
-    tau_spacing: Literal["log", "linear"] = _DEFAULTS["tau_spacing"]
-    learn_tau_memory: bool = _DEFAULTS["learn_tau_memory"]
-    tau_synapse_ms: PositiveFloat = _DEFAULTS["tau_synapse_ms"]
-    gain: PositiveFloat = _DEFAULTS["gain"]
-    update: Literal["published", "bounded"] = _DEFAULTS["update"]
-    synaptic_weight: float = Field(default=_DEFAULTS["synaptic_weight"], ge=0)
-    learn_synapses: bool = _DEFAULTS["learn_synapses"]
-    scale_memory: bool = _DEFAULTS["scale_memory"]
-    hidden_readout: bool = _DEFAULTS["hidden_readout"]
-    input_dropout: Share = _DEFAULTS["input_dropout"]
-    memory_dropout: Share = _DEFAULTS["memory_dropout"]
-    hidden_dropout: Share = _DEFAULTS["hidden_dropout"]
+    builds: ClassVar[type[Any]] = ELM
+    memory: PositiveInt
+    hidden: PositiveInt | None
+    hidden_layers: int = Field(ge=0)
+    activation: Literal["relu", "silu", "squared_relu"]
+    branches: PositiveInt | None
+    synapses_per_branch: PositiveInt
+    routing: Literal["dense", "random", "windows"]
+    tau_memory_ms: tuple[PositiveFloat, PositiveFloat]
+    tau_memory_bounds_ms: tuple[float, PositiveFloat] | None
+    tau_spacing: Literal["log", "linear"]
+    learn_tau_memory: bool
+    tau_synapse_ms: PositiveFloat
+    gain: PositiveFloat
+    update: Literal["published", "bounded"]
+    synaptic_weight: float = Field(ge=0)
+    learn_synapses: bool
+    scale_memory: bool
+    hidden_readout: bool
+    input_dropout: Share
+    memory_dropout: Share
+    hidden_dropout: Share
 
 
 class ELMModel(_Neuron):
@@ -49,101 +66,106 @@ class ELMModel(_Neuron):
 
     kind: Literal["elm"] = "elm"
 
-    def build(self, inputs: int, outputs: int, dt_ms: float) -> ELM:
-        """The neuron with random weights."""
-        return ELM(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
-
 
 class ELMNetworkModel(_Neuron):
     """Layers of ELM neurons; the fields are the arguments of `ulmus.ELMNetwork`."""
 
+    builds = ELMNetwork
     kind: Literal["elm-network"] = "elm-network"
-    layers: PositiveInt = 2
-    width: PositiveInt | None = None
-    norm: bool = False
-    dropout: Share = 0.0
-    residual: bool = True
-
-    def build(self, inputs: int, outputs: int, dt_ms: float) -> ELMNetwork:
-        """The network with random weights."""
-        return ELMNetwork(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+    layers: PositiveInt
+    width: PositiveInt | None
+    norm: bool
+    dropout: Share
+    residual: bool
 
 
-class LSTMModel(Settings):
+class LSTMModel(_ModelSettings):
     """An LSTM; the fields are the arguments of `ulmus.baselines.LSTM`."""
 
+    builds = LSTM
     kind: Literal["lstm"] = "lstm"
-    memory: PositiveInt = 100
-    chrono_ms: tuple[PositiveFloat, PositiveFloat] | None = None
-    input_dropout: Share = 0.0
-    recurrent_dropout: Share = 0.0
-
-    def build(self, inputs: int, outputs: int, dt_ms: float) -> LSTM:
-        """The model with random weights."""
-        return LSTM(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+    memory: PositiveInt
+    chrono_ms: tuple[PositiveFloat, PositiveFloat] | None
+    input_dropout: Share
+    recurrent_dropout: Share
 
 
-class SpikingModel(Settings):
+class ChronoLSTMModel(LSTMModel):
+    """An LSTM whose gates begin with a range of time constants (Tallec and Ollivier 2018)."""
+
+    kind: Literal["chrono-lstm"] = "chrono-lstm"  # type: ignore[assignment]
+    chrono_ms: tuple[PositiveFloat, PositiveFloat] | None = (1.0, 1000.0)
+
+
+class SpikingModel(_ModelSettings):
     """A network of spiking units; the fields are the arguments of `ulmus.baselines.SpikingNetwork`."""
 
+    builds = SpikingNetwork
     kind: Literal["spiking"] = "spiking"
-    units: PositiveInt = 256
-    layers: PositiveInt = 1
-    adaptive: bool = True
-    tau_membrane_ms: tuple[PositiveFloat, PositiveFloat] = (5.0, 25.0)
-    tau_adaptation_ms: tuple[PositiveFloat, PositiveFloat] = (30.0, 120.0)
-    tau_readout_ms: PositiveFloat = 20.0
-    dropout: Share = 0.0
-    input_dropout: Share = 0.0
-
-    def build(self, inputs: int, outputs: int, dt_ms: float) -> SpikingNetwork:
-        """The model with random weights."""
-        return SpikingNetwork(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+    units: PositiveInt
+    layers: PositiveInt
+    adaptive: bool
+    tau_membrane_ms: tuple[PositiveFloat, PositiveFloat]
+    tau_adaptation_ms: tuple[PositiveFloat, PositiveFloat]
+    tau_readout_ms: PositiveFloat
+    dropout: Share
+    input_dropout: Share
 
 
-class PointNeuronModel(Settings):
+class PointNeuronModel(_ModelSettings):
     """An integrate-and-fire neuron; the fields are the arguments of `ulmus.baselines.PointNeuron`."""
 
+    builds = PointNeuron
     kind: Literal["point-neuron"] = "point-neuron"
-    adaptive: bool = False
-    tau_membrane_ms: PositiveFloat = 20.0
-    tau_synapse_ms: PositiveFloat = 5.0
-    tau_adaptation_ms: PositiveFloat = 100.0
-    synaptic_weight: PositiveFloat = 0.1
-
-    def build(self, inputs: int, outputs: int, dt_ms: float) -> PointNeuron:
-        """The neuron with its first weights."""
-        return PointNeuron(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+    adaptive: bool
+    tau_membrane_ms: PositiveFloat
+    tau_synapse_ms: PositiveFloat
+    tau_adaptation_ms: PositiveFloat
+    synaptic_weight: PositiveFloat
 
 
-class TCNModel(Settings):
+class TCNModel(_ModelSettings):
     """A temporal convolutional network; the fields are the arguments of `ulmus.baselines.TCN`."""
 
+    builds = TCN
     kind: Literal["tcn"] = "tcn"
-    channels: PositiveInt = 128
-    kernels: tuple[PositiveInt, ...] = (54, 12, 12, 12, 12, 12, 12)
-    dilation: PositiveInt = 1
-    dropout: Share = 0.0
-
-    def build(self, inputs: int, outputs: int, dt_ms: float) -> TCN:
-        """The model with random weights."""
-        return TCN(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+    channels: PositiveInt
+    kernels: tuple[PositiveInt, ...]
+    dilation: PositiveInt
+    dropout: Share
 
 
-class TransformerModel(Settings):
+class TransformerModel(_ModelSettings):
     """A Transformer encoder; the fields are the arguments of `ulmus.baselines.Transformer`."""
 
+    builds = Transformer
     kind: Literal["transformer"] = "transformer"
-    width: PositiveInt = 128
-    layers: PositiveInt = 3
-    heads: PositiveInt = 4
-    hidden: PositiveInt = 512
-    dropout: Share = 0.1
-    causal: bool = False
+    width: PositiveInt
+    layers: PositiveInt
+    heads: PositiveInt
+    hidden: PositiveInt
+    dropout: Share
+    causal: bool
 
-    def build(self, inputs: int, outputs: int, dt_ms: float) -> Transformer:
-        """The model with random weights."""
-        return Transformer(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+
+class CustomModel(Settings):
+    """A module that was given to `ulmus.fit`; a recipe cannot build it."""
+
+    kind: Literal["custom"]
+    of: str
+    """Name of its class."""
+
+    def build(self, inputs: int, outputs: int, dt_ms: float) -> Any:
+        """Refuse.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            f"model.kind 'custom' is a {self.of} that was given from Python; train it with ulmus.fit(model, ...), or "
+            "choose another "
+            "kind."
+        )
 
 
 def _kind(values: Any) -> Any:
@@ -154,10 +176,12 @@ Model = Annotated[
     Annotated[ELMModel, Tag("elm")]
     | Annotated[ELMNetworkModel, Tag("elm-network")]
     | Annotated[LSTMModel, Tag("lstm")]
+    | Annotated[ChronoLSTMModel, Tag("chrono-lstm")]
     | Annotated[SpikingModel, Tag("spiking")]
     | Annotated[PointNeuronModel, Tag("point-neuron")]
     | Annotated[TCNModel, Tag("tcn")]
-    | Annotated[TransformerModel, Tag("transformer")],
+    | Annotated[TransformerModel, Tag("transformer")]
+    | Annotated[CustomModel, Tag("custom")],
     Discriminator(_kind),
 ]
 """Every kind of model a recipe can name; without ``kind`` it is an ELM."""

@@ -21,15 +21,17 @@ class TrainingSettings(Settings):
     epochs: PositiveFloat | None = None
     """Passes through the training sequences, instead of steps."""
     batch: PositiveInt = 8
-    optimizer: Literal["adam", "adamax"] = "adam"
+    optimizer: Literal["adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "sgd"] = "adam"
+    """Of `torch.optim`. adam and adamw are one: weights decay beside the gradient. sgd has momentum 0.9."""
     learning_rate: PositiveFloat = 5e-4
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up, to the share ``final_rate`` of it."""
     final_rate: float = Field(default=0.0, ge=0, le=1)
-    """Share of the learning rate at which the cosine ends. Above zero, the last lessons of a curriculum, which are the long ones,
-    are still learnt from."""
+    """Share of the learning rate at which the schedule ends. Above zero, the last lessons of a curriculum, which are the long
+    ones, are still learnt from."""
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    """Shrinks weights beside the gradient (AdamW)."""
+    """Shrinks weights beside the gradient (AdamW); rmsprop and sgd add it to the gradient."""
     clip_norm: PositiveFloat | None = None
     """Shorten gradients to this length (Euclidean norm over all parameters)."""
     skip_norm: PositiveFloat | None = None
@@ -40,10 +42,16 @@ class TrainingSettings(Settings):
     """Steps between validations; by default an epoch, or 10,000 steps of windows of trials."""
     select: str = "loss"
     """Validation score that decides which checkpoint is the best."""
+    patience: PositiveInt | None = None
+    """Early stopping: end after so many validations in a row without a better score."""
     average: float = Field(default=0.0, ge=0, lt=1)
-    """Decay of a running average of the weights, which is then what is validated and kept; 0 keeps the last weights."""
+    """Decay of a running average of the weights (EMA), which is then what is validated and kept; 0 keeps the last weights."""
     checkpoint_every: PositiveInt = 2_000
     log_every: PositiveInt = 100
+    loggers: tuple[Literal["csv", "tensorboard"], ...] = ()
+    """Write metrics into the run folder in these forms too; ``metrics.jsonl`` is always written."""
+    callbacks: tuple[str, ...] = ()
+    """Classes derived from `ulmus.training.Callback`, each as ``package.module:Class``."""
     accelerator: str = "cpu"
     devices: PositiveInt = 1
     nodes: PositiveInt = 1
@@ -64,7 +72,7 @@ class TrainingSettings(Settings):
                 f"final_rate={self.final_rate} changes nothing: the schedule is constant; choose 'cosine', or leave it out"
             )
         if self.optimizer == "adamax" and self.weight_decay:
-            raise ValueError("weight_decay goes with optimizer 'adam' only; set it to 0, or use adam")
+            raise ValueError("weight_decay does not go with optimizer 'adamax'; set it to 0, or use adam")
         return self
 
 
@@ -78,7 +86,7 @@ class Recipe(Settings):
     seed: int = Field(default=0, ge=0)
     start_from: str | None = None
     """Run folder or saved model of the same shape whose weights training begins with; random ones by default."""
-    model: Model = ELMModel()
+    model: Model = Field(default_factory=lambda: ELMModel.model_validate({}))
     data: Any
     training: TrainingSettings
 

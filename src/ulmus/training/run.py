@@ -78,9 +78,10 @@ class Run:
         return self.recipe_file.is_file()
 
     def finished(self) -> bool:
-        """Whether every step of the recipe was done."""
+        """Whether every step of the recipe was done, or training stopped early."""
         last = self.provenance()["sessions"][-1]
-        return bool(last.get("step") == self.recipe().steps) and "diverged" not in last
+        ended = last.get("step") == self.recipe().steps or last.get("stopped_early", False)
+        return bool(ended) and "diverged" not in last
 
     def diverged(self) -> str | None:
         """Where the run diverged when it last went on; None when it did not."""

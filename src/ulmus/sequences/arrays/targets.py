@@ -1,0 +1,157 @@
+"""What a model is to say of every sequence, or of every step of it, for each task."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ulmus.errors import DataError
+from ulmus.neuron.predictor import Task
+from ulmus.sequences.arrays.batches import NO_CLASS
+from ulmus.sequences.arrays.sequence_set import SequenceSet
+
+
+def classes_of(sequences: SequenceSet, task: Task) -> tuple[str, ...]:
+    """Names of all classes among the targets, in order.
+
+    Raises:
+        DataError: targets are no classes, or of one class alone.
+    """
+    found: set[Any] = set()
+    for index in range(len(sequences)):
+        found |= set(_labels(sequences, index, task))
+    found -= {NO_CLASS, ""}
+    if len(found) < 2:
+        raise DataError(
+            f"all targets of {sequences.origin} are {next(iter(found), 'empty')!r}; expected two classes or more to tell apart."
+        )
+    return tuple(map(str, sorted(found)))
+
+
+def class_targets(sequences: SequenceSet, task: Task, classes: Sequence[str]) -> list[np.ndarray]:
+    """The place of the class of every sequence, or of every step; -100 where a step has none.
+
+    Raises:
+        DataError: a class is not among the known ones.
+    """
+    place: dict[str, int] = {name: number for number, name in enumerate(classes)}
+    place |= {str(NO_CLASS): NO_CLASS, "": NO_CLASS} if task == "step-classification" else {}
+    targets = []
+    for index in range(len(sequences)):
+        labels = [str(label) for label in _labels(sequences, index, task)]
+        unknown = [label for label in labels if label not in place]
+        if unknown:
+            raise DataError(
+                f"class {unknown[0]!r} of sequence {index} in {sequences.origin} does not occur in training, which has "
+                f"{', '.join(map(repr, list(classes)[:8]))}; expected classes that can be learnt. Move such sequences "
+                "to training, "
+                "or leave them out."
+            )
+        found = np.array([place[label] for label in labels], dtype=np.int64)
+        targets.append(found if task == "step-classification" else found[0])
+    return targets
+
+
+def number_targets(sequences: SequenceSet, task: Task, missing: bool) -> list[np.ndarray]:
+    """Numbers for every sequence ``[number]``, or for every step ``[time, number]``.
+
+    Raises:
+        DataError: targets are no numbers, not finite, or of different shapes.
+    """
+    targets, width = [], None
+    for index in range(len(sequences)):
+        target = sequences.target(index)
+        if target.dtype.kind not in "fiub":
+            raise DataError(
+                f"the target of sequence {index} in {sequences.origin} is {target.flat[0]!r}; expected numbers for task {task}. "
+                "For classes choose classification or step-classification."
+            )
+        target = target.astype(np.float32)
+        if task == "step-regression":
+            _check_steps(sequences, index, target)
+            target = target[: int(sequences.lengths[index])]
+        target = np.atleast_1d(target) if task == "regression" else target.reshape(len(target), -1)
+        width = target.shape[-1] if width is None else width
+        if target.ndim != (1 if task == "regression" else 2) or target.shape[-1] != width:
+            raise DataError(
+                f"the target of sequence {index} in {sequences.origin} has shape {list(target.shape)}; expected {width} numbers "
+                f"for {'the sequence' if task == 'regression' else 'every step'}, as for the first."
+            )
+        if not np.isfinite(target).all() and not (
+            missing and task == "step-regression" and not np.isinf(target).any()
+        ):
+            raise DataError(
+                f"the target of sequence {index} in {sequences.origin} is not finite; expected numbers. Leave the sequence out, "
+                "or set missing: mask for targets of single steps."
+            )
+        targets.append(target)
+    return targets
+
+
+class Ahead(Sequence[np.ndarray]):
+    """Input that comes later, as the target of every step; steps with none ahead have no target.
+
+    Args:
+        sequences: numbers or tokens.
+        horizon: how many steps later.
+        channels: which channels of numbers.
+    """
+
+    def __init__(self, sequences: SequenceSet, horizon: int, channels: Sequence[int] = ()) -> None:
+        self._sequences, self._horizon, self._channels = sequences, horizon, list(channels)
+        longest = int(sequences.lengths.max())
+        if longest <= horizon:
+            raise DataError(
+                f"the longest sequence of {sequences.origin} has {longest} steps, of which none has one {horizon} steps later; "
+                "expected longer sequences, or a smaller task.horizon."
+            )
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Targets of every step of a sequence."""
+        values = np.asarray(self._sequences.sequence(index))
+        if self._sequences.input == "tokens":
+            target = np.full(len(values), NO_CLASS, dtype=np.int64)
+            target[: -self._horizon] = values[self._horizon :]
+            return target
+        ahead = np.full((len(values), len(self._channels)), np.nan, dtype=np.float32)
+        ahead[: -self._horizon] = values[self._horizon :, self._channels]
+        return ahead
+
+
+def _labels(sequences: SequenceSet, index: int, task: Task) -> list[Any]:
+    target = sequences.target(index)
+    if task == "step-classification":
+        _check_steps(sequences, index, target)
+        target = target[: int(sequences.lengths[index])]
+    elif target.ndim and target.size != 1:
+        raise DataError(
+            f"sequence {index} of {sequences.origin} has {target.size} targets; expected one class. For a class at every step "
+            "choose task step-classification."
+        )
+    if target.dtype.kind == "f":
+        known = target[~np.isnan(target)]
+        if (known != known.round()).any():
+            raise DataError(
+                f"the target of sequence {index} in {sequences.origin} is {known[known != known.round()][0]:g}; "
+                "expected classes, "
+                "which are texts or whole numbers. For numbers choose regression or step-regression."
+            )
+        target = np.where(np.isnan(target), NO_CLASS, target).astype(np.int64)
+        if task == "classification" and (target == NO_CLASS).any():
+            raise DataError(
+                f"sequence {index} of {sequences.origin} has no class (NaN); expected one. Leave it out."
+            )
+    return list(np.atleast_1d(target).tolist())
+
+
+def _check_steps(sequences: SequenceSet, index: int, target: np.ndarray) -> None:
+    length = int(sequences.lengths[index])
+    if target.ndim == 0 or len(target) < length:
+        found = "one target" if target.ndim == 0 else f"{len(target)} targets"
+        raise DataError(
+            f"sequence {index} of {sequences.origin} has {length} steps and {found}; expected one for each. For one answer a "
+            "sequence choose classification or regression."
+        )

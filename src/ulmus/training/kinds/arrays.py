@@ -1,0 +1,515 @@
+"""Anybody's sequences: classes or numbers for a sequence or for its steps, what comes next, learnt by any model."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ulmus.errors import ConfigError, DataError
+from ulmus.evaluation.sequence_metrics import UPWARDS, sequence_scores
+from ulmus.kernels import Events
+from ulmus.neuron.predictor import CLASSIFYING, LOOKING_AHEAD, WHOLE, Predictor, Task
+from ulmus.sequences.arrays.batches import NO_CLASS, ArrayBatches, SequenceBatch
+from ulmus.sequences.arrays.files import Layout, read_sequences, step_ms
+from ulmus.sequences.arrays.sequence_set import SequenceSet, spelt, vocabulary
+from ulmus.sequences.arrays.splits import check_apart, split
+from ulmus.sequences.arrays.targets import Ahead, class_targets, classes_of, number_targets
+from ulmus.settings import Settings
+from ulmus.training.problem import HeldOut, Problem
+from ulmus.training.recipe import Recipe
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
+MEMORY = "given from Python"
+"""What a recipe calls data that lie in no file."""
+
+
+class ArraysData(Settings):
+    """Sequences in files of your own: NPZ, HDF5, CSV, or folders of .npy files."""
+
+    kind: Literal["arrays"]
+    train: Annotated[Names, Field(min_length=1)]
+    """Files to learn from; patterns such as ``"subject_*.npz"`` name several."""
+    validation: float | Names = 0.2
+    """Files, or a share of the sequences of ``train``: they choose the best checkpoint."""
+    test: float | Names | None = None
+    """Files, or a share of the sequences of ``train``, which ``ulmus evaluate`` scores."""
+    split: Literal["random", "time"] = "random"
+    """Shares are whole sequences drawn at random (classes in equal shares), or the end of every sequence."""
+    split_by: str | None = None
+    """Array or column, such as the subject, whose values are each on one side alone; also of files."""
+    split_seed: int = Field(default=0, ge=0)
+    """Decides which sequences go where; the same for every seed of a run."""
+    values: Names = ()
+    """The array of values, ``values`` by default; or the columns of a table that hold them, all others by default."""
+    targets: Names = ("targets",)
+    """The array of targets; or one or several columns of a table."""
+    sequence: str = "sequence"
+    """Column of a table with a row for every step: to which sequence it belongs. Without it, a row is a sequence."""
+    time: str | None = None
+    """Column of such a table with the time in ms."""
+    input: Literal["numbers", "tokens", "characters", "events"] | None = None
+    """What values are; needed only for whole numbers ``[sequence, time]`` and for tables of tokens or texts."""
+    dt_ms: PositiveFloat | None = None
+    """Duration of a step; 1 ms by default, or as the times of a table are apart."""
+    sample_rate_hz: PositiveFloat | None = None
+    """Instead of ``dt_ms``."""
+    normalise: bool = True
+    """Give every channel of numbers mean 0 and standard deviation 1, as measured on the training sequences alone."""
+    missing: Literal["refuse", "mask"] = "refuse"
+    """Refuse missing values (NaN, or False in ``mask``), or tell the model by further channels which are there."""
+    window: PositiveInt | None = None
+    """Cut sequences into pieces of so many steps."""
+    stride: PositiveInt | None = None
+    """Steps from one piece to the next; ``window`` by default."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that make batches; batches are the same for any number."""
+
+    @model_validator(mode="after")
+    def _one_duration(self) -> Self:
+        if self.dt_ms is not None and self.sample_rate_hz is not None:
+            raise ValueError("dt_ms and sample_rate_hz say the same; give one of them")
+        if self.stride is not None and self.window is None:
+            raise ValueError("stride goes with window; give both or none")
+        return self
+
+    def layout(self, task: Task) -> Layout:
+        """What the parts of a file are called."""
+        dt_ms = self.dt_ms if self.sample_rate_hz is None else 1000 / self.sample_rate_hz
+        return Layout(
+            self.values,
+            None if task in LOOKING_AHEAD else self.targets,
+            self.sequence,
+            self.time,
+            (self.split_by,) if self.split_by else (),
+            self.input,
+            self.missing,
+            task.startswith("step-"),
+            dt_ms,
+        )
+
+    def parts(self, task: Task) -> tuple[dict[str, SequenceSet], float]:
+        """Sequences to learn from (``train``), to choose by (``validation``) and, where there are some, to report on
+        (``test``), and the duration of a step in ms.
+
+        Raises:
+            ConfigError: a part has no sequence.
+            DataError: files are missing or damaged, or two parts share sequences or subjects.
+        """
+        layout = self.layout(task)
+        files = {
+            name: value
+            for name, value in (("validation", self.validation), ("test", self.test))
+            if isinstance(value, tuple)
+        }
+        others = {name: read_sequences(sources, layout) for name, sources in files.items()}
+        return divided(self, task, read_sequences(self.train, layout), others), step_ms(self.train, layout)
+
+
+def divided(
+    data: ArraysData, task: Task, train: SequenceSet, others: Mapping[str, SequenceSet]
+) -> dict[str, SequenceSet]:
+    """The parts of the data, of which some may lie apart already.
+
+    Raises:
+        ConfigError: a part has no sequence.
+        DataError: two parts share sequences or subjects.
+    """
+    step_targets = task.startswith("step-")
+    given = {"validation": data.validation, "test": data.test}
+    shares = {
+        name: value for name, value in given.items() if isinstance(value, float | int) and name not in others
+    }
+    parts = {"train": train}
+    if shares:
+        parts = split(
+            train, shares, how=data.split, by=data.split_by, seed=data.split_seed, step_targets=step_targets
+        )
+    parts |= others
+    check_apart(parts, data.split_by if data.split == "random" else None)
+    if data.window is not None:
+        if task in WHOLE:
+            raise ConfigError(
+                f"data.window={data.window} cuts sequences, each of which has one answer in task {task}; leave it out."
+            )
+        parts = {
+            name: _windows(part, data.window, data.stride or data.window, step_targets)
+            for name, part in parts.items()
+        }
+    return {name: parts[name] for name in ("train", "validation", "test") if name in parts}
+
+
+def _windows(sequences: SequenceSet, window: int, stride: int, step_targets: bool) -> SequenceSet:
+    bounds = [
+        (index, first, min(first + window, int(length)))
+        for index, length in enumerate(sequences.lengths)
+        for first in range(0, max(1, int(length) - window + stride), stride)
+        if first < length
+    ]
+    return sequences.stretches(bounds, step_targets)
+
+
+class TaskSettings(Settings):
+    """What is to be said of sequences."""
+
+    kind: Task
+    """classification, regression (one answer a sequence), step-classification, step-regression (one at every step),
+    forecasting (what channels will be), next-token."""
+    reading: Literal["last", "mean"] = "last"
+    """One answer a sequence is read at its last step, or is the mean over its steps."""
+    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = None
+    """Weight of every class in the loss: by name, or ``balanced``, in inverse proportion to how often it occurs in training."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes."""
+    horizon: PositiveInt = 1
+    """Forecasting: how many steps ahead."""
+    channels: Names = ()
+    """Forecasting: which channels; all by default."""
+    burn_in: int = Field(default=0, ge=0)
+    """Steps at the beginning of a sequence that the loss leaves out, for tasks with an answer at every step."""
+
+
+def _task(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class ArraysRecipe(Recipe):
+    """Train a model on sequences of your own."""
+
+    validated: ClassVar[tuple[str, ...]] = (
+        "loss", "accuracy", "balanced_accuracy", "f1", "rmse", "mae", "r2", "bits_per_token",
+    )  # fmt: skip
+
+    data: ArraysData
+    task: Annotated[TaskSettings, BeforeValidator(_task)]
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        kind, task, select = self.task.kind, self.task, self.training.select
+        of_classes = select in ("accuracy", "balanced_accuracy", "f1")
+        if (of_classes and kind not in CLASSIFYING) or (
+            select in ("rmse", "mae", "r2") and kind in CLASSIFYING
+        ):
+            raise ValueError(
+                f"training.select={select!r} is no score of task {kind}; choose another, such as 'loss'"
+            )
+        if select == "bits_per_token" and kind != "next-token":
+            raise ValueError(
+                f"training.select={select!r} is no score of task {kind}; choose another, such as 'loss'"
+            )
+        if (task.class_weights or task.label_smoothing) and kind not in CLASSIFYING:
+            raise ValueError(
+                f"task.class_weights and label_smoothing are for classes, which task {kind} has not; leave them out"
+            )
+        if (task.horizon > 1 or task.channels) and kind != "forecasting":
+            raise ValueError(
+                f"task.horizon and task.channels are for forecasting; task {kind} has neither; leave them out"
+            )
+        if task.burn_in and kind in WHOLE:
+            raise ValueError(
+                f"task.burn_in leaves steps out, but task {kind} has one answer a sequence; leave it out"
+            )
+        return self
+
+    def problem(self) -> "ArraysProblem":
+        """The model and the sequences."""
+        if self.data.train == (MEMORY,):
+            raise ConfigError(
+                f"recipe {self.name} was trained on arrays that lie in no file; go on with ulmus.fit(..., resume=True), "
+                "or name files with data.train."
+            )
+        parts, dt_ms = self.data.parts(self.task.kind)
+        return ArraysProblem(self, parts, dt_ms)
+
+    def held_out(self, split: Literal["validation", "test"], place: str | None = None) -> HeldOut:
+        """Held-out sequences of the recipe; with `place`, all sequences of that file.
+
+        Raises:
+            DataError: a file is missing or damaged, or there are no test sequences.
+        """
+        kind = self.task.kind
+        if place is not None:
+            sequences = read_sequences([place], self.data.layout(kind))
+            if self.data.window is not None:
+                step_targets = kind.startswith("step-")
+                sequences = _windows(
+                    sequences, self.data.window, self.data.stride or self.data.window, step_targets
+                )
+            return HeldOut(place, sequences.content_hash, {}, lambda *told: self.scores(sequences, *told))
+        if self.data.train == (MEMORY,):
+            raise ConfigError(
+                f"run {self.name} learnt from arrays that lie in no file; name a file with --data."
+            )
+        parts, _ = self.data.parts(kind)
+        if split not in parts:
+            raise DataError(
+                f"recipe {self.name} holds out no {split} sequences; expected a file with --data, or data.test in the recipe."
+            )
+        chosen = parts[split]
+        hashes = {name: part.content_hash for name, part in parts.items() if name != "test"}
+        return HeldOut(chosen.origin, chosen.content_hash, hashes, lambda *told: self.scores(chosen, *told))
+
+    def scores(
+        self, sequences: SequenceSet, predictor: Predictor, on_batch: Callable[[int, int], None] | None = None
+    ) -> dict[str, Any]:
+        """Scores of a trained model on some sequences.
+
+        Raises:
+            DataError: the sequences do not fit the model.
+        """
+        sequences = fitting(sequences, predictor)
+        targets = _targets(sequences, self, predictor.channels, predictor.answers)
+        batches = ArrayBatches(sequences, targets, self.task.kind not in WHOLE, self.training.batch)
+        return sequence_scores(predictor, batches, on_batch) | {"notes": []}
+
+    def check_apart(self, held_out: Collection[str]) -> None:
+        """Refuse sequences that have two uses among training, validation and these held-out ones.
+
+        Raises:
+            DataError: some have.
+        """
+        parts, _ = self.data.parts(self.task.kind)
+        if held_out:
+            parts["held_out"] = read_sequences(tuple(held_out), self.data.layout(self.task.kind))
+        check_apart(parts, self.data.split_by if self.data.split == "random" else None)
+
+
+def fitting(sequences: SequenceSet, predictor: Predictor) -> SequenceSet:
+    """Sequences as a trained model reads them.
+
+    Raises:
+        DataError: they have other channels, or tokens that it does not know.
+    """
+    if sequences.input == "characters":
+        return spelt(sequences, predictor.channels)
+    if sequences.input != predictor.input:
+        raise DataError(
+            f"{sequences.origin} holds {sequences.input}, but the model was trained with {predictor.input}; expected the same."
+        )
+    if sequences.input == "tokens":
+        _check_tokens(sequences, len(predictor.channels))
+    elif len(sequences.channels) != len(predictor.channels) or _other_names(sequences, predictor):
+        raise DataError(
+            f"{sequences.origin} has {len(sequences.channels)} channels ({_shown(sequences.channels)}), but the model was "
+            f"trained with {len(predictor.channels)} ({_shown(predictor.channels)}); expected the same in the same order."
+        )
+    return sequences
+
+
+def _other_names(sequences: SequenceSet, predictor: Predictor) -> bool:
+    unnamed = all(name == f"channel {number}" for number, name in enumerate(sequences.channels))
+    return not unnamed and sequences.channels != predictor.channels
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+
+
+def _check_tokens(sequences: SequenceSet, count: int) -> None:
+    for index in range(len(sequences)):
+        highest = int(np.max(sequences.sequence(index)))
+        if highest >= count:
+            raise DataError(
+                f"sequence {index} of {sequences.origin} holds token {highest}, which training has not; expected 0 to "
+                f"{count - 1}."
+            )
+
+
+def _targets(
+    sequences: SequenceSet, recipe: ArraysRecipe, channels: tuple[str, ...], answers: tuple[str, ...]
+) -> Any:
+    task = recipe.task
+    if task.kind == "next-token":
+        return Ahead(sequences, 1)
+    if task.kind == "forecasting":
+        return Ahead(sequences, task.horizon, [channels.index(name) for name in answers])
+    if task.kind in CLASSIFYING:
+        return class_targets(sequences, task.kind, answers)
+    found = number_targets(sequences, task.kind, recipe.data.missing == "mask")
+    if found[0].shape[-1] != len(answers):
+        raise DataError(
+            f"{sequences.origin} has {found[0].shape[-1]} numbers as targets; expected {len(answers)}, as in training."
+        )
+    return found
+
+
+class ArraysProblem(Problem):
+    """A model, and sequences that it is to say something of.
+
+    Args:
+        recipe: What to do.
+        parts: Sequences by use: ``train``, ``validation`` and perhaps ``test``.
+        dt_ms: Duration of a step.
+        model: What reads the sequences; by default the one of the recipe, with weights drawn from its seed.
+
+    Raises:
+        ConfigError: the model does not fit the data or the task.
+        DataError: targets do not fit the task, or validation has classes, channels or tokens that training has not.
+    """
+
+    def __init__(
+        self,
+        recipe: ArraysRecipe,
+        parts: Mapping[str, SequenceSet],
+        dt_ms: float,
+        model: nn.Module | None = None,
+    ) -> None:
+        self.recipe, task, train = recipe, recipe.task, parts["train"]
+        channels = train.channels
+        if train.input == "characters":
+            channels = vocabulary(list(train.values))
+            parts = {name: spelt(part, channels) for name, part in parts.items()}
+        elif train.input == "tokens":
+            highest = max(int(np.max(train.sequence(index))) for index in range(len(train)))
+            channels = channels or tuple(map(str, range(highest + 1)))
+        train = parts["train"]
+        if (train.input == "tokens") != (task.kind == "next-token") and task.kind in LOOKING_AHEAD:
+            wanted = "tokens or characters" if task.kind == "next-token" else "numbers"
+            raise DataError(
+                f"{train.origin} holds {train.input}; expected {wanted} for task {task.kind}. Say so with data.input."
+            )
+        answers = self._answers(train, channels)
+        masked = recipe.data.missing == "mask"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            inputs = len(channels) * (1 + masked)
+            self.model = Predictor(
+                recipe.model.build(inputs, len(answers), dt_ms) if model is None else model,
+                task.kind,
+                answers=answers,
+                channels=channels,
+                input="tokens"
+                if train.input == "tokens"
+                else "events"
+                if train.input == "events"
+                else "numbers",
+                masked=masked,
+                reading=task.reading,
+                horizon=task.horizon,
+                dt_ms=dt_ms,
+                card={"recipe": recipe.name, "seed": recipe.seed},
+            )
+        self.parts = {name: fitting(part, self.model) for name, part in parts.items()}
+        self.targets = {name: _targets(part, recipe, channels, answers) for name, part in self.parts.items()}
+        self._scale(train)
+        if task.kind in LOOKING_AHEAD and self.model.looks_ahead():
+            raise ConfigError(
+                f"the answers of this {type(self.model.model).__name__} change with later input, which task {task.kind} is to "
+                "predict; expected a model that reads forwards alone: model.causal for a Transformer, no bidirectional LSTM."
+            )
+        self.losses = ("loss", "accuracy") if task.kind in CLASSIFYING else ("loss",)
+        self._weights = self._class_weights()
+        self.batches_per_epoch = self.validate_every = self._batches("train", (0, 1)).batches_per_epoch
+        self.hashes = {name: part.content_hash for name, part in parts.items() if name != "test"}
+
+    def _answers(self, train: SequenceSet, channels: tuple[str, ...]) -> tuple[str, ...]:
+        task = self.recipe.task
+        if task.kind == "next-token":
+            return channels
+        if task.kind == "forecasting":
+            if unknown := [name for name in task.channels if name not in channels]:
+                raise ConfigError(f"task.channels names {unknown[0]!r}; expected some of {list(channels)}.")
+            return task.channels or channels
+        if task.kind in CLASSIFYING:
+            return classes_of(train, task.kind)
+        width = number_targets(train, task.kind, self.recipe.data.missing == "mask")[0].shape[-1]
+        names = self.recipe.data.targets
+        return names if len(names) == width else tuple(f"target {number}" for number in range(width))
+
+    def _scale(self, train: SequenceSet) -> None:
+        """Means and standard deviations of numbers, from the training sequences alone."""
+        model = self.model
+        if train.input == "numbers" and self.recipe.data.normalise:
+            mean, deviation = train.moments()
+            model.input_mean.copy_(torch.as_tensor(mean))
+            model.input_scale.copy_(torch.as_tensor(deviation))
+        if model.task == "forecasting" and self.recipe.data.normalise:
+            places = [model.channels.index(name) for name in model.answers]
+            model.answer_mean.copy_(model.input_mean[places])
+            model.answer_scale.copy_(model.input_scale[places])
+        elif model.task in ("regression", "step-regression"):
+            everything = np.concatenate([np.atleast_2d(target) for target in self.targets["train"]]).astype(
+                np.float64
+            )
+            deviation = np.nanstd(everything, axis=0)
+            model.answer_mean.copy_(torch.as_tensor(np.nanmean(everything, axis=0)))
+            model.answer_scale.copy_(torch.as_tensor(np.where(deviation > 0, deviation, 1.0)))
+
+    def _class_weights(self) -> Tensor | None:
+        asked, answers = self.recipe.task.class_weights, self.model.answers
+        if asked is None:
+            return None
+        if isinstance(asked, dict):
+            if unknown := [name for name in asked if name not in answers]:
+                raise ConfigError(
+                    f"task.class_weights names {unknown[0]!r}; expected some of {list(answers)[:20]}."
+                )
+            return torch.tensor([asked.get(name, 1.0) for name in answers])
+        everything = np.concatenate([np.atleast_1d(target) for target in self.targets["train"]])
+        counts = np.bincount(everything[everything != NO_CLASS], minlength=len(answers))
+        return torch.tensor(counts.sum() / (len(answers) * np.maximum(counts, 1)), dtype=torch.float32)
+
+    def _batches(self, name: str, share: tuple[int, int]) -> ArrayBatches:
+        recipe = self.recipe
+        seed = recipe.seed if name == "train" else None
+        step_targets = recipe.task.kind not in WHOLE
+        return ArrayBatches(
+            self.parts[name], self.targets[name], step_targets, recipe.training.batch, seed, share
+        )
+
+    def batches(self, first: int, total: int, share: tuple[int, int]) -> Iterator[SequenceBatch]:
+        """Shuffled training sequences."""
+        return self._batches("train", share).loader(first, total, self.recipe.data.workers)
+
+    def loss(self, model: nn.Module, batch: SequenceBatch, device: torch.device) -> Float[Tensor, "losses"]:
+        """Cross-entropy and accuracy, or mean square error in units of the standard deviation of the targets."""
+        lengths = None if batch.lengths is None else batch.lengths.to(device)
+        outputs, targets = model(batch.values.to(device), lengths), batch.targets.to(device)
+        if self.recipe.task.burn_in:
+            outputs, targets = outputs[:, self.recipe.task.burn_in :], targets[:, self.recipe.task.burn_in :]
+        if self.recipe.task.kind in CLASSIFYING:
+            outputs, targets = outputs.flatten(0, -2), targets.flatten()
+            weights = None if self._weights is None else self._weights.to(device)
+            smoothing = self.recipe.task.label_smoothing
+            loss = functional.cross_entropy(
+                outputs, targets, weights, ignore_index=NO_CLASS, label_smoothing=smoothing
+            )
+            there = targets != NO_CLASS
+            right = (outputs.argmax(dim=-1) == targets) & there
+            return torch.stack([loss, right.sum() / there.sum()])
+        wanted = (targets - self.model.answer_mean) / self.model.answer_scale
+        there = ~wanted.isnan()
+        error = torch.where(there, outputs - wanted.nan_to_num(0.0), 0.0)
+        mean: Tensor = error.square().sum() / there.sum().clamp(min=1)
+        return mean.unsqueeze(0)
+
+    def validate(self, model: Predictor) -> dict[str, Any]:
+        """Scores on all validation sequences."""
+        scores = sequence_scores(model, self._batches("validation", (0, 1)))
+        return {name: value for name, value in scores.items() if name != "confusion"}
+
+    def badness(self, scores: dict[str, Any]) -> float:
+        """The chosen score, negative where more is better."""
+        chosen = self.recipe.training.select
+        value = scores["loss"] if scores[chosen] is None else scores[chosen]
+        return float(-value if chosen in UPWARDS else value)
+
+    def note(self, scores: dict[str, Any]) -> str:
+        """The accuracy, or how far numbers are off."""
+        if self.recipe.task.kind in CLASSIFYING:
+            return f"validation accuracy {100 * scores['accuracy']:.2f} %"
+        return f"validation RMSE {scores['rmse']:.4g}"
+
+    def example(self) -> Tensor | Events:
+        """Input of the first batch, as the model reads it."""
+        inputs: Tensor | Events = self.model.encode(self._batches("train", (0, 1)).batch(0, 0).values)
+        return inputs

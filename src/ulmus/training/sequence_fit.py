@@ -1,0 +1,347 @@
+"""Train any model on arrays, tensors, data sets or files, from Python."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from ulmus.errors import ConfigError, DataError
+from ulmus.neuron import load
+from ulmus.neuron.predictor import LOOKING_AHEAD, Predictor, SequencePrediction, Task
+from ulmus.sequences.arrays.batches import side_by_side
+from ulmus.sequences.arrays.files import read_sequences, step_ms
+from ulmus.sequences.arrays.sequence_set import Input, SequenceSet, sequence_set
+from ulmus.training import fit as recipe_fit
+from ulmus.training.callbacks import Callback, Logger, TrainingProgress
+from ulmus.training.kinds.arrays import MEMORY, ArraysProblem, ArraysRecipe, divided, fitting
+from ulmus.training.recipe import Recipe
+from ulmus.training.recipe_file import parse_recipe
+from ulmus.training.run import Run
+
+_PREDICTED_AT_ONCE = 64
+
+
+class SequenceRun(Run):
+    """A run folder, and the best model of the run.
+
+    Attributes:
+        model: The model with the best validation score, its task, classes and scales.
+    """
+
+    model: Predictor
+
+    def __init__(self, folder: str | Path, model: nn.Module | None = None) -> None:
+        super().__init__(folder)
+        self._architecture = model
+        self._temporary: Any = None
+
+    def load_best(self) -> "SequenceRun":
+        """Read the best model."""
+        self.model = load(self.folder, self._architecture)
+        return self
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Logged losses (``step``, ``loss``, ...) and validations (``step``, ``validation``), in order."""
+        return self.metrics()
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """Validation scores of the best model."""
+        return dict(self.model.card["validation"])
+
+    def predict(self, values: Any, lengths: Any = None) -> SequencePrediction:
+        """Answers of the best model for sequences in any form that `ulmus.fit` takes: names of classes are
+        ``run.model.answers``.
+
+        Raises:
+            DataError: the sequences do not fit the model.
+        """
+        sequences = fitting(
+            _sequences(values, self.recipe(), "the sequences to predict", lengths), self.model
+        )
+        found = [
+            self.model.predict(*side_by_side(sequences, chosen.tolist()))
+            for chosen in np.array_split(np.arange(len(sequences)), -(-len(sequences) // _PREDICTED_AT_ONCE))
+        ]
+        values = _padded([part.values for part in found])
+        probabilities = [part.probability for part in found if part.probability is not None]
+        return SequencePrediction(values, _padded(probabilities) if probabilities else None)
+
+    def evaluate(self, test: Any) -> dict[str, Any]:
+        """Scores of the best model on sequences with targets, in any form that `ulmus.fit` takes.
+
+        Raises:
+            DataError: the sequences do not fit the model.
+        """
+        recipe = self.recipe()
+        if not isinstance(recipe, ArraysRecipe):
+            raise ConfigError(f"{self.folder} is no run on sequences; score it with ulmus.evaluate.")
+        return recipe.scores(_sequences(test, recipe, "the test sequences"), self.model)
+
+
+@overload
+def fit(
+    model: Recipe,
+    train: str | Path,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+) -> Run: ...
+
+
+@overload
+def fit(
+    model: nn.Module | str | Mapping[str, Any],
+    train: Any,
+    validation: Any = 0.2,
+    *,
+    task: Task | Mapping[str, Any],
+    folder: str | Path | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    optimizer: str = "adam",
+    schedule: str = "cosine",
+    weight_decay: float = 0.0,
+    clip_norm: float | None = 1.0,
+    ema_decay: float = 0.0,
+    patience: int | None = None,
+    precision: str = "32-true",
+    accelerator: str = "cpu",
+    devices: int = 1,
+    seed: int = 0,
+    dt_ms: float | None = None,
+    split_by: str | None = None,
+    split: Literal["random", "time"] = "random",
+    input: Input | None = None,
+    missing: Literal["refuse", "mask"] = "refuse",
+    normalise: bool = True,
+    window: int | None = None,
+    training: Mapping[str, Any] | None = None,
+    name: str = "sequences",
+    resume: bool = False,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+) -> SequenceRun: ...
+
+
+def fit(
+    model: Recipe | nn.Module | str | Mapping[str, Any],
+    train: Any,
+    validation: Any = 0.2,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    folder: str | Path | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a recipe in a run folder, ``fit(recipe, folder)``, or any model on sequences of your own.
+
+    Of the second form, with the arguments of `fit` for sequences:
+
+    Args:
+        model: A module called as ``y, state = model(x)``, such as `ulmus.ELM`, `torch.nn.LSTM` or one of your own; or a kind by
+            its word (``"elm"``, ``"lstm"``, ``"tcn"``, ``"transformer"``), or ``{"kind": "elm", "memory": 50}``.
+        train: ``(values, targets)`` or ``(values, targets, lengths)``, a dictionary with these names and ``mask``, ``channels``
+            and columns such as ``subject``; values alone for forecasting and next-token; a `Dataset` or `DataLoader` of
+            ``(values, target)``; or a file. Values are ``[sequence, time, channel]``, or a list with an array for each.
+        validation: The same, or a share of ``train``; chooses the best weights.
+        resume: Go on with the run in ``folder``.
+        on_progress: Called after every logged step and every validation.
+        stop: Asked after every step; when it says yes, training ends there and can be resumed.
+        callbacks: See `ulmus.training.Callback`.
+        loggers: Where metrics go beside the run folder; Lightning's loggers are of this kind.
+        folder: Run folder; a temporary one by default, which vanishes with the run.
+        settings: ``task`` is needed: classification, step-classification, regression, step-regression, forecasting or
+            next-token, or a dictionary with its settings (``{"kind": "forecasting", "horizon": 5}``). Then ``epochs`` (30) or
+            ``steps``, ``batch_size`` (32), ``learning_rate`` (1e-3), ``optimizer``, ``schedule``, ``weight_decay``,
+            ``clip_norm`` (1), ``ema_decay``, ``patience`` (early stopping), ``precision``, ``accelerator``, ``devices``,
+            ``seed``, ``dt_ms``, ``split_by``, ``split``, ``input``, ``missing``, ``normalise``, ``window``, ``name``, and
+            ``training`` for any other key of a recipe's training.
+
+    Returns:
+        The run: ``history``, ``model`` (the best), ``best`` (its validation scores), ``predict(values)``, ``evaluate(test)``.
+
+    Example:
+        >>> x = torch.randn(80, 30, 2)
+        >>> run = fit(nn.LSTM(2, 8, batch_first=True), (x, (x[:, -1, 0] > 0).long()), task="classification", epochs=2)
+        >>> run.predict(x[:5]).probability.shape
+        torch.Size([5, 2])
+
+    Raises:
+        ConfigError: a setting that is not known or does not fit.
+        DataError: data that do not fit the task or each other; named before anything is trained.
+        DivergedError: a loss, gradient or prediction is not finite.
+    """
+    told: dict[str, Any] = {
+        "resume": resume, "on_progress": on_progress, "stop": stop, "callbacks": callbacks, "loggers": loggers,
+    }  # fmt: skip
+    if isinstance(model, Recipe):
+        if settings or folder is not None:
+            raise ConfigError(
+                f"fit(recipe, folder) takes no {next(iter(settings), 'folder=')}; set it in the recipe: "
+                f"load_recipe(name, {{key: value}})."
+            )
+        return recipe_fit.fit(model, train, **told)
+    recipe = _recipe(model, validation, settings)
+    parts, step = _parts(train, validation, recipe)
+    module = model if isinstance(model, nn.Module) else None
+    own = isinstance(model, nn.Module) and not hasattr(model, "config")
+    problem = ArraysProblem(recipe, parts, step, module)
+    temporary = tempfile.TemporaryDirectory(prefix="ulmus-") if folder is None else None
+    where = Path(temporary.name) / "run" if temporary else Path(folder or "")
+    recipe_fit.fit(recipe, where, problem=problem, **told)
+    run = SequenceRun(where, module if own and not isinstance(module, nn.RNNBase) else None)
+    run._temporary = temporary  # it is deleted with the run
+    return run.load_best()
+
+
+_TRAINING = {
+    "epochs": "epochs", "steps": "steps", "batch_size": "batch", "learning_rate": "learning_rate", "optimizer": "optimizer",
+    "schedule": "schedule", "weight_decay": "weight_decay", "clip_norm": "clip_norm", "ema_decay": "average",
+    "patience": "patience", "precision": "precision", "accelerator": "accelerator", "devices": "devices",
+}  # fmt: skip
+"""Arguments, and what a recipe calls them."""
+_DATA = ("dt_ms", "split_by", "split", "input", "missing", "normalise", "window", "sample_rate_hz", "workers")
+
+
+def _recipe(
+    model: nn.Module | str | Mapping[str, Any], validation: Any, settings: dict[str, Any]
+) -> ArraysRecipe:
+    """The recipe that says the same as the arguments."""
+    if "task" not in settings:
+        raise ConfigError(
+            "no task was given; expected task='classification', 'regression', 'forecasting', or another."
+        )
+    known = [*_TRAINING, *_DATA, "task", "seed", "name", "training", "test"]
+    if unknown := [key for key in settings if key not in known]:
+        raise ConfigError(
+            f"fit has no argument {unknown[0]!r}; expected some of {known}. Other keys of training go in training={{}}."
+        )
+    training = {"batch": 32, "learning_rate": 1e-3, "clip_norm": 1.0, "log_every": 10}
+    training |= {_TRAINING[key]: value for key, value in settings.items() if key in _TRAINING}
+    training |= settings.get("training", {})
+    if not {"steps", "epochs"} & training.keys():
+        training["epochs"] = 30
+    if isinstance(model, nn.Module):
+        described: Any = {"kind": "custom", "of": type(model).__name__}
+    else:
+        described = {"kind": model} if isinstance(model, str) else dict(model)
+    shares = {"validation": validation} if isinstance(validation, float | int) else {"validation": MEMORY}
+    data = {
+        "kind": "arrays",
+        "train": MEMORY,
+        **shares,
+        **{key: settings[key] for key in _DATA if key in settings},
+    }
+    values = {
+        "name": settings.get("name", "sequences"), "seed": settings.get("seed", 0), "model": described, "data": data,
+        "task": settings["task"], "training": training,
+    }  # fmt: skip
+    recipe = parse_recipe(values, "the arguments of fit")
+    assert isinstance(recipe, ArraysRecipe)
+    return recipe
+
+
+def _parts(train: Any, validation: Any, recipe: ArraysRecipe) -> tuple[dict[str, SequenceSet], float]:
+    data, task = recipe.data, recipe.task.kind
+    others = {}
+    if not isinstance(validation, float | int):
+        others["validation"] = _sequences(validation, recipe, "the validation sequences")
+    step = 1.0 if data.sample_rate_hz is None else 1000 / data.sample_rate_hz
+    step = data.dt_ms or step
+    if isinstance(train, str | Path):
+        step = step_ms([str(train)], data.layout(task))
+    return divided(data, task, _sequences(train, recipe, "the training sequences"), others), step
+
+
+def _sequences(given: Any, recipe: Recipe, origin: str, lengths: Any = None) -> SequenceSet:
+    """Sequences in any form."""
+    if isinstance(given, SequenceSet):
+        return given
+    data = recipe.data
+    task = recipe.task.kind if isinstance(recipe, ArraysRecipe) else "classification"
+    if isinstance(given, str | Path):
+        return read_sequences([str(given)], data.layout(task))
+    options: dict[str, Any] = {"input": data.input, "missing": data.missing, "origin": origin}
+    if isinstance(given, DataLoader):
+        given = given.dataset
+    if isinstance(given, Dataset):
+        return _of_dataset(given, options)
+    if isinstance(given, Mapping):
+        named = dict(given)
+        if "values" not in named:
+            raise DataError(
+                f"{origin} have the keys {sorted(named)}; expected 'values', and 'targets' where the task needs some."
+            )
+        parts = {
+            key: named.pop(key)
+            for key in ("values", "targets", "lengths", "mask", "channels")
+            if key in named
+        }
+        return sequence_set(**parts, columns=named, **options)
+    if isinstance(given, tuple) and len(given) in (2, 3) and task not in LOOKING_AHEAD:
+        return sequence_set(*given, **options)
+    return sequence_set(given, lengths=lengths, **options)
+
+
+class _Items(Sequence[Any]):
+    """The values of a data set, each read when it is asked for."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _values(self._dataset[int(index)])
+
+
+def _values(item: Any) -> np.ndarray:
+    values = np.asarray(item[0] if isinstance(item, tuple | list) else item)
+    return values[:, None] if values.ndim == 1 and values.dtype.kind == "f" else values
+
+
+def _of_dataset(dataset: Dataset[Any], options: dict[str, Any]) -> SequenceSet:
+    """Sequences of a data set of ``(values, target)`` or of values; read once to check them, then one by one."""
+    items = list(dataset) if isinstance(dataset, IterableDataset) else _each(dataset)
+    values, targets = [], []
+    for item in items:
+        values.append(_values(item))
+        if isinstance(item, tuple | list) and len(item) > 1:
+            targets.append(np.asarray(item[1]))
+    checked = sequence_set(values, targets or None, **options)
+    if isinstance(dataset, IterableDataset) or checked.input != "numbers":
+        return checked
+    return SequenceSet(
+        checked.origin, checked.input, _Items(dataset), checked.lengths, checked.channels, checked.targets
+    )
+
+
+def _each(dataset: Any) -> Iterator[Any]:
+    for index in range(len(dataset)):
+        yield dataset[index]
+
+
+def _padded(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Batches of answers one after the other; those of fewer steps are filled up with zeros."""
+    if len({part.shape[1:] for part in parts}) == 1:
+        return torch.cat(parts)
+    rows = [row for part in parts for row in part]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True)

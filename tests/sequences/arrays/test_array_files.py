@@ -1,0 +1,222 @@
+"""Sequences from files: the same from every format, and what is wrong with a file is named before anything learns from it."""
+
+import gzip
+
+import h5py
+import numpy as np
+import pytest
+
+from ulmus.errors import ConfigError, DataError
+from ulmus.sequences.arrays.files import Layout, read_sequences, step_ms
+from ulmus.sequences.arrays.sequence_set import sequence_set, spelt, vocabulary
+from ulmus.sequences.arrays.splits import check_apart, split
+
+LENGTHS = [4, 2, 3]
+LABELS = np.array(["left", "right", "left"])
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(0).normal(size=(3, 4, 2)).round(3)
+
+
+def rows(values):
+    """A long table: a row for every step."""
+    lines = ["sequence,time_ms,x,y,label,subject"]
+    for index, length in enumerate(LENGTHS):
+        lines += [
+            f"s{index},{5 * step},{values[index, step, 0]},{values[index, step, 1]},{LABELS[index]},{index % 2}"
+            for step in range(length)
+        ]
+    return lines
+
+
+def test_every_format_holds_the_same_sequences(values, tmp_path):
+    padded = {
+        "values": values,
+        "targets": LABELS,
+        "lengths": np.array(LENGTHS),
+        "channels": np.array(["x", "y"]),
+    }
+    flat = np.concatenate([values[index, :length] for index, length in enumerate(LENGTHS)])
+    np.savez(tmp_path / "padded.npz", **padded)
+    np.savez(tmp_path / "flat.npz", **(padded | {"values": flat}))
+    with h5py.File(tmp_path / "padded.h5", "w") as file:
+        for name, part in padded.items():
+            file[name] = part.astype("S8").astype(h5py.string_dtype()) if part.dtype.kind == "U" else part
+    (tmp_path / "folder").mkdir()
+    for name, part in padded.items():
+        np.save(tmp_path / "folder" / f"{name}.npy", part)
+    table = rows(values)
+    (tmp_path / "long.csv").write_text("\n".join(table))
+    with gzip.open(tmp_path / "shuffled.tsv.gz", "wt") as file:
+        file.write("\n".join(line.replace(",", "\t") for line in [table[0], *table[:0:-1]]))
+    arrays, columns = Layout(), Layout(targets=("label",), columns=("subject",), time="time_ms")
+    found = {
+        name: read_sequences([str(tmp_path / name)], arrays)
+        for name in ("padded.npz", "flat.npz", "padded.h5", "folder")
+    }
+    found |= {
+        name: read_sequences([str(tmp_path / name)], columns) for name in ("long.csv", "shuffled.tsv.gz")
+    }
+    order = {"shuffled.tsv.gz": [2, 1, 0]}
+    for name, sequences in found.items():
+        assert sequences.channels == ("x", "y"), name
+        for place, index in enumerate(order.get(name, [0, 1, 2])):
+            np.testing.assert_allclose(sequences.sequence(place), values[index, : LENGTHS[index]])
+            assert str(sequences.target(place)) == LABELS[index], name
+    assert isinstance(found["folder"].values, np.memmap)
+    assert step_ms([str(tmp_path / "long.csv")], columns) == 5.0
+    assert found["long.csv"].columns["subject"].tolist() == [0, 1, 0]
+
+
+def test_a_wide_table_has_a_row_for_every_sequence(values, tmp_path):
+    heads = [f"{channel}_{step}" for step in range(4) for channel in "ab"]
+    lines = [",".join([*map(str, row.ravel()), label]) for row, label in zip(values, LABELS, strict=True)]
+    (tmp_path / "wide.csv").write_text("\n".join([",".join([*heads, "label"]), *lines]))
+    found = read_sequences([str(tmp_path / "wide.csv")], Layout(targets=("label",)))
+    np.testing.assert_allclose(np.stack(found.values), values)
+    assert found.channels == ("a", "b")
+    one = read_sequences([str(tmp_path / "wide.csv")], Layout(values=("a_0", "a_1"), targets=("b_0", "b_1")))
+    np.testing.assert_allclose(one.sequence(1), values[1, :2, :1])
+    np.testing.assert_allclose(one.target(1), values[1, :2, 1])
+
+
+def test_events_fall_into_steps(tmp_path):
+    events = {
+        "event_sequence": np.array([1, 0, 0]), "event_time_ms": np.array([3.9, 8.0, 0.0]), "event_channel": np.array([2, 0, 1]),
+    }  # fmt: skip
+    np.savez(tmp_path / "events.npz", **events, duration_ms=10.0, targets=np.array([0, 1, 0]))
+    found = read_sequences([str(tmp_path / "events.npz")], Layout(dt_ms=4.0))
+    assert found.lengths.tolist() == [3, 3, 3]
+    assert [part.tolist() for part in found.values] == [[[0, 1, 1], [2, 0, 1]], [[0, 2, 1]], []]
+    np.savez(tmp_path / "events.npz", **events, duration_ms=5.0, targets=np.array([0, 1, 0]))
+    with pytest.raises(DataError, match=r"sequence 0 comes at 8.0 ms, but it lasts 5 ms"):
+        read_sequences([str(tmp_path / "events.npz")], Layout(dt_ms=4.0))
+
+
+def test_characters_that_training_did_not_meet_have_one_place(tmp_path):
+    (tmp_path / "texts.csv").write_text('text,label\n"abba",0\n"cab, a",1\n')
+    found = read_sequences([str(tmp_path / "texts.csv")], Layout(targets=("label",), input="characters"))
+    known = vocabulary(found.values)
+    assert known[:-1] == (" ", ",", "a", "b", "c")
+    tokens = spelt(sequence_set(["abx"]), known)
+    assert tokens.sequence(0).tolist() == [2, 3, 5]
+
+
+def test_means_and_deviations_leave_out_what_pads_and_what_is_missing():
+    values = np.random.default_rng(0).normal(300, 5, size=(3, 4, 2))
+    values[1, 1, 0] = np.nan
+    found = sequence_set(values, lengths=LENGTHS, missing="mask")
+    there = np.concatenate([values[index, :length] for index, length in enumerate(LENGTHS)])
+    mean, deviation = found.moments()
+    np.testing.assert_allclose(mean, np.nanmean(there, axis=0))
+    np.testing.assert_allclose(deviation, np.nanstd(there, axis=0))
+    masked = sequence_set(values, lengths=LENGTHS, mask=np.ones((3, 4)) * [1, 1, 0, 1], missing="mask")
+    assert np.isnan(masked.sequence(0)[:, 1]).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"values": np.full((3, 4, 2), np.nan)}, r"channel 0 of sequence 0 .* is nan at step 0; .*'lengths'"),
+        ({"values": np.array([[[1.0, np.inf], [0, 0]]])}, "channel 1 of sequence 0 .* is inf at step 0"),
+        ({"lengths": np.array([4, 9, 3])}, "length of sequence 1 is 9; expected 1 to 4"),
+        ({"lengths": np.array([4, 2])}, r"lengths have shape \[2\]"),
+        ({"targets": np.array([0, 1])}, "3 sequences and 2 targets"),
+        ({"values": np.ones((3, 4), dtype=int)}, "may be tokens or one channel of numbers"),
+        ({"values": np.empty((0, 4, 2))}, "holds no sequence"),
+        ({"channels": np.array(["x"])}, "2 channels and 1 names"),
+    ],
+)
+def test_arrays_that_cannot_be(values, tmp_path, change, message):
+    arrays = {"values": values, "targets": np.array([0, 1, 0])} | change
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        read_sequences([str(tmp_path / "a.npz")], Layout())
+
+
+def test_values_of_unequal_length_need_lengths():
+    with pytest.raises(DataError, match="lengths add up to 5 steps, but there are 6 values"):
+        sequence_set(np.zeros((6, 2)), lengths=[2, 3])
+    with pytest.raises(DataError, match=r"sequence 1 of the arrays has shape \[3, 1\]; expected \[time, 2\]"):
+        sequence_set([np.zeros((4, 2)), np.zeros((3, 1))])
+
+
+def test_files_that_cannot_be(values, tmp_path):
+    np.savez(tmp_path / "objects.npz", values=np.array([np.zeros(2), np.zeros(3)], dtype=object))
+    (tmp_path / "damaged.npz").write_bytes(b"PK nothing")
+    (tmp_path / "table.csv").write_text("sequence,x,label\n0,1.5,a\n0,oops,a\n")
+    (tmp_path / "short.csv").write_text("x,label\n1,a\n2\n")
+    (tmp_path / "data.parquet").write_bytes(b"PAR1")
+    np.savez(tmp_path / "other.npz", X=values)
+    for name, message in {
+        "objects.npz": "holds Python objects.*'lengths'",
+        "damaged.npz": "cannot be read.*damaged",
+        "table.csv": "column 'x' of .* is 'oops' in line 3; expected a number",
+        "short.csv": "line 3 of .* has 1 cells; expected 2",
+        "data.parquet": "format that is not read.*as CSV or NPZ",
+        "other.npz": r"has no 'values'; expected one of \['X'\]",
+        "nowhere.npz": "does not exist",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            read_sequences(
+                [str(tmp_path / name)], Layout(targets=("label",) if name.endswith("csv") else None)
+            )
+
+
+def test_rows_that_are_not_evenly_spaced_and_labels_that_change_are_named(values, tmp_path):
+    lines = rows(values)
+    lines[2] = lines[2].replace(",5,", ",7,")
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    with pytest.raises(
+        DataError, match=r"rows of sequence s0 .* not evenly spaced: 0 ms is followed by 7 ms"
+    ):
+        read_sequences(
+            [str(tmp_path / "a.csv")], Layout(targets=("label",), columns=("subject",), time="time_ms")
+        )
+    lines[2] = lines[2].replace("left", "right")
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    layout = Layout(values=("x", "y"), targets=("label",))
+    with pytest.raises(
+        DataError, match="'label' of sequence s0 .* changes from left to right.*step-classification"
+    ):
+        read_sequences([str(tmp_path / "a.csv")], layout)
+
+
+def test_a_share_holds_whole_subjects_and_every_class():
+    subjects = np.repeat(np.arange(10), 6)
+    labels = np.tile([0, 0, 1], 20)
+    found = sequence_set(
+        np.random.default_rng(0).normal(size=(60, 3, 1)), labels, columns={"subject": subjects}
+    )
+    parts = split(found, {"validation": 0.2, "test": 0.2}, by="subject", seed=3)
+    owners = [set(part.columns["subject"].tolist()) for part in parts.values()]
+    assert [len(owner) for owner in owners] == [6, 2, 2]
+    assert set.union(*owners) == set(range(10))
+    stratified = split(found, {"validation": 0.2})["validation"]
+    assert sorted(int(stratified.target(k)) for k in range(len(stratified))) == [0] * 8 + [1] * 4
+    check_apart(parts, "subject")
+    with pytest.raises(DataError, match=r"subject 0 is in train and in test"):
+        check_apart({"train": found.take(range(4)), "test": found.take([5])}, "subject")
+    with pytest.raises(DataError, match="hash .* is in train and in validation"):
+        check_apart({"train": found, "validation": found}, None)
+    with pytest.raises(ConfigError, match="leave nothing to learn from"):
+        split(found, {"validation": 0.6, "test": 0.4})
+    with pytest.raises(ConfigError, match="has 1 sequences, of which none is left for"):
+        split(found.take([0]), {"validation": 0.2})
+
+
+def test_a_share_in_time_is_the_end_of_every_sequence():
+    values = np.arange(20.0).reshape(2, 10, 1)
+    parts = split(
+        sequence_set(values, values), {"validation": 0.2, "test": 0.3}, how="time", step_targets=True
+    )
+    assert [
+        np.asarray(parts[name].sequence(1))[:, 0].tolist() for name in ("train", "validation", "test")
+    ] == [
+        [10, 11, 12, 13, 14],
+        [15, 16],
+        [17, 18, 19],
+    ]
+    assert parts["test"].target(0)[:, 0].tolist() == [7, 8, 9]
