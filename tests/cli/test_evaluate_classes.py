@@ -55,7 +55,7 @@ def test_other_data_than_it_learnt_from_are_named(trained, tmp_path, capsys):
 
 
 def test_data_that_a_classifier_cannot_be_scored_on(trained, tmp_path):
-    with pytest.raises(ConfigError, match="one folder, not of a, b; give --data once"):
+    with pytest.raises(ConfigError, match="one folder or file, not of a, b; give --data once"):
         evaluate(trained[0], data=["a", "b"])
     with pytest.raises(DataError, match="nowhere is not a folder"):
         evaluate(trained[0], data=[str(tmp_path / "nowhere")])

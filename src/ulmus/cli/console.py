@@ -88,6 +88,13 @@ SCORES = {
     "spikes": ("output spikes", "{}"),
     "accuracy": ("accuracy", "{:.4f}"),
     "accuracy_standard_error": ("standard error of the accuracy", "{:.4f}"),
+    "balanced_accuracy": ("balanced accuracy", "{:.4f}"),
+    "f1": ("F1, mean over classes", "{:.4f}"),
+    "rmse": ("RMSE", "{:.4g}"),
+    "rmse_persistence": ("RMSE if nothing changed", "{:.4g}"),
+    "mae": ("MAE", "{:.4g}"),
+    "r2": ("R2", "{:.4f}"),
+    "bits_per_token": ("bits a token", "{:.4f}"),
     "loss": ("loss", "{:.4f}"),
     "sequences": ("sequences", "{:,}"),
     "parameters": ("trainable parameters", "{:,}"),
@@ -122,6 +129,8 @@ def site_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def score_text(scores: Mapping[str, Any], key: str) -> str:
     """A score as a user reads it."""
+    if scores[key] is None and key == "r2":
+        return "undefined (targets do not vary)"
     if scores[key] is None:
         return f"undefined (no {'plateau' if key == 'rmse_plateau_mv' else 'spikes'})"
     return SCORES[key][1].format(scores[key])

@@ -21,7 +21,7 @@ from ulmus.evaluation.intervals import RESAMPLES, differences
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit
 from ulmus.evaluation.scores import Evaluation, few_note, seen_note
 from ulmus.files.writing import write_json
-from ulmus.neuron import Classifier, Surrogate, load, load_surrogate
+from ulmus.neuron import Classifier, Predictor, Surrogate, load, load_surrogate
 from ulmus.training.run import Run
 from ulmus.training.scoring import score_held_out, score_trials
 from ulmus.trials import open_trials
@@ -30,6 +30,7 @@ COMPARED: tuple[dict[str, str], ...] = (
     {"auc": "AUC", "tpr_at_fpr_01": "TPR at .01", "rmse_mv": "RMSE mV"},
     {"f1_2ms": "F1 2 ms", "rate_correlation": "spike counts r", "isi_distance": "intervals KS"},
     {"accuracy": "accuracy", "rate_hz": "rate Hz", "predicted_rate_hz": "predicted Hz"},
+    {"balanced_accuracy": "balanced", "rmse": "RMSE", "r2": "R2", "bits_per_token": "bits a token"},
 )
 """Scores of several models or data sets: tables that fit into 80 columns, and what stands above the numbers."""
 
@@ -44,19 +45,19 @@ def evaluate(
     resamples: int = RESAMPLES,
     json: bool = False,
 ) -> None:
-    """Score fitted neurons on trials, or classifiers on the held-out sequences of their task.
+    """Score fitted neurons on trials, or models of sequences on those that their task holds out.
 
     Several models are compared with the first of them on the same trials.
 
     Args:
         models: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
         data: Stores, with optional pattern and slice: 'trials_*[96:]'. Given several times, they are
-            one set of trials. For a classifier: the folder of its task, where that is not the one in its recipe.
+            one set of trials. For a model of sequences: the folder of its task or a file, if not the one in its recipe.
         each: Score every --data by itself instead, for example to see whether a fit fires at the right rate and with the
             right intervals under other input.
         protocol: For trials: stream (whole trials from rest, raw millivolts) or official (the authors' windows and
             rescaling). Both leave the first 500 ms of every trial out of all scores, rates and spike counts.
-        split: For a classifier: test, or validation, which chose its best checkpoint.
+        split: For a model of sequences: test, or validation, which chose its best checkpoint.
         threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
             default the one that training chose on its validation trials.
         resamples: For trials: draws of the bootstrap behind the 95 % intervals; 0 leaves them out.
@@ -76,7 +77,7 @@ def evaluate(
     for specs in sets:
         first: Evaluation | None = None
         for model, loaded in models_loaded:
-            if isinstance(loaded, Classifier):
+            if isinstance(loaded, Classifier | Predictor):
                 result = _score_held_out(loaded, model, split, next(iter(specs), None))
             else:
                 found = _score_trials(loaded, model, specs, protocol, threshold_on, resamples)
@@ -99,13 +100,13 @@ def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
     """Whether every model can be scored on the data.
 
     Raises:
-        ConfigError: several folders for a classifier, or no trials for a neuron.
+        ConfigError: several places for a model of sequences, or no trials for a neuron.
         DataError: no folder for a classifier, or trials that do not fit a neuron.
     """
-    neurons = [(model, loaded) for model, loaded in models if not isinstance(loaded, Classifier)]
-    classifiers = [model for model, loaded in models if isinstance(loaded, Classifier)]
-    if classifiers and data:
-        _check_folder(classifiers[0], data, alone=not neurons)
+    of_sequences = [pair for pair in models if isinstance(pair[1], Classifier | Predictor)]
+    neurons = [pair for pair in models if pair not in of_sequences]
+    if of_sequences and data:
+        _check_place(*of_sequences[0], data, alone=not neurons)
     trials = open_trials(data) if data and neurons else None
     for model, loaded in neurons:
         surrogate = load_surrogate(loaded, model)
@@ -117,26 +118,26 @@ def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
             raise DataError(f"{model}: {error}") from error
 
 
-def _check_folder(classifier: Path, data: list[str], alone: bool) -> None:
-    """Whether a classifier can be scored on the data: one folder, with no neurons beside it."""
+def _check_place(model: Path, trained: nn.Module, data: list[str], alone: bool) -> None:
+    """Whether a model of sequences can be scored on the data: one folder or file, with no neurons beside it."""
     if not alone:
         raise ConfigError(
-            f"{classifier} is a classifier and others of these models are not, so that no --data fits all; score them apart."
+            f"{model} is a model of sequences and others of these models are not, so that no --data fits all; score them apart."
         )
     if len(data) > 1:
         raise ConfigError(
-            f"{classifier} is a classifier, which is scored on the held-out sequences of one folder, not of "
-            f"{', '.join(data)}; give --data once, or not at all."
+            f"{model} is scored on the held-out sequences of one folder or file, not of {', '.join(data)}; give --data once, or "
+            "not at all."
         )
-    if not Path(data[0]).expanduser().is_dir():
+    if isinstance(trained, Classifier) and not Path(data[0]).expanduser().is_dir():
         raise DataError(
-            f"{data[0]} is not a folder; expected the data of the task that {classifier} was trained on; give their folder, "
+            f"{data[0]} is not a folder; expected the data of the task that {model} was trained on; give their folder, "
             "or leave --data out."
         )
 
 
 def _what(result: dict[str, Any]) -> str:
-    if "accuracy" in result:
+    if "sequences" in result:
         return f"split {result['protocol']}"
     note = ", 95 % intervals over trials" if "intervals" in result else ""
     return f"protocol {result['protocol']}{note}\n{PROTOCOLS[result['protocol']].scope}"

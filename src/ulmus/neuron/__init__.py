@@ -5,6 +5,7 @@ from ulmus.neuron.elm import ELM, ELMCell
 from ulmus.neuron.files import load, load_surrogate, save, shipped_neurons
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official
+from ulmus.neuron.predictor import Predictor, SequencePrediction
 from ulmus.neuron.sequence_model import SequenceModel
 from ulmus.neuron.surrogate import Prediction, Surrogate, VoltageUnits
 
@@ -14,7 +15,9 @@ __all__ = [
     "ELMCell",
     "ELMNetwork",
     "Prediction",
+    "Predictor",
     "SequenceModel",
+    "SequencePrediction",
     "Surrogate",
     "VoltageUnits",
     "import_official",

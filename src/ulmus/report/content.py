@@ -293,11 +293,15 @@ class ClassifierContent(Content):
         confusion: of the test sequences; None while they have not been scored.
         confusion_absent: sentence in place of it.
         time_constants: a layer each; none for a model that has no such thing.
+        heading: above the scores.
+        lead: what the scores mean, in a sentence.
     """
 
     confusion: Confusion | None
     confusion_absent: str
     time_constants: tuple[TimeConstants, ...]
+    heading: str = "How often it is correct"
+    lead: str = "A sequence counts as correct when its own class has the highest score."
 
 
 def _same_shape(where: str, **arrays: np.ndarray) -> None:

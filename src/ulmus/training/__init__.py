@@ -5,25 +5,36 @@ from typing import TYPE_CHECKING
 from ulmus.lazy import lazy
 
 if TYPE_CHECKING:
+    from ulmus.training.callbacks import Callback, TrainingProgress
     from ulmus.training.distillation import label
-    from ulmus.training.fit import fit
-    from ulmus.training.loop import TrainingProgress
     from ulmus.training.recipe import Recipe
     from ulmus.training.recipe_file import load_recipe, recipes
     from ulmus.training.run import Run
     from ulmus.training.scoring import evaluate
+    from ulmus.training.sequence_fit import SequenceRun, fit
 
-__all__ = ["Recipe", "Run", "TrainingProgress", "evaluate", "fit", "label", "load_recipe", "recipes"]
+__all__ = [
+    "Callback",
+    "Recipe",
+    "Run",
+    "SequenceRun",
+    "TrainingProgress",
+    "evaluate",
+    "fit",
+    "label",
+    "load_recipe",
+    "recipes",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "distillation": "label",
-        "fit": "fit",
-        "loop": "TrainingProgress",
+        "callbacks": "Callback TrainingProgress",
         "recipe": "Recipe",
         "recipe_file": "load_recipe recipes",
         "run": "Run",
         "scoring": "evaluate",
+        "sequence_fit": "SequenceRun fit",
     },
 )

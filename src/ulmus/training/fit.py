@@ -62,16 +62,6 @@ def fit(
         CheckpointError: the run in the folder cannot be resumed.
         DataError: data are missing or damaged.
         DivergedError: a loss, gradient or prediction is not finite; the run folder notes it.
-
-    Example:
-        >>> recipe = ulmus.load_recipe("demo", {
-        ...     "data.train": ["lif[:3]"], "data.validation": ["lif[3:]"], "data.window_ms": 200, "data.burn_in_ms": 50,
-        ...     "model.branches": 10, "model.synapses_per_branch": 10, "model.routing": "dense",
-        ...     "training.steps": 4, "training.validate_every": 4,
-        ... })
-        >>> run = ulmus.fit(recipe, "runs/lif")
-        >>> ulmus.load(run.folder).card["step"]
-        4
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(_named(recipe))

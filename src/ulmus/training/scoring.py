@@ -12,7 +12,7 @@ from ulmus.errors import ConfigError
 from ulmus.evaluation.intervals import RESAMPLES
 from ulmus.evaluation.predictions import choose_threshold
 from ulmus.evaluation.scores import Evaluation, evaluation
-from ulmus.neuron import Classifier, Surrogate, load, load_surrogate
+from ulmus.neuron import Classifier, Predictor, Surrogate, load, load_surrogate
 from ulmus.training.run import Run
 from ulmus.trials import TrialSource, open_trials
 
@@ -30,16 +30,16 @@ def evaluate(
     resamples: int = RESAMPLES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Score a fitted neuron on trials, or a classifier on the held-out sequences of its task.
+    """Score a fitted neuron on trials, or a model of sequences on those that its task holds out.
 
     Args:
-        model: A `Surrogate`, or the place or name of anything that `ulmus.load` reads. A classifier is given by its run
-            folder, which knows its task.
-        data: Trials that the neuron was not fitted to. For a classifier: the folder of its task, where that is not the one
-            in its recipe.
+        model: A `Surrogate`, or the place or name of anything that `ulmus.load` reads. A model of sequences is given by its
+            run folder, which knows its task.
+        data: Trials that the neuron was not fitted to. For a model of sequences: the folder of its task or a file,
+            where that is not the one in its recipe.
         protocol: For trials: ``stream`` (whole trials from rest, raw millivolts) or ``official`` (the authors' windows and
             rescaling). Both leave the first 500 ms of every trial out.
-        split: For a classifier: ``test``, or ``validation``, which chose its checkpoint.
+        split: For a model of sequences: ``test``, or ``validation``, which chose its checkpoint.
         threshold_on: Trials on which the threshold for spike times is chosen, so that as many spikes are predicted as were
             recorded; by default the surrogate's own. ``model`` keeps its threshold.
         resamples: For trials: draws of the bootstrap behind the 95 % intervals; 0 leaves them out.
@@ -47,11 +47,12 @@ def evaluate(
 
     Returns:
         Of a neuron: ``auc``, ``rmse_mv``, ``explained_variance_percent``, ``f1_2ms``, ``rate_hz``, ``intervals`` and more.
-        Of a classifier: ``accuracy``, its ``accuracy_standard_error``, ``loss``, ``sequences`` and ``notes``.
+        Of a model of sequences: ``accuracy``, ``balanced_accuracy``, ``rmse`` or what its task has, ``loss``, ``sequences``
+        and ``notes``.
 
     Raises:
         CheckpointError: the model cannot be loaded.
-        ConfigError: no trials for a neuron, no run folder of a classifier, or an unknown protocol.
+        ConfigError: no trials for a neuron, no run folder of a model of sequences, or an unknown protocol.
         DataError: data are missing or damaged, or do not fit the model.
 
     Example:
@@ -61,7 +62,7 @@ def evaluate(
         (4, 'stream')
     """
     loaded = model if isinstance(model, Surrogate) else load(model)
-    if not isinstance(loaded, Classifier):
+    if not isinstance(loaded, Classifier | Predictor):
         if data is None:
             raise ConfigError(
                 f"no trials were given to score {_called(model)} on; expected a store or recordings."
@@ -71,11 +72,13 @@ def evaluate(
         return score_trials(surrogate, trials, protocol, threshold_on, resamples, on_progress).scores
     if not isinstance(model, (str, Path)) or isinstance(data, TrialSource):
         raise ConfigError(
-            "a classifier is scored on the held-out sequences of its task, which its run folder names; give the folder."
+            "a model of sequences is scored on those that its run folder names, or on a file; give the folder of the run."
         )
     folders = [data] if isinstance(data, (str, Path)) else list(data or [])
     if len(folders) > 1:
-        raise ConfigError(f"a classifier is scored on one folder, not {len(folders)}; give one, or none.")
+        raise ConfigError(
+            f"a model of sequences is scored on one folder or file, not {len(folders)}; give one, or none."
+        )
     return score_held_out(loaded, Path(model), split, next(iter(folders), None), on_progress)
 
 

@@ -16,8 +16,8 @@ from ulmus.neuron.predictor import LOOKING_AHEAD, Predictor, SequencePrediction,
 from ulmus.sequences.arrays.batches import side_by_side
 from ulmus.sequences.arrays.files import read_sequences, step_ms
 from ulmus.sequences.arrays.sequence_set import Input, SequenceSet, sequence_set
-from ulmus.training import fit as recipe_fit
 from ulmus.training.callbacks import Callback, Logger, TrainingProgress
+from ulmus.training.fit import fit as fit_recipe
 from ulmus.training.kinds.arrays import MEMORY, ArraysProblem, ArraysRecipe, divided, fitting
 from ulmus.training.recipe import Recipe
 from ulmus.training.recipe_file import parse_recipe
@@ -87,7 +87,7 @@ class SequenceRun(Run):
 
 @overload
 def fit(
-    model: Recipe,
+    model: Recipe | str | Path,
     train: str | Path,
     *,
     resume: bool = False,
@@ -138,7 +138,7 @@ def fit(
 
 
 def fit(
-    model: Recipe | nn.Module | str | Mapping[str, Any],
+    model: Recipe | nn.Module | str | Path | Mapping[str, Any],
     train: Any,
     validation: Any = 0.2,
     *,
@@ -150,54 +150,67 @@ def fit(
     folder: str | Path | None = None,
     **settings: Any,
 ) -> Run:
-    """Train a recipe in a run folder, ``fit(recipe, folder)``, or any model on sequences of your own.
+    """Train a recipe in a run folder, ``fit(recipe, folder)``, or any model on sequences, ``fit(model, train, task=...)``.
 
-    Of the second form, with the arguments of `fit` for sequences:
+    An interrupted run resumes and ends as if it had never stopped.
 
     Args:
-        model: A module called as ``y, state = model(x)``, such as `ulmus.ELM`, `torch.nn.LSTM` or one of your own; or a kind by
+        model: A recipe, its file, or the name of a shipped one; see `ulmus.load_recipe` to change its keys. For sequences:
+            a module called as ``y, state = model(x)``, such as `ulmus.ELM`, `torch.nn.LSTM` or one of your own; or a kind by
             its word (``"elm"``, ``"lstm"``, ``"tcn"``, ``"transformer"``), or ``{"kind": "elm", "memory": 50}``.
-        train: ``(values, targets)`` or ``(values, targets, lengths)``, a dictionary with these names and ``mask``, ``channels``
-            and columns such as ``subject``; values alone for forecasting and next-token; a `Dataset` or `DataLoader` of
-            ``(values, target)``; or a file. Values are ``[sequence, time, channel]``, or a list with an array for each.
-        validation: The same, or a share of ``train``; chooses the best weights.
-        resume: Go on with the run in ``folder``.
+        train: For a recipe, the run folder. For sequences ``(values, targets)`` or ``(values, targets, lengths)``; a
+            dictionary with these names and ``mask``, ``channels`` and columns such as ``subject``; values alone for
+            forecasting and next-token; a `Dataset` or `DataLoader` of ``(values, target)``; or a file. Values are
+            ``[sequence, time, channel]``, or a list with an array for each sequence.
+        validation: Sequences in the same form, or a share of ``train``; they choose the best weights.
+        resume: Go on from the last checkpoint in the folder.
         on_progress: Called after every logged step and every validation.
-        stop: Asked after every step; when it says yes, training ends there and can be resumed.
+        stop: Asked after every step; when it says yes, the state is saved and `fit` returns early.
         callbacks: See `ulmus.training.Callback`.
         loggers: Where metrics go beside the run folder; Lightning's loggers are of this kind.
-        folder: Run folder; a temporary one by default, which vanishes with the run.
-        settings: ``task`` is needed: classification, step-classification, regression, step-regression, forecasting or
-            next-token, or a dictionary with its settings (``{"kind": "forecasting", "horizon": 5}``). Then ``epochs`` (30) or
-            ``steps``, ``batch_size`` (32), ``learning_rate`` (1e-3), ``optimizer``, ``schedule``, ``weight_decay``,
-            ``clip_norm`` (1), ``ema_decay``, ``patience`` (early stopping), ``precision``, ``accelerator``, ``devices``,
-            ``seed``, ``dt_ms``, ``split_by``, ``split``, ``input``, ``missing``, ``normalise``, ``window``, ``name``, and
-            ``training`` for any other key of a recipe's training.
+        folder: For sequences, the run folder; a temporary one by default, which vanishes with the run.
+        settings: For sequences. ``task`` is needed: classification, step-classification, regression, step-regression,
+            forecasting or next-token, or a dictionary with its settings (``{"kind": "forecasting", "horizon": 5}``). Then
+            ``epochs`` (30) or ``steps``, ``batch_size`` (32), ``learning_rate`` (1e-3), ``optimizer``, ``schedule``,
+            ``weight_decay``, ``clip_norm`` (1), ``ema_decay``, ``patience`` (early stopping), ``precision``,
+            ``accelerator``, ``devices``, ``seed``, ``dt_ms``, ``split_by``, ``split``, ``input``, ``missing``,
+            ``normalise``, ``window``, ``name``, and ``training`` for any other key of a recipe's training.
 
     Returns:
-        The run: ``history``, ``model`` (the best), ``best`` (its validation scores), ``predict(values)``, ``evaluate(test)``.
+        The run: `ulmus.load` reads its best checkpoint from ``run.folder``, `ulmus.evaluate` and `ulmus.report` take the
+        folder too. Of sequences also ``history``, ``model`` (the best), ``best`` (its validation scores),
+        ``predict(values)``, ``evaluate(test)``.
 
     Example:
+        >>> recipe = ulmus.load_recipe("demo", {
+        ...     "data.train": ["lif[:3]"], "data.validation": ["lif[3:]"], "data.window_ms": 200, "data.burn_in_ms": 50,
+        ...     "model.branches": 10, "model.synapses_per_branch": 10, "model.routing": "dense",
+        ...     "training.steps": 4, "training.validate_every": 4,
+        ... })
+        >>> run = ulmus.fit(recipe, "runs/lif")
+        >>> ulmus.load(run.folder).card["step"]
+        4
         >>> x = torch.randn(80, 30, 2)
-        >>> run = fit(nn.LSTM(2, 8, batch_first=True), (x, (x[:, -1, 0] > 0).long()), task="classification", epochs=2)
+        >>> run = ulmus.fit(ulmus.ELM(2, memory=8), (x, (x[:, -1, 0] > 0).long()), task="classification", epochs=2)
         >>> run.predict(x[:5]).probability.shape
         torch.Size([5, 2])
 
     Raises:
-        ConfigError: a setting that is not known or does not fit.
-        DataError: data that do not fit the task or each other; named before anything is trained.
-        DivergedError: a loss, gradient or prediction is not finite.
+        ConfigError: a setting that is not known or does not fit, or a folder that holds a run already.
+        CheckpointError: the run in the folder cannot be resumed.
+        DataError: data are missing, damaged, or do not fit the task or each other; named before anything is trained.
+        DivergedError: a loss, gradient or prediction is not finite; the run folder notes it.
     """
     told: dict[str, Any] = {
         "resume": resume, "on_progress": on_progress, "stop": stop, "callbacks": callbacks, "loggers": loggers,
     }  # fmt: skip
-    if isinstance(model, Recipe):
+    if isinstance(model, Recipe | Path) or (isinstance(model, str) and "task" not in settings):
         if settings or folder is not None:
             raise ConfigError(
                 f"fit(recipe, folder) takes no {next(iter(settings), 'folder=')}; set it in the recipe: "
                 f"load_recipe(name, {{key: value}})."
             )
-        return recipe_fit.fit(model, train, **told)
+        return fit_recipe(model, train, **told)
     recipe = _recipe(model, validation, settings)
     parts, step = _parts(train, validation, recipe)
     module = model if isinstance(model, nn.Module) else None
@@ -205,7 +218,7 @@ def fit(
     problem = ArraysProblem(recipe, parts, step, module)
     temporary = tempfile.TemporaryDirectory(prefix="ulmus-") if folder is None else None
     where = Path(temporary.name) / "run" if temporary else Path(folder or "")
-    recipe_fit.fit(recipe, where, problem=problem, **told)
+    fit_recipe(recipe, where, problem=problem, **told)
     run = SequenceRun(where, module if own and not isinstance(module, nn.RNNBase) else None)
     run._temporary = temporary  # it is deleted with the run
     return run.load_best()

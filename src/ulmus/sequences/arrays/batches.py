@@ -81,7 +81,7 @@ class ArrayBatches(Numbered[SequenceBatch]):
         """Batch `k` of `epoch`."""
         chosen = self.plan(epoch, k)[self._mine]
         values, lengths = side_by_side(self.sequences, chosen.tolist())
-        targets = [torch.as_tensor(np.ascontiguousarray(self.targets[index])) for index in chosen]
+        targets = [torch.as_tensor(np.array(self.targets[index])) for index in chosen]
         if self.step_targets:
             empty = torch.nan if targets[0].is_floating_point() else NO_CLASS
             stacked = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=empty)

@@ -63,7 +63,8 @@ def number_targets(sequences: SequenceSet, task: Task, missing: bool) -> list[np
         target = sequences.target(index)
         if target.dtype.kind not in "fiub":
             raise DataError(
-                f"the target of sequence {index} in {sequences.origin} is {target.flat[0]!r}; expected numbers for task {task}. "
+                f"the target of sequence {index} in {sequences.origin} is {str(target.reshape(-1)[0])!r}; expected "
+                f"numbers for task {task}. "
                 "For classes choose classification or step-classification."
             )
         target = target.astype(np.float32)
