@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ulmus.training import evaluate, fit, label, load_recipe, recipes
     from ulmus.trials import open_trials
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ELM",

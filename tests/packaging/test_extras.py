@@ -1,9 +1,12 @@
 """What is not installed is named, with the extra that brings it."""
 
+import subprocess
+import sys
 import tomllib
 
 import pytest
 
+import ulmus
 from ulmus.errors import MissingToolError, extra
 
 
@@ -39,3 +42,20 @@ def test_every_extra_that_the_code_names_exists(request):
     assert named
     assert named <= set(known)
     assert "ulmus[all]" in known["dev"]
+
+
+def test_the_version_is_said_once_and_the_changelog_has_it(request):
+    root = request.config.rootpath
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert "version" not in project
+    assert f"\n## [{ulmus.__version__}] - 20" in (root / "CHANGELOG.md").read_text()
+
+
+def test_a_command_without_its_extra_says_which_one():
+    without = (
+        "import sys; sys.modules['plotly'] = None; from ulmus.cli import main; main(['report', '--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr.replace("\n", " ").startswith("error: a report page needs the package plotly")
+    assert "Traceback" not in done.stderr

@@ -106,7 +106,17 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     goes_on = arguments[:1] and arguments[0] in GO_ON
     with exit_on_error("interrupted; run the same command again to go on" if goes_on else "interrupted"):
+        _run(arguments)
+
+
+def _run(arguments: list[str]) -> None:
+    try:
         build(arguments)(arguments)
+    except ImportError as error:
+        # cyclopts says of a command that cannot be imported that it cannot; which extra is missing is what helps.
+        if isinstance(error.__cause__, UlmusError):
+            raise error.__cause__ from None
+        raise
 
 
 def _complain(text: str) -> None:
