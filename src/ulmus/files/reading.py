@@ -55,6 +55,11 @@ def json_lines(text: str) -> Iterator[dict[str, Any]]:
         yield values
 
 
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder by pattern, in order, without the ``._*`` that macOS leaves beside every file on other disks."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("._"))
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of the bytes of a file.
 

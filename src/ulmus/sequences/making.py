@@ -10,6 +10,7 @@ from ulmus.errors import ConfigError, DataError, UlmusError, extra
 from ulmus.files.reading import read_json
 from ulmus.files.writing import write_json
 
+_MOST, _MOST_WORKERS = 100_000_000, 1024
 RECORD = "generated.json"
 """Lies beside data that Ulmus made, with the settings; the published archive has no such file."""
 
@@ -17,15 +18,15 @@ Report = Callable[[int, int], None]
 """Called with how much is done, and the total."""
 
 
-def generated_by_us(folder: Path) -> dict[str, Any] | None:
+def generated_by_us(folder: Path, record: str = RECORD) -> dict[str, Any] | None:
     """The settings that data were generated with; None for data of the published archive.
 
     Raises:
         DataError: the record is damaged.
     """
-    record = folder / RECORD
+    file = folder / record
     remedy = "restore it from a copy, or make the data again in another folder"
-    return read_json(record, remedy=remedy) if record.exists() else None
+    return read_json(file, remedy=remedy) if file.exists() else None
 
 
 def generated_notes(generated: dict[str, Any] | None) -> list[str]:
@@ -47,24 +48,31 @@ def generated_notes(generated: dict[str, Any] | None) -> list[str]:
     return found
 
 
-def begin(folder: Path, settings: dict[str, Any]) -> None:
+def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: str = "*") -> None:
     """Make the folder and record what it is made with, or check that it was begun with the same.
+
+    Args:
+        folder: of the data.
+        settings: that decide about their content.
+        record: file that keeps the settings.
+        data: pattern of files that must not be there yet, without a record.
 
     Raises:
         ConfigError: it was begun with other settings.
-        DataError: it holds data that we did not make.
+        DataError: it holds data that Ulmus did not make, or is a file.
     """
     settings = json.loads(json.dumps(settings))  # as they are read back
-    present = generated_by_us(folder)
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file; expected a folder for the data; give another path")
+    present = generated_by_us(folder, record)
     if present is None:
-        foreign = next(iter(folder.iterdir()), None) if folder.is_dir() else None
+        foreign = next(folder.glob(data), None)
         if foreign is not None:
             raise DataError(
-                f"{folder} holds {foreign.name!r} but no {RECORD}: it may be the published data; expected an empty "
-                "folder or one begun here; give another folder"
+                f"{folder} holds {foreign.name!r} but no {record}: it may be published data; expected an empty folder, or one "
+                "that the same command began; give another folder"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / RECORD, settings, replace=False)
+        write_json(folder / record, settings, replace=False)
         return
     differences = [
         f"{key}: {settings.get(key, 'default')} != {present.get(key, 'default')}"
@@ -84,15 +92,16 @@ def give_up(folder: Path) -> None:
         (folder / RECORD).unlink()
 
 
-def check_positive(**values: int | None) -> None:
-    """Refuse counts below 1; None is what a default stands for.
+def check_counts(**values: int | None) -> None:
+    """Refuse counts below 1 or beyond all reason; None is what a default stands for.
 
     Raises:
         ConfigError: names the first such value.
     """
     for name, value in values.items():
-        if value is not None and value < 1:
-            raise ConfigError(f"{name}={value}: expected at least 1; correct {name}")
+        most = _MOST_WORKERS if name == "workers" else _MOST
+        if value is not None and not 1 <= value <= most:
+            raise ConfigError(f"{name}={value}: expected 1 to {most:,}; correct {name}")
 
 
 def check_seed(seed: int) -> None:

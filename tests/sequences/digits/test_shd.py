@@ -84,9 +84,9 @@ def test_missing_and_damaged_files_are_refused(tmp_path):
     ],
 )
 def test_spikes_that_cannot_be_are_refused(tmp_path, train, message):
-    file = SpikeFile(write_digits(tmp_path / "a.h5", trains=[train, train]))
+    path = write_digits(tmp_path / "a.h5", trains=[train, train])
     with pytest.raises(DataError, match=message):
-        file.spikes(0)
+        SpikeFile(path)
 
 
 @pytest.fixture
@@ -98,10 +98,10 @@ def folder(tmp_path):
 
 def test_validation_holds_out_speakers(folder):
     splits = open_digits(folder)
-    train, held = set(splits.train.speakers.tolist()), set(splits.validationation.speakers.tolist())
+    train, held = set(splits.train.speakers.tolist()), set(splits.validation.speakers.tolist())
     assert not train & held
     assert train | held == set(range(10))
-    assert len(splits.validationation) == 40
+    assert len(splits.validation) == 40
     assert len(splits.train) == 160
     assert len(splits.test) == 31
     assert set(open_digits(folder).validation.speakers.tolist()) == held
@@ -112,7 +112,7 @@ def test_the_random_split_is_the_one_of_the_authors(folder):
     splits = open_digits(folder, validation="random")
     held = np.random.default_rng(0).binomial(1, 0.2, size=200).astype(bool)
     labels = open_split(folder, "train").labels
-    np.testing.assert_array_equal(splits.validationation.labels, labels[held])
+    np.testing.assert_array_equal(splits.validation.labels, labels[held])
     np.testing.assert_array_equal(splits.train.labels, labels[~held])
 
 
@@ -162,7 +162,7 @@ def test_clips_of_several_files_lie_behind_each_other(folder):
 
 def test_hashes_tell_selections_apart(folder):
     splits = open_digits(folder)
-    assert splits.train.content_hash != splits.validationation.content_hash
+    assert splits.train.content_hash != splits.validation.content_hash
     assert splits.train.content_hash == open_digits(folder).train.content_hash
 
 

@@ -153,7 +153,9 @@ def test_damaged_files_are_named(tmp_path):
     (folder / "imgs/0/sample_0.png").write_bytes((folder / "imgs/0/sample_0.png").read_bytes()[:40])
     (folder / "imgs/0/sample_1.png").unlink()
     Image.new("L", (64, 64)).save(folder / "imgs/0/sample_2.png")
-    for index, message in enumerate(["cannot be read", "does not exist", "64 x 64; expected 32 x 32"]):
+    for index, message in enumerate(
+        ["cannot be read", "does not exist", "64 x 64.; expected a PNG of 32 x 32"]
+    ):
         with pytest.raises(DataError, match=f"sample_{index}.png.*{message}"):
             data[index]
     with pytest.raises(DataError, match="sequence 12 .* 0 to 11"):
@@ -187,7 +189,7 @@ def test_other_settings_and_the_published_archive_are_refused(copy, tmp_path):
     with pytest.raises(ConfigError, match="seed: 4 != 3"):
         make_pathfinder(copy, SETTINGS, images=IMAGES, seed=4, workers=1)
     write_published(tmp_path / "archive")
-    with pytest.raises(DataError, match="may be the published data"):
+    with pytest.raises(DataError, match="may be published data"):
         make_pathfinder(tmp_path / "archive", published_settings(32), images=10, workers=1)
     for wrong in ({"images": 0}, {"workers": 0}, {"seed": -1}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -201,7 +203,8 @@ def test_a_damaged_generated_image_is_made_again_as_the_message_says(tmp_path):
     whole = image.read_bytes()
     image.write_bytes(b"")
     with pytest.raises(
-        DataError, match=r"is empty \(the disk was full\); .*; delete .*0.npy and run `ulmus data make"
+        DataError,
+        match=r"is empty \(the disk was full\); .*; delete metadata/0.npy of this set and run `ulmus data make",
     ):
         Pathfinder(tmp_path, 32).image(1)
     (folder / "metadata/0.npy").unlink()

@@ -15,6 +15,7 @@ from ulmus.sequences.digits.augmentation import ClipAugmentation
 from ulmus.sequences.digits.shd import CHANNELS, Clips
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
 
+_MOST_STEPS = 1_000_000
 SUMS = 19
 """Classes of added digits: 0 to 18."""
 
@@ -38,10 +39,11 @@ class Binning:
     window_s: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.bin_ms > 0 and 0 < self.window_s <= 1000 and self.bin_ms <= 1000 * self.window_s):
+        fits = self.bin_ms > 0 and 0 < self.window_s <= 1000 and self.bin_ms <= 1000 * self.window_s
+        if not fits or self.window_s > self.bin_ms / 1000 * _MOST_STEPS:
             raise ConfigError(
-                f"bin_ms={self.bin_ms}, window_s={self.window_s}: expected a positive bin no longer than the window; "
-                "correct them"
+                f"bin_ms={self.bin_ms}, window_s={self.window_s}: expected a positive bin no longer than the window, and at most "
+                f"{_MOST_STEPS:,} bins; correct them"
             )
 
     @cached_property

@@ -2,17 +2,16 @@
 
 import gzip
 import hashlib
-import shutil
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ulmus.errors import DataError
 from ulmus.files.download import download
 from ulmus.files.reading import read_json, sha256_of_file
+from ulmus.files.unpacking import Unpacking
 from ulmus.files.writing import PARTIAL, write_file, write_json
 from ulmus.sequences.digits.shd import SpikeFile
 
@@ -33,7 +32,6 @@ ARCHIVES = {
 
 _CHECKSUMS = "checksums.json"
 _SUFFIXES = ("", ".zip", ".gz")
-_PIECE = 1 << 20
 
 Report = Callable[[str, int, int], None]
 
@@ -64,7 +62,7 @@ def fetch_shd(
     Raises:
         DataError: no mirror answers, a checksum is wrong, or files are missing or damaged; says which and why.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; expected a folder for the data set; give another path")
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +135,7 @@ def _unpack(source: Path, target: Path, member: str) -> None:
     """Write what `source` (plain, or an archive by its content) holds to `target`, after a look at its layout."""
 
     def write(beside: Path) -> None:
+        unpacking = Unpacking(source)
         try:
             if zipfile.is_zipfile(source):
                 with zipfile.ZipFile(source) as archive:
@@ -144,13 +143,15 @@ def _unpack(source: Path, target: Path, member: str) -> None:
                     if not inside:
                         raise DataError(f"{source} holds no {member}; expected it inside; download it again")
                     with archive.open(inside[0]) as stream:
-                        _copy(stream, beside)
+                        unpacking.write(stream, beside)
             else:
                 with gzip.open(source) if source.suffix == ".gz" else source.open("rb") as stream:
-                    _copy(stream, beside)
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+                    unpacking.write(stream, beside)
+        except DataError:
+            raise
+        except Exception as error:  # a damaged archive fails in many ways
             raise DataError(
-                f"{source} cannot be unpacked ({error}); expected a whole archive of {member}; download it again"
+                f"{source} cannot be unpacked ({str(error)[:150]}); expected a whole archive of {member}; download it again"
             ) from error
         try:
             SpikeFile(beside)
@@ -159,8 +160,3 @@ def _unpack(source: Path, target: Path, member: str) -> None:
 
     write_file(target, write, replace=False)
     _remember(target)
-
-
-def _copy(stream: Any, path: Path) -> None:
-    with path.open("wb") as out:
-        shutil.copyfileobj(stream, out, _PIECE)

@@ -6,18 +6,26 @@ what is known of them: ``keys`` (names of the classes), ``speaker``, ``meta_info
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.files.reading import sha256_of_file
+from ulmus.files.reading import files_in, sha256_of_file
+from ulmus.sequences.labelled_batches import Splits
 
 CHANNELS = 700
+_LONGEST_S = 1000.0  # of a clip; the longest window
+_SAMPLE, _USUAL_S = (
+    20,
+    20.0,
+)  # clips that are looked at when a file is opened, and the longest that they usually last
+_MOST_CLASSES = 10_000
 _REMEMBERED_BYTES = 512 * 2**20  # of clips, for each file and process: all of SHD's training file
 SPLITS = ("train", "valid", "test")
 
@@ -47,19 +55,60 @@ class SpikeFile:
         self._remembered: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._remembered_bytes = 0
         try:
-            self._read_tables(self._open())
-        except OSError as error:
-            raise self._bad("", f"cannot be read ({error})", "an undamaged file") from error
+            with self._errors_named(""):
+                self._read_tables(self._open())
+            self._check_unit()
+        except DataError:
+            self._close()
+            raise
+
+    @contextmanager
+    def _errors_named(self, key: str) -> Iterator[None]:
+        """Whatever the HDF5 library finds wrong is said with file and key."""
+        try:
+            yield
+        except DataError:
+            raise
+        except Exception as error:  # it fails in many ways on damaged bytes
+            raise self._bad(key, f"cannot be read ({str(error)[:150]})", "an undamaged file") from error
+
+    def _table(self, file: Any, key: str) -> Any:
+        """A list of this file, no longer than the file can hold; None if there is none."""
+        import h5py
+
+        dataset = file.get(key)
+        if dataset is None:
+            return None
+        if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
+            raise self._bad(key, f"is {str(dataset)[:60]}", "a list with one entry per clip")
+        if dataset.external or dataset.is_virtual or dataset.file.filename != file.filename:
+            raise self._bad(key, "lies in another file", "all data in this one")
+        if dataset.size > self.path.stat().st_size:
+            raise self._bad(key, f"has {dataset.size} entries", "no more than the file has bytes")
+        return dataset
+
+    def _check_unit(self) -> None:
+        """Refuse times that are no seconds: nearly none lies within the length of a clip.
+
+        Raises:
+            DataError: most spikes of some clips are later than any word lasts.
+        """
+        chosen = np.unique(np.linspace(0, len(self) - 1, _SAMPLE).astype(int)).tolist()
+        times = np.concatenate([self._read(index)[0] for index in chosen]).astype(np.float64)
+        if times.size and (times < _USUAL_S).mean() < 0.5:
+            raise self._bad(
+                "spikes/times",
+                f"holds times up to {times.max():.6g}; within {_USUAL_S:g} s lie {(times < _USUAL_S).mean():.1%} of them",
+                "seconds; milliseconds have to be divided by 1000",
+            )
 
     def _read_tables(self, file: Any) -> None:
         import h5py
 
-        tables: dict[str, Any] = {}
-        for key in ("labels", "spikes/times", "spikes/units"):
-            dataset = file.get(key)
-            if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
+        tables = {key: self._table(file, key) for key in ("labels", "spikes/times", "spikes/units")}
+        for key, dataset in tables.items():
+            if dataset is None:
                 raise self._bad(key, "is missing", "a list with one entry per clip")
-            tables[key] = dataset
         for key, kinds in (("spikes/times", "f"), ("spikes/units", "iu")):
             kind = h5py.check_vlen_dtype(tables[key].dtype)
             if kind is None or np.dtype(kind).kind not in kinds:
@@ -71,25 +120,23 @@ class SpikeFile:
         if not len(tables["labels"]) or tables["labels"].dtype.kind not in "iu":
             raise self._bad("labels", f"is {tables['labels']}", "a whole number for every clip")
         self.labels: Int64[np.ndarray, "clips"] = tables["labels"][()].astype(np.int64)
-        names = file.get("extra/keys")
-        self.classes = (
-            tuple(_text(name) for name in names[()])
-            if isinstance(names, h5py.Dataset)
-            else tuple(map(str, range(int(self.labels.max()) + 1)))
-        )
-        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
+        names = self._table(file, "extra/keys")
+        count = _MOST_CLASSES if names is None else len(names)
+        if self.labels.min() < 0 or self.labels.max() >= count:
             raise self._bad(
                 "labels",
                 f"holds {self.labels.min()} to {self.labels.max()}",
-                f"0 to {len(self.classes) - 1}, the classes in extra/keys",
+                f"0 to {count - 1}{'' if names is None else ', the classes in extra/keys'}",
             )
-        speakers = file.get("extra/speaker")
+        known = range(int(self.labels.max()) + 1) if names is None else names[()]
+        self.classes = tuple(_text(name) for name in known)
+        speakers = self._table(file, "extra/speaker")
         self.speakers: Int64[np.ndarray, "clips"] | None = None
-        if isinstance(speakers, h5py.Dataset):
+        if speakers is not None:
             if speakers.shape != self.labels.shape or speakers.dtype.kind not in "iu":
                 raise self._bad("extra/speaker", f"is {speakers}", "a whole number for every clip")
             self.speakers = speakers[()].astype(np.int64)
-        self.attributes = {key: np.asarray(value).tolist() for key, value in file.attrs.items()}
+        self.attributes = {key: _plain(value) for key, value in file.attrs.items()}
 
     def _open(self) -> Any:
         """The open file; another one in another process, since an open HDF5 file does not survive a fork."""
@@ -100,6 +147,10 @@ class SpikeFile:
                 raise self._bad("", "does not exist", "a file of spikes")
             self._file, self._process = h5py.File(self.path, "r"), os.getpid()
         return self._file
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def __reduce__(self) -> tuple[type["SpikeFile"], tuple[Path]]:
         return SpikeFile, (self.path,)
@@ -127,16 +178,16 @@ class SpikeFile:
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         where = f" of clip {index}"
-        try:
+        with self._errors_named("spikes" + where):
             file = self._open()
             times, units = file["spikes/times"][index], file["spikes/units"][index]
-        except OSError as error:
-            raise self._bad("spikes" + where, f"cannot be read ({error})", "an undamaged file") from error
         if times.shape != units.shape:
             raise self._bad("spikes/units" + where, f"has {units.size} entries", f"{times.size}, as times")
-        if times.size and not (np.isfinite(times).all() and times.min() >= 0):
+        if times.size and not (times.min() >= 0 and times.max() < _LONGEST_S):  # NaN is neither
             raise self._bad(
-                "spikes/times" + where, f"holds {times.min()} to {times.max()}", "seconds from 0 on"
+                "spikes/times" + where,
+                f"holds {times.min()} to {times.max()}",
+                f"seconds from 0 to {_LONGEST_S:g}",
             )
         if units.size and not (units.min() >= 0 and units.max() < CHANNELS):
             raise self._bad(
@@ -156,6 +207,12 @@ class SpikeFile:
 
 def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as numbers and text, which JSON can hold."""
+    array = np.asarray(value)
+    return array.tolist() if array.dtype.kind in "biufU" else _text(value)
 
 
 class Clips:
@@ -286,21 +343,13 @@ def hold_out(clips: Clips, speakers: Sequence[int]) -> tuple[Clips, Clips]:
     return clips.where(~held), clips.where(held)
 
 
-class DigitSplits(NamedTuple):
-    """Clips to learn from, to choose by, and to report on."""
-
-    train: Clips
-    validation: Clips
-    test: Clips
-
-
 def open_digits(
     folder: str | Path,
     *,
     validation: Literal["speaker", "random", "published"] = "speaker",
     share: float = 0.2,
     seed: int = 0,
-) -> DigitSplits:
+) -> Splits[Clips]:
     """Open a folder with files ``*_train.h5``, ``*_test.h5`` and perhaps ``*_valid.h5``.
 
     Args:
@@ -318,18 +367,18 @@ def open_digits(
     train = Clips.all_of(open_split(folder, "train"))
     test = Clips.all_of(open_split(folder, "test"))
     if validation == "published":
-        return DigitSplits(train, Clips.all_of(open_split(folder, "valid")), test)
+        return Splits(train, Clips.all_of(open_split(folder, "valid")), test)
     if validation == "random":
         if not 0 < share < 1:
             raise ConfigError(f"share={share}: expected a number between 0 and 1; correct the share")
         held = np.random.default_rng(seed).binomial(1, share, size=len(train)).astype(bool)
-        return DigitSplits(train.where(~held), train.where(held), test)
+        return Splits(train.where(~held), train.where(held), test)
     if validation != "speaker":
         raise ConfigError(
             f"validation={validation!r}: expected 'speaker', 'random' or 'published'; choose one of them"
         )
     kept, held_out = hold_out(train, choose_speakers(train.speakers, share, seed))
-    return DigitSplits(kept, held_out, test)
+    return Splits(kept, held_out, test)
 
 
 def open_split(folder: str | Path, split: str) -> SpikeFile:
@@ -338,7 +387,8 @@ def open_split(folder: str | Path, split: str) -> SpikeFile:
     Raises:
         DataError: none or several, or a damaged one.
     """
-    files = sorted(Path(folder).glob(f"*_{split}.h5"))
+    folder = Path(folder).expanduser()
+    files = files_in(folder, f"*_{split}.h5")
     if len(files) != 1:
         found = f"holds {', '.join(file.name for file in files)}" if files else f"holds no file *_{split}.h5"
         raise DataError(
@@ -354,7 +404,8 @@ def describe(folder: str | Path, sample: int = 200) -> dict[str, dict[str, Any]]
     Raises:
         DataError: no file of the layout, or a damaged one.
     """
-    present = [split for split in SPLITS if list(Path(folder).glob(f"*_{split}.h5"))]
+    place = Path(folder).expanduser()
+    present = [split for split in SPLITS if files_in(place, f"*_{split}.h5")]
     if not present:
         open_split(folder, "train")
     return {split: _describe(open_split(folder, split), sample) for split in present}
@@ -364,6 +415,7 @@ def _describe(file: SpikeFile, sample: int) -> dict[str, Any]:
     counted = [file.spikes(index) for index in range(min(sample, len(file)))]
     last_s = [float(times.max()) if times.size else 0.0 for times, _ in counted]
     return {
+        **file.attributes,
         "file": str(file.path),
         "clips": len(file),
         "classes": len(file.classes),
@@ -373,5 +425,4 @@ def _describe(file: SpikeFile, sample: int) -> dict[str, Any]:
         "mean_last_spike_s": float(np.mean(last_s)),
         "bytes": file.path.stat().st_size,
         "content_hash": file.content_hash,
-        **file.attributes,
     }

@@ -4,8 +4,9 @@ import shutil
 import subprocess
 import tempfile
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from ulmus.errors import ConfigError, MissingToolError, UlmusError
 from ulmus.files.writing import write_file
 from ulmus.sequences.digits.cochlea.wav import Sound, read_wav
 from ulmus.sequences.digits.spoken_digits import DIGITS
+from ulmus.sequences.making import Report
 
 ORIGIN = "synthetic speech of espeak-ng"
 SPEAKERS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "f5")
 """Variants of the engine's one voice: formants and pitch differ."""
 
 _PITCH, _WORDS_PER_MINUTE = (25, 75), (120, 200)
+_MOST_TRIALS = 10_000
 _SILENT = 0.01  # of the loudest sample
 _VOICES = {"en": "en-us", "de": "de"}
 
@@ -31,7 +34,7 @@ def speak_digits(
     languages: Sequence[str] = ("en", "de"),
     speakers: Sequence[str] = SPEAKERS,
     seed: int = 0,
-    on_clip: Callable[[int, int], None] | None = None,
+    on_clip: Report | None = None,
 ) -> Path:
     """Have every digit spoken into WAV files, with pitch and speed drawn anew for each; silence around it is cut off.
 
@@ -51,10 +54,10 @@ def speak_digits(
         UlmusError: espeak-ng failed.
     """
     unknown = [*(set(languages) - set(_VOICES)), *(set(speakers) - set(SPEAKERS))]
-    if unknown or trials < 1 or not languages or not speakers:
+    if unknown or not 1 <= trials <= _MOST_TRIALS or not languages or not speakers:
         raise ConfigError(
             f"trials={trials}, languages={list(languages)}, speakers={list(speakers)}: expected at least one of each, "
-            f"languages of {sorted(_VOICES)} and speakers of {list(SPEAKERS)}; correct them"
+            f"at most {_MOST_TRIALS:,} trials, languages of {sorted(_VOICES)} and speakers of {list(SPEAKERS)}; correct them"
         )
     program = shutil.which("espeak-ng")
     if program is None:
@@ -62,15 +65,9 @@ def speak_digits(
             "espeak-ng is not installed; expected it to speak the digits; install it (Debian: apt install espeak-ng), or "
             "give recordings with --from"
         )
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        (language, speaker, trial, digit)
-        for language in languages
-        for speaker in speakers
-        for trial in range(trials)
-        for digit in range(10)
-    ]
+    wanted = list(product(languages, speakers, range(trials), range(10)))
     for done, (language, speaker, trial, digit) in enumerate(wanted, 1):
         file = folder / f"lang-{language}_speaker-{speaker}_trial-{trial}_digit-{digit}.wav"
         if not file.exists():

@@ -5,21 +5,22 @@ import json
 import re
 import shutil
 import zipfile
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ulmus.errors import ConfigError, DataError, UlmusError, extra
+from ulmus.errors import ConfigError, DataError
 from ulmus.files.lock import only_one
-from ulmus.files.reading import read_json
-from ulmus.files.writing import remove_leftovers, write_file, write_json
+from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.sequences.digits.cochlea import hear, read_wav
 from ulmus.sequences.digits.cochlea.hearing import MODEL_VERSION
+from ulmus.sequences.digits.cochlea.wav import MOST_BYTES, too_large
 from ulmus.sequences.digits.shd import choose_speakers
+from ulmus.sequences.making import Report, begin, check_counts, in_order
 
 DIGITS = {
     "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -29,12 +30,13 @@ DIGITS = {
 
 _NAMES = (
     re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_\d+\.wav", re.IGNORECASE),
-    re.compile(r"lang-(?P<language>\w+?)_speaker-(?P<speaker>[^_]+)(_.*)?_digit-(?P<digit>\d)\.wav", re.IGNORECASE),
+    re.compile(r"lang-(?P<language>[a-zA-Z]+)_speaker-(?P<speaker>[^_]+)(_.*)?_digit-(?P<digit>\d)\.wav", re.IGNORECASE),
 )  # fmt: skip
 _EXPECTED = "names like 7_jackson_32.wav or lang-de_speaker-03_trial-1_digit-7.wav"
+_LANGUAGES = {"english": "en", "german": "de"}  # as the published recordings are named
 _CHUNK = 32  # clips that are kept at a time when the work is interrupted
 _OF_CLIPS = 1  # sets the choice of clips apart from other uses of the same seed
-_INDEX, _PENDING = "making.json", "pending"
+_RECORD, _PENDING = "making.json", "pending"
 
 
 class Recording(NamedTuple):
@@ -53,44 +55,56 @@ def find_recordings(source: str | Path) -> list[Recording]:
     Raises:
         DataError: no source, no WAV files, or a name that does not tell.
     """
-    source = Path(source)
+    source = Path(source).expanduser()
     if source.is_dir():
-        files = ((path.relative_to(source).as_posix(), path) for path in source.rglob("*"))
-        found = [(name, str(path.stat().st_size)) for name, path in files if _is_wav(name)]
+        paths = [path for path in source.rglob("*") if path.is_file()]
+        found = [(path.relative_to(source).as_posix(), path.stat().st_size, "") for path in paths]
     elif source.is_file():
-        try:
-            with zipfile.ZipFile(source) as archive:
-                found = [(entry.filename, f"{entry.CRC:08x}") for entry in archive.infolist()]
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(
-                f"{source} is not a readable ZIP archive ({error}); expected a folder or an archive of WAV files; check it"
-            ) from error
-        found = [(name, checksum) for name, checksum in found if _is_wav(name)]
+        with _opened(source) as archive:
+            found = [(entry.filename, entry.file_size, f"{entry.CRC:08x}") for entry in archive.infolist()]
     else:
         raise DataError(
             f"{source} does not exist; expected a folder or a ZIP archive of WAV files; check the path"
         )
-    if not found:
+    # Archives and disks of a Mac hold a shadow of every file.
+    found = [entry for entry in found if not Path(entry[0]).name.startswith(".")]
+    sounds = [entry for entry in found if entry[0].lower().endswith(".wav")]
+    for name, _, _ in found:
+        if name.lower().endswith(".flac") and not any(other[:-4] == name[:-5] for other, _, _ in sounds):
+            raise DataError(
+                f"{source}: {name} is a FLAC file; expected WAV files; convert all of them, as with flac -d *.flac"
+            )
+    if not sounds:
         raise DataError(f"{source} holds no WAV files; expected {_EXPECTED}; check the path")
-    return sorted(_recording(source, name, fingerprint) for name, fingerprint in found)
+    for name, size, _ in sounds:
+        if size > MOST_BYTES:
+            raise too_large(f"{source}: {name}", size)
+    return sorted(_recording(source, name, checksum or str(size)) for name, size, checksum in sounds)
 
 
-def _is_wav(name: str) -> bool:
-    # Archives made on a Mac hold a shadow of every file.
-    return (
-        name.lower().endswith(".wav")
-        and not name.startswith("__MACOSX")
-        and not Path(name).name.startswith(".")
-    )
+@contextmanager
+def _opened(source: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive; whatever is wrong with it while it is open is said with its name."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            yield archive
+    except DataError:
+        raise
+    except Exception as error:  # damaged archives fail in many ways, encrypted and unknown ones too
+        raise DataError(
+            f"{source} is not a readable ZIP archive ({str(error)[:150]}); expected a folder or an archive of whole WAV files; "
+            "copy it again, or unpack it and give the folder"
+        ) from error
 
 
 def _recording(source: Path, name: str, fingerprint: str) -> Recording:
     for pattern in _NAMES:
         if match := pattern.fullmatch(Path(name).name):
-            language = match.groupdict().get("language") or "en"
+            spoken = (match.groupdict().get("language") or "en").lower()
+            language = _LANGUAGES.get(spoken, spoken)
             if language not in DIGITS:
                 raise DataError(
-                    f"{source}: {name} is in language {language!r}; expected one of {sorted(DIGITS)}; leave it out"
+                    f"{source}: {name} is in language {spoken!r}; expected one of {[*DIGITS, *_LANGUAGES]}; leave it out"
                 )
             return Recording(name, int(match["digit"]), match["speaker"], language, fingerprint)
     raise DataError(
@@ -108,7 +122,7 @@ def make_spoken_digits(
     seed: int = 0,
     workers: int | None = None,
     origin: str = "recordings",
-    on_clip: Callable[[int, int], None] | None = None,
+    on_clip: Report | None = None,
 ) -> dict[str, Path]:
     """Turn recordings into ``spoken_digits_train.h5`` and ``spoken_digits_test.h5``, of other speakers unless told otherwise.
 
@@ -135,11 +149,10 @@ def make_spoken_digits(
         ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
         UlmusError: a worker was killed; what was finished before stays.
     """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers={workers}: expected at least 1; correct workers")
+    check_counts(workers=workers)
     if seed < 0:
         raise ConfigError(f"seed={seed}: expected 0 or more; correct the seed")
-    source, out = Path(source), Path(out)
+    source, out = Path(source).expanduser(), Path(out).expanduser()
     recordings = find_recordings(source)
     in_test, held_out = _held_out(recordings, test_speakers, test_share, same_speakers, seed)
     settings = {
@@ -150,30 +163,17 @@ def make_spoken_digits(
         "seed": seed,
         "cochlea_version": MODEL_VERSION,
     }
-    with only_one(out, "filled with spoken digits"):
-        return _make(source, out, recordings, in_test, settings, seed, workers, on_clip)
-
-
-def _make(
-    source: Path,
-    out: Path,
-    recordings: list[Recording],
-    in_test: list[bool],
-    settings: dict[str, Any],
-    seed: int,
-    workers: int | None,
-    on_clip: Callable[[int, int], None] | None,
-) -> dict[str, Path]:
-    _begin(out, settings)
     files = {split: out / f"spoken_digits_{split}.h5" for split in ("train", "test")}
-    if not all(file.exists() for file in files.values()):
-        _hear_all(source, out, recordings, seed, workers, on_clip or (lambda done, total: None))
-        for split, file in files.items():
-            chosen = [test == (split == "test") for test in in_test]
-            write = partial(_write, out=out, recordings=recordings, chosen=chosen, settings=settings)
-            write_file(file, write)
-    remove_leftovers(out)
-    shutil.rmtree(out / _PENDING, ignore_errors=True)
+    with only_one(out, "filled with spoken digits"):
+        begin(out, settings, _RECORD, "*.h5")
+        if not all(file.exists() for file in files.values()):
+            _hear_all(source, out, recordings, seed, workers, on_clip or (lambda done, total: None))
+            for split, file in files.items():
+                chosen = [test == (split == "test") for test in in_test]
+                write = partial(_write, out=out, recordings=recordings, chosen=chosen, settings=settings)
+                write_file(file, write)
+        remove_leftovers(out)
+        shutil.rmtree(out / _PENDING, ignore_errors=True)
     return files
 
 
@@ -229,61 +229,22 @@ def _test_clips(recordings: list[Recording], share: float, seed: int) -> list[bo
     return chosen
 
 
-def _begin(out: Path, settings: dict[str, Any]) -> None:
-    """Make the folder, or check that it was begun with the same settings."""
-    index = out / _INDEX
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file; expected a folder for spoken digits; give another path")
-    if not index.exists():
-        foreign = [file.name for file in out.glob("*.h5")] if out.exists() else []
-        if foreign:
-            raise DataError(
-                f"{out} holds {foreign[0]!r} already; expected an empty folder for spoken digits; give another path"
-            )
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(index, settings, replace=False)
-    present = read_json(index, remedy="delete the folder and start again")
-    differing = [key for key in settings if present.get(key) != settings[key]]
-    if differing:
-        raise ConfigError(
-            f"{out} was begun with another {', '.join(differing)}; expected the same; use these again, or another folder"
-        )
-    (out / _PENDING).mkdir(exist_ok=True)
-
-
 def _hear_all(
     source: Path,
     out: Path,
     recordings: list[Recording],
     seed: int,
     workers: int | None,
-    report: Callable[[int, int], None],
+    report: Report,
 ) -> None:
     """Write the spikes of all clips that are not there yet, a chunk of clips per file."""
-    with extra("sequences", "making spoken digits"):
-        import joblib
-        from joblib.externals.loky.process_executor import TerminatedWorkerError
-
     chunks = {file: recordings[first : first + _CHUNK] for first, file in _chunk_files(out, recordings)}
-    waiting = {file: chunk for file, chunk in chunks.items() if not file.exists()}
-    done = len(recordings) - sum(map(len, waiting.values()))
+    waiting = [(source, file, chunk, seed) for file, chunk in chunks.items() if not file.exists()]
+    done = len(recordings) - sum(len(chunk) for _, _, chunk, _ in waiting)
     report(done, len(recordings))
-    pool = joblib.Parallel(
-        n_jobs=min(workers or joblib.cpu_count(), max(1, len(waiting))),
-        return_as="generator_unordered",
-        batch_size=1,
-    )
-    try:
-        for count in pool(
-            joblib.delayed(_hear)(source, file, chunk, seed) for file, chunk in waiting.items()
-        ):
-            done += count
-            report(done, len(recordings))
-    except TerminatedWorkerError as error:
-        raise UlmusError(
-            f"a worker process was killed, perhaps for lack of memory; expected it to finish its clips; run the same "
-            f"command again to go on from what is in {out}, with fewer workers if memory is short"
-        ) from error
+    for count in in_order(_hear, waiting, workers):
+        done += count
+        report(done, len(recordings))
 
 
 def _chunk_files(out: Path, recordings: list[Recording]) -> list[tuple[int, Path]]:
@@ -309,16 +270,19 @@ def _hear(source: Path, file: Path, chunk: list[Recording], seed: int) -> int:
     return len(chunk)
 
 
-def _contents(source: Path, chunk: list[Recording]) -> list[bytes]:
-    try:
-        if source.is_dir():
-            return [(source / recording.name).read_bytes() for recording in chunk]
-        with zipfile.ZipFile(source) as archive:
-            return [archive.read(recording.name) for recording in chunk]
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise DataError(
-            f"{source} cannot be read ({error}) near {chunk[0].name}; expected whole recordings; copy them again"
-        ) from error
+def _contents(source: Path, chunk: list[Recording]) -> Iterator[bytes]:
+    if source.is_file():
+        with _opened(source) as archive:
+            for recording in chunk:
+                yield archive.read(recording.name)
+        return
+    for recording in chunk:
+        try:
+            yield (source / recording.name).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{source}: {recording.name} cannot be read ({error.strerror}); expected a recording; copy it again"
+            ) from error
 
 
 def _write(

@@ -1,15 +1,14 @@
 """Get the archive of Long Range Arena: over the network, or from a folder that has it."""
 
 import gzip
-import shutil
 import tarfile
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.download import download
+from ulmus.files.unpacking import Unpacking
 from ulmus.files.writing import PARTIAL, remove_leftovers, work_folder
 from ulmus.sequences.making import generated_by_us
 
@@ -50,7 +49,7 @@ def fetch_lra(
         ConfigError: a folder that the archive does not have.
         DataError: the archive cannot be had or is damaged, or data that were made here are in its way.
     """
-    folder, wanted = Path(folder), list(only or PARTS)
+    folder, wanted = Path(folder).expanduser(), list(only or PARTS)
     for part in wanted:
         if part not in PARTS:
             raise ConfigError(f"only={part!r}: expected folders of {', '.join(PARTS)}; choose from these")
@@ -107,7 +106,8 @@ def _unpack(archive: Path, folder: Path, parts: Sequence[str], report: Callable[
         with work_folder(folder / "unpacking") as beside:
             with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as stream:
                 with tarfile.open(fileobj=stream, mode="r|") as members:
-                    _write(members, beside, parts, lambda: report(packed.tell(), archive.stat().st_size))
+                    size, unpacking = archive.stat().st_size, Unpacking(archive)
+                    _write(members, beside, parts, unpacking, lambda: report(packed.tell(), size))
                 while stream.read(_PIECE):  # up to the checksum at the end
                     pass
             absent = [part for part in parts if not (beside / part).is_dir()]
@@ -117,14 +117,22 @@ def _unpack(archive: Path, folder: Path, parts: Sequence[str], report: Callable[
                 )
             for part in parts:
                 (beside / part).replace(folder / part)
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged archive fails in many ways
         raise DataError(
-            f"{archive} cannot be unpacked into {folder} ({error}); expected a whole archive and room on the disk; delete "
-            "it and fetch it again, or make room"
+            f"{archive} cannot be unpacked into {folder} ({str(error)[:150]}); expected a whole archive and room on the disk; "
+            "delete it and fetch it again, or make room"
         ) from error
 
 
-def _write(members: tarfile.TarFile, beside: Path, parts: Sequence[str], report: Callable[[], None]) -> None:
+def _write(
+    members: tarfile.TarFile,
+    beside: Path,
+    parts: Sequence[str],
+    unpacking: Unpacking,
+    report: Callable[[], None],
+) -> None:
     for member in members:
         place = _place(member.name, parts)
         if place is None or not member.isfile():
@@ -133,15 +141,16 @@ def _write(members: tarfile.TarFile, beside: Path, parts: Sequence[str], report:
         target = beside / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if content is not None:
-            with target.open("wb") as out:
-                shutil.copyfileobj(content, out, _PIECE)
+            unpacking.write(content, target)
         report()
 
 
 def _place(name: str, parts: Sequence[str]) -> PurePosixPath | None:
     """Where a member of the archive goes, from its part on; None if it does not belong to one."""
     steps = PurePosixPath(name).parts
-    if ".." in steps or steps[-1].startswith("._"):  # the latter are remnants of another file system
+    if (
+        not steps or ".." in steps or steps[-1].startswith("._")
+    ):  # the latter are remnants of another file system
         return None
     first = next((position for position, step in enumerate(steps) if step in parts), None)
     return None if first is None else PurePosixPath(*steps[first:])

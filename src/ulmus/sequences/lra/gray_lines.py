@@ -52,7 +52,7 @@ class GrayLines(Sequences):
 
     def _label(self, lines: Lines, index: int) -> int:
         text = lines[index].strip()
-        if not text.isdigit() or int(text) >= len(self.classes):
+        if not text.isdigit() or len(text) > 4 or int(text) >= len(self.classes):
             raise DataError(
                 f"{lines.path}, line {index + 1}: {text[:20]!r}; expected a class from 0 to {len(self.classes) - 1}; unpack "
                 "the archive again, or choose the task that it is of"

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ FASHION_CLASSES = (
 _CIFAR_FILES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
 _SIDE = 32
 _LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)  # .299, .587, .114 (ITU-R BT.601) of 2**16
+_MOST_UNPACKED = 128 * 2**20  # of a file in gzip; those of Fashion-MNIST have 47
 _IDX_BYTES = 0x08  # the code of unsigned bytes in the file's magic number
 IDX_FILES = (
     *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -117,7 +119,7 @@ def _cifar_batch(file: Path) -> tuple[UInt8[np.ndarray, "items pixels"], Int64[n
     content = read_pickle(file)
     try:
         pixels, labels = array(content["data"], "u"), array(content["labels"], "iu").astype(np.int64)
-        if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3 * _SIDE**2):
+        if pixels.dtype != np.uint8 or pixels.shape != (labels.size, 3 * _SIDE**2) or labels.ndim != 1:
             raise ValueError(f"{pixels.dtype} {pixels.shape} with {labels.shape} labels")
         if labels.size and not 0 <= labels.min() <= labels.max() < len(CIFAR_CLASSES):
             raise ValueError(f"labels {labels.min()} to {labels.max()}")
@@ -165,18 +167,27 @@ def idx_splits(folder: Path) -> Splits[Sequences]:
 
 def _idx(folder: Path, name: str, axes: int) -> UInt8[np.ndarray, "*shape"]:
     """The array of an idx file, plain or in gzip."""
-    found = [file for file in (folder / name, folder / f"{name}.gz") if file.is_file()]
-    if not found:
+    file = next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
+    if file is None:
         raise DataError(
             f"{folder} holds no {name}, also not as .gz; expected {', '.join(IDX_FILES)}; copy the files again"
         )
+    packed = file.suffix == ".gz"
     try:
-        content = gzip.decompress(found[0].read_bytes()) if found[0].suffix == ".gz" else found[0].read_bytes()  # fmt: skip
-        if content[:4] != bytes([0, 0, _IDX_BYTES, axes]):
-            raise ValueError(f"begins with {content[:4]!r}")
-        shape = np.frombuffer(content, ">u4", count=axes, offset=4)
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape.tolist())
+        with gzip.open(file) if packed else file.open("rb") as stream:
+            head = stream.read(4 + 4 * axes)
+            if head[:4] != bytes([0, 0, _IDX_BYTES, axes]):
+                raise ValueError(f"begins with {head[:4]!r}")
+            shape = np.frombuffer(head, ">u4", count=axes, offset=4).tolist()
+            size, most = math.prod(shape), _MOST_UNPACKED if packed else file.stat().st_size
+            if size > most:
+                raise ValueError(f"says that it holds {size:,} bytes, more than {most:,}")
+            content = stream.read(size + 1)
+            if len(content) != size:
+                raise ValueError(f"holds another number of bytes than {size:,}")
+            return np.frombuffer(content, np.uint8).reshape(shape)
     except (OSError, EOFError, zlib.error, ValueError) as error:
+        unpack = "; unpack it with gunzip if it is right, or copy it again" if packed else "; copy it again"
         raise DataError(
-            f"{found[0]} cannot be read ({error}); expected bytes with {axes} axes in the idx format; copy it again"
+            f"{file} cannot be read ({error}); expected bytes with {axes} axes in the idx format{unpack}"
         ) from error

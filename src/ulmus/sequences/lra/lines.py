@@ -1,18 +1,24 @@
 """Lines of text files larger than memory, each read when it is asked for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 
 from ulmus.errors import DataError
 
-_CHUNK = 1 << 26
+_CHUNK = 1 << 24
+_MARK = b"\xef\xbb\xbf"  # byte order mark of UTF-8, which some editors write
 
 
 class Lines:
-    """The lines of a file; opening finds where they end, reading maps the file.
+    """The lines of a file; opening finds where they end, each is read when it is asked for.
+
+    The file is read and not mapped into memory: should it be cut meanwhile, that is an error and not the end of the process.
 
     Args:
         path: the file.
@@ -24,31 +30,44 @@ class Lines:
 
     def __init__(self, path: Path, skip: int = 0) -> None:
         self.path = path
-        bytes_ = self._bytes
-        ends = [
-            np.flatnonzero(bytes_[first : first + _CHUNK] == ord("\n")) + first
-            for first in range(0, bytes_.size, _CHUNK)
-        ]
-        if bytes_.size and bytes_[-1] != ord("\n"):
-            ends.append(np.array([bytes_.size]))
-        every = np.concatenate([np.array([-1]), *ends])
-        self._begin: Int64[np.ndarray, "lines"] = every[:-1][skip:] + 1
-        self._end: Int64[np.ndarray, "lines"] = every[1:][skip:]
+        size, first, last, ends = 0, 0, b"\n", [np.empty(0, dtype=np.int64)]
+        with self._errors_named():
+            while chunk := self._file.read(_CHUNK):
+                first = len(_MARK) if size == 0 and chunk.startswith(_MARK) else first
+                ends.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n")) + size)
+                size, last = size + len(chunk), chunk[-1:]
+        if last != b"\n":
+            ends.append(np.array([size]))
+        end = np.concatenate(ends)
+        self._begin: Int64[np.ndarray, "lines"] = np.concatenate([[first], end[:-1] + 1])[: len(end)][skip:]
+        self._end: Int64[np.ndarray, "lines"] = end[skip:]
 
     def __getstate__(self) -> dict[str, object]:
-        return {key: value for key, value in vars(self).items() if key != "_bytes"}  # mapped anew elsewhere
+        return {key: value for key, value in vars(self).items() if key != "_file"}  # opened anew elsewhere
 
     @cached_property
-    def _bytes(self) -> UInt8[np.ndarray, "bytes"]:
+    def _file(self) -> BinaryIO:
+        return self.path.open("rb")
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
         try:
-            if self.path.stat().st_size == 0:  # an empty file cannot be mapped
-                return np.empty(0, dtype=np.uint8)
-            return np.memmap(self.path, dtype=np.uint8, mode="r")
+            yield
         except OSError as error:
             reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
             raise DataError(
                 f"{self.path} {reason}; expected a text file of the task; check the folder or copy the file again"
             ) from error
+
+    def _read(self, begin: int, size: int) -> bytes:
+        with self._errors_named():
+            self._file.seek(begin)
+            found = self._file.read(size)
+        if len(found) < size:
+            raise DataError(
+                f"{self.path} was cut while it was in use; expected it to stay; copy the file again"
+            )
+        return found
 
     def __len__(self) -> int:
         return len(self._end)
@@ -61,8 +80,9 @@ class Lines:
 
     def beginning(self, index: int, size: int) -> bytes:
         """The first bytes of a line, without reading the rest."""
-        begin, end = self._begin[index], self._end[index]
-        return self._bytes[begin : min(end, begin + size)].tobytes()
+        begin = int(self._begin[index])
+        return self._read(begin, min(size, int(self._end[index]) - begin))
 
     def __getitem__(self, index: int) -> bytes:
-        return self._bytes[self._begin[index] : self._end[index]].tobytes().rstrip(b"\r")
+        begin = int(self._begin[index])
+        return self._read(begin, int(self._end[index]) - begin).rstrip(b"\r")

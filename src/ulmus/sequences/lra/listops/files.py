@@ -62,8 +62,9 @@ class ListOps(Sequences):
             raise DataError(f"{self.path} begins with {found!r}; expected {COLUMNS!r}; {self._cure()}")
         self._lines = Lines(self.path, skip=1)
         self._end_token = end_token
-        counts = dict(zip(FILES, (self.generated or {}).get("counts") or (), strict=False))
-        wanted = counts.get(self.path.name, len(self._lines))
+        counts = (self.generated or {}).get("counts")
+        known = dict(zip(FILES, counts, strict=False)) if isinstance(counts, list) else {}
+        wanted = known.get(self.path.name, len(self._lines))
         if len(self._lines) != wanted:
             raise DataError(
                 f"{self.path} holds {len(self._lines)} expressions; expected the {wanted} of {RECORD}; {self._cure()}"

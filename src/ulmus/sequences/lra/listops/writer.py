@@ -10,10 +10,11 @@ from ulmus.errors import ConfigError
 from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.sequences.lra.listops.expressions import OPERATORS, draw_expression
 from ulmus.sequences.lra.listops.files import COLUMNS, FILES, FOLDER, listops_splits
-from ulmus.sequences.making import Report, begin, check_positive, check_seed, give_up, in_order
+from ulmus.sequences.making import Report, begin, check_counts, check_seed, give_up, in_order
 
 COUNTS = (96_000, 2_000, 2_000)
 _PER_TASK = 500
+_LONGEST, _DEEPEST = 1_000_000, 1_000
 _MOST_DUPLICATES = 0.9  # of a task: the space of short expressions is exhausted
 
 
@@ -58,12 +59,14 @@ def make_listops(
         DataError: the folder holds data that were not made here, or damaged ones.
         UlmusError: a process was killed.
     """
-    check_positive(train=counts[0], valid=counts[1], test=counts[2], shortest=shortest, workers=workers)
+    check_counts(train=counts[0], valid=counts[1], test=counts[2], shortest=shortest, workers=workers)
     check_seed(seed)
-    if not (shortest + 3 <= longest and depth >= 2 and most_arguments >= 2):
+    if not (
+        shortest + 3 <= longest <= _LONGEST and 2 <= depth <= _DEEPEST and 2 <= most_arguments <= _DEEPEST
+    ):
         raise ConfigError(
-            f"shortest={shortest}, longest={longest}, depth={depth}, most_arguments={most_arguments}: expected longest at "
-            "least shortest + 3, and at least 2 levels and arguments; widen them"
+            f"shortest={shortest}, longest={longest}, depth={depth}, most_arguments={most_arguments}: expected longest from "
+            f"shortest + 3 to {_LONGEST:,}, and 2 to {_DEEPEST:,} levels and arguments; correct them"
         )
     if not operators or len(set(operators)) < len(operators) or not set(operators) <= set(OPERATORS):
         raise ConfigError(
@@ -76,7 +79,8 @@ def make_listops(
         settings["operators"] = list(operators)
     if repeats:
         settings["repeats"] = True
-    folder = Path(out) / FOLDER
+    out = Path(out).expanduser()
+    folder = out / FOLDER
     begin(folder, settings)
     if all((folder / name).exists() for name in FILES):
         listops_splits(out)  # says what is damaged

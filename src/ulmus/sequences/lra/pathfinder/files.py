@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from ulmus.sequences.making import RECORD, generated_by_us
 
 EMPTY_IN_ARCHIVE = {("pathfinder32", "curv_baseline", "imgs/0/sample_172.png")}
 """Files of the published archive that hold nothing; everybody leaves them out."""
+
+
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # what Pillow turns into gray levels of a byte as it should
 
 
 class Pathfinder(Sequences):
@@ -108,8 +112,10 @@ class Pathfinder(Sequences):
             return super().hints(index)
         try:
             settings = PathfinderSettings.from_json(self.generated)
+            if settings.size != self.size:
+                raise ValueError(f"size {settings.size}")
             scene = draw_scene(settings, int(self.generated["seed"]), index, bool(self.generated["balanced"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{self.path / RECORD} does not say how the images were made ({type(error).__name__}: {error}); expected it as "
                 "`ulmus data make pathfinder` wrote it; restore it from a copy"
@@ -140,18 +146,20 @@ class Pathfinder(Sequences):
             from PIL import Image
         path = self.path / self._paths[index]
         try:
-            with Image.open(path) as file:
-                pixels = np.asarray(file.convert("L"))
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+            with (
+                warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+                Image.open(path) as file,
+            ):
+                if file.size != (self.size, self.size):  # before any pixel is unpacked
+                    raise ValueError(f"an image of {file.width} x {file.height}")
+                if file.mode not in _MODES:
+                    raise ValueError(f"an image of mode {file.mode}")
+                return np.asarray(file.convert("L"))
+        except Exception as error:  # Pillow fails in many ways on damaged files
             raise DataError(
-                f"{path} {self._what_is_wrong(path, error)}; expected a PNG; {self._cure(path)}"
-            ) from error
-        if pixels.shape != (self.size, self.size):
-            raise DataError(
-                f"{path} is an image of {pixels.shape[1]} x {pixels.shape[0]}; expected {self.size} x {self.size}; "
+                f"{path} {self._what_is_wrong(path, error)}; expected a PNG of {self.size} x {self.size} gray pixels of a byte; "
                 f"{self._cure(path)}"
-            )
-        return pixels
+            ) from error
 
     def _what_is_wrong(self, path: Path, error: Exception) -> str:
         if isinstance(error, FileNotFoundError):
@@ -159,13 +167,15 @@ class Pathfinder(Sequences):
         if path.is_file() and path.stat().st_size == 0:
             unpacked = "" if self.generated else "the archive was not unpacked completely, or "
             return f"is empty ({unpacked}the disk was full)"
-        return f"cannot be read ({error})"
+        return f"cannot be read ({str(error)[:150]})"
 
     def _cure(self, path: Path) -> str:
         if not self.generated:
             return "restore it from a copy"
-        metadata = self.path / "metadata" / f"{path.parent.name}.npy"
-        return f"delete {metadata} and run `ulmus data make pathfinder` again: it makes the images anew that the file names"
+        return (
+            f"delete metadata/{path.parent.name}.npy of this set and run `ulmus data make pathfinder` again: it makes the images "
+            "anew that the file names"
+        )
 
 
 def pathfinder_splits(root: str | Path, size: int = 32, contour_paddles: int = 14) -> Splits[Sequences]:
@@ -212,21 +222,33 @@ def _metadata_files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: int(file.stem))
 
 
+def _inside(folder: str, name: str) -> bool:
+    """Whether this names a file below the data."""
+    return not any(
+        part == ".." or Path(part).is_absolute() for part in (*Path(folder).parts, *Path(name).parts)
+    )
+
+
 def _rows(file: Path) -> list[tuple[str, int]]:
     """Path and label of every image in a metadata file."""
     try:
-        if file.read_bytes()[:6] == b"\x93NUMPY":  # what the original generator writes itself
-            table = [[str(field) for field in row] for row in np.load(file, allow_pickle=False)]
+        with file.open("rb") as stream:
+            beginning = stream.read(6)
+        if (
+            beginning == b"\x93NUMPY"
+        ):  # what the original generator writes itself; mapped, it cannot be larger than its file
+            rows_ = np.load(file, mmap_mode="r", allow_pickle=False)
+            table = [[str(field) for field in row] for row in rows_]
         else:
             table = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line.strip()]
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # NumPy fails in many ways on damaged headers
         raise DataError(
-            f"{file} cannot be read ({error}); expected text (in spite of its suffix), one line per image; restore it "
+            f"{file} cannot be read ({str(error)[:150]}); expected text (in spite of its suffix), one line per image; restore it "
             "from a copy"
         ) from error
     rows = []
     for number, fields in enumerate(table, 1):
-        if len(fields) < 4 or fields[3] not in ("0", "1") or ".." in Path(fields[0]).parts:
+        if len(fields) < 4 or fields[3] not in ("0", "1") or not _inside(fields[0], fields[1]):
             raise DataError(
                 f"{file}, line {number}: {' '.join(fields)[:80]!r}; expected folder, file, number, label 0 or 1 and "
                 "settings, separated by spaces; restore it from a copy"

@@ -1,18 +1,25 @@
 """Pixels of images that were decoded once: reading 160,000 small files every epoch takes longer than learning from them."""
 
+import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
+
+_SUM = 4  # bytes of a checksum
 
 
 class PixelCache:
     """Images of one shape in two files beside the data, filled as they are first read.
 
     Every image has a checksum, zero until it is kept, so that neither a crash nor two processes at once can leave wrong
-    pixels: what does not fit its checksum is read anew. Where the folder cannot be written to, nothing is kept.
+    pixels: what does not fit its checksum is read anew. Where the folder cannot be
+    written to, nothing is kept. Files are read and written, not mapped: on a full disk that is an error and not the end of the
+    process.
 
     Args:
         folder: where the files lie.
@@ -22,25 +29,20 @@ class PixelCache:
     """
 
     def __init__(self, folder: Path, name: str, images: int, pixels: int) -> None:
-        self._files = (folder / f"{name}.u8", folder / f"{name}.crc")
-        self._shapes = ((images, pixels), (images,))
+        self._paths = (folder / f"{name}.u8", folder / f"{name}.crc")
+        self._images, self._size = images, pixels
         self._open()
 
     def _open(self) -> None:
-        self._pixels, self._sums = None, None
-        try:
-            for file, shape, bytes_ in zip(self._files, self._shapes, (1, 4), strict=True):
-                size = int(np.prod(shape)) * bytes_
-                if not file.exists() or file.stat().st_size != size:
-                    with file.open("ab") as new:
-                        new.truncate(size)  # zeros that take no place on most disks until they are written
-            self._pixels = np.memmap(self._files[0], np.uint8, "r+", shape=self._shapes[0])
-            self._sums = np.memmap(self._files[1], np.uint32, "r+", shape=self._shapes[1])
-        except OSError:
-            self._pixels, self._sums = None, None
+        self._files: list[BinaryIO] = []
+        with suppress(OSError):
+            for path, size in zip(self._paths, (self._size, _SUM), strict=True):
+                with path.open("ab") as file:  # zeros that take no place on most disks until they are written
+                    file.truncate(self._images * size)
+                self._files.append(path.open("r+b", buffering=0))
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_files": self._files, "_shapes": self._shapes}  # mapped anew in another process
+        return {key: value for key, value in vars(self).items() if key != "_files"}  # opened anew elsewhere
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -48,16 +50,26 @@ class PixelCache:
 
     def get(self, index: int, read: Callable[[], UInt8[np.ndarray, "pixels"]]) -> UInt8[np.ndarray, "pixels"]:
         """The pixels of an image, which `read` decodes if they are not kept yet."""
-        if self._pixels is None or self._sums is None:
+        if len(self._files) < 2:
             return read()
-        kept = self._pixels[index]
-        if self._sums[index] and self._sums[index] == _checksum(kept):
-            return np.array(kept)
-        found = read()
-        self._pixels[index] = found
-        self._sums[index] = _checksum(found)
+        pixels, sums = self._files
+        try:
+            pixels.seek(index * self._size)
+            sums.seek(index * _SUM)
+            content, known = pixels.read(self._size), sums.read(_SUM)
+            if any(known) and known == _checksum(content):
+                return np.frombuffer(content, np.uint8).copy()
+            found = read()
+            content = found.tobytes()
+            pixels.seek(index * self._size)
+            sums.seek(index * _SUM)
+            pixels.write(content)
+            sums.write(_checksum(content))
+        except OSError:  # a full disk: from now on every image is decoded
+            self._files = []
+            return read()
         return found
 
 
-def _checksum(pixels: UInt8[np.ndarray, "pixels"]) -> int:
-    return zlib.crc32(pixels.tobytes()) or 1  # zero says that nothing is kept
+def _checksum(pixels: bytes) -> bytes:
+    return (zlib.crc32(pixels) or 1).to_bytes(_SUM, sys.byteorder)  # zero says that nothing is kept

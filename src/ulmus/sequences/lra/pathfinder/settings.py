@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from ulmus.errors import ConfigError
 
+_MOST = 1024  # pixels, paddles: beyond any image that is made
 SUBSETS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
 """Folder of the images by the number of paddles in a contour: easy, intermediate, hard."""
 
@@ -44,6 +45,12 @@ class PathfinderSettings:
     distractors: int
     distractor_paddles: int
     as_published: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            for number in value if isinstance(value, tuple) else (value,):
+                if not 0 <= number <= _MOST:
+                    raise ConfigError(f"{name}={value!r}: expected numbers from 0 to {_MOST}; correct {name}")
 
     @property
     def subset(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from ulmus.files.writing import new_folder, write_text
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
-from ulmus.sequences.making import Report, begin, check_positive, check_seed, in_order
+from ulmus.sequences.making import Report, begin, check_counts, check_seed, in_order
 
 IMAGES = 200_000
 IMAGES_PER_BATCH = 1000
@@ -45,10 +45,10 @@ def make_pathfinder(
         DataError: the folder holds data that were not made here.
         UlmusError: a process was killed.
     """
-    check_positive(images=images, workers=workers)
+    check_counts(images=images, workers=workers)
     check_seed(seed)
     balanced = balanced and not settings.as_published
-    folder = Path(out) / f"pathfinder{settings.size}" / settings.subset
+    folder = Path(out).expanduser() / f"pathfinder{settings.size}" / settings.subset
     begin(
         folder,
         {"task": "pathfinder", "seed": seed, "balanced": balanced, "images": images, **settings.to_json()},
