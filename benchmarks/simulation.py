@@ -225,10 +225,10 @@ def arbor_run(
         for segment in range(morphology.segments):
             label = str(sign * morphology.segments + segment)
             decor.place(cable.centre(1 + AXON_STUBS + segment), synapse, label)
-    cell = arbor.cable_cell(cable.shape, decor, arbor.label_dict(), cable.borders())
+    parts = (cable.shape, decor, arbor.label_dict(), cable.borders())
     probes = {"soma": arbor.cable_probe_membrane_voltage(cable.centre(0), "soma")}
     weight = np.full(2 * morphology.segments, PEAK_US)
-    model = CableModel(cell, probes, global_properties(), weight)
+    model = CableModel(parts, cable.centre(0), probes, global_properties(), weight)
     generators = []
     for label in np.unique(event_input):
         schedule = arbor.explicit_schedule()
@@ -236,7 +236,7 @@ def arbor_run(
         generators.append(arbor.event_generator(arbor.cell_local_label(str(label)), PEAK_US, schedule))
 
     def run() -> Run:
-        simulation = arbor.simulation(CableRecipe(model, generators), arbor.context(threads=1))
+        simulation = arbor.simulation(CableRecipe(model, model.cell, generators), arbor.context(threads=1))
         handle = simulation.sample((0, "soma"), arbor.regular_schedule(0 * U.ms, dt_ms * U.ms))
         begin = time.process_time()
         simulation.run(steps * U.ms, dt_ms * U.ms)

@@ -15,7 +15,6 @@ from jaxtyping import Float64
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.teachers.l5pc.cell import L5PC
-from ulmus.teachers.l5pc.parameters import CurrentStep
 from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.teacher import SPIKE_ABOVE_MV, check_step
 from ulmus.trials import TrialSource
@@ -250,8 +249,9 @@ def _steps(cell: L5PC, arrays: dict[str, Any], dt_ms: float) -> Iterator[Compari
     none = np.zeros(0, dtype=np.int64)
     for name in _currents(arrays):
         trace = arrays[_STEP_KEY.format(name)].astype(np.float64)
-        step = CurrentStep(start, duration, float(name))
-        trial = cell.run_trial(none, none, len(trace) // per_ms, dt_ms=dt_ms, current=step)
+        time_ms = np.arange(len(trace) // per_ms)
+        current = np.where((time_ms >= start) & (time_ms < start + duration), float(name), 0.0)
+        trial = cell.run_trial(none, none, len(time_ms), dt_ms=dt_ms, current_na=current)
         inside = trace[1:-1]
         peak = (inside > trace[:-2]) & (inside > trace[2:]) & (inside > SPIKE_ABOVE_MV)
         times = (np.flatnonzero(peak) + 1) * every

@@ -1,7 +1,7 @@
 """Where the inputs of a neuron lie in space, as far as drawing it needs to know."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,10 @@ class Geometry:
             raise ConfigError(
                 f"geometry with an input on piece {wrong[0]}: expected 0 to {pieces - 1}, or -1 for the soma. Correct it."
             )
+
+    def with_input_on_soma(self) -> "Geometry":
+        """The same with one more input, on the soma."""
+        return replace(self, input_piece=np.append(self.input_piece, ON_SOMA))
 
     def to_json(self) -> dict[str, Any]:
         """The geometry as a dictionary for JSON, places to 0.1 um and diameters to 0.01 um."""

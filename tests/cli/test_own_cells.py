@@ -117,3 +117,33 @@ def test_a_surrogate_labels_input_of_a_cell_of_a_file(script, tmp_path):
         trials=1, seconds=0.5, seed=1_000_000, out=tmp_path / "trials", workers=1, dt_ms=0.1,
     )  # fmt: skip
     assert (labels.trial(0).event_step == simulated.trial(0).event_step).all()
+
+
+@pytest.mark.parametrize(("options", "inputs"), [((), 1), (("--with-synapses",), 3)])
+def test_a_current_drives_a_cell_alone_or_beside_its_synapses(script, tmp_path, options, inputs):
+    run(
+        "simulate", script, "--trials", 2, "--seconds", 0.5, "--step-ms", 0.1, "--current", "-0.1:1", "--workers", 1,
+        "--out", tmp_path / "store", *options,
+    )  # fmt: skip
+    store = Store(tmp_path / "store")
+    assert (store.header.inputs, store.header.continuous[0].scale) == (inputs, 1.0)
+    assert (store.trial(0).event_step.size > 0) == (inputs > 1)
+    assert store.info()["output_hz"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--current", "strong"), "--current strong: expected a range LOW:HIGH"),
+        (("--with-synapses",), "belong to --current"),
+        (("--current", "0:1", "--synchrony", 0.2), "expected --with-synapses too"),
+        (("--current", "0:1", "--spike-trains", "x"), "together with rates, a current"),
+        (("--rates", "inputs=1:2", "--regime", "ampa"), "--rates together with --regime ampa"),
+        (("--rates", "inputs"), "--rates inputs: expected a range"),
+        (("--rates", "all=0:1"), "the neuron has no such inputs; expected inputs"),
+    ],
+)
+def test_inputs_that_do_not_go_together_are_refused(tmp_path, capsys, options, message):
+    run("simulate", "lif", "--trials", 1, "--out", tmp_path / "store", *options, status=2)
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "store").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from ulmus.errors import ConfigError
 from ulmus.teachers.l5pc.cell import L5PC
-from ulmus.teachers.l5pc.parameters import CurrentStep, Quirks
+from ulmus.teachers.l5pc.parameters import Quirks
 from ulmus.teachers.morphology_files import load_morphology
 from ulmus.teachers.regimes import REGIMES
 from ulmus.teachers.teacher import detect_spikes
@@ -42,7 +42,7 @@ def explained(ours, theirs):
 
 
 def test_the_shipped_cell_rests_and_fires(shipped):
-    trial = shipped.run_trial(NONE, NONE, 900, dt_ms=0.1, current=CurrentStep(300.0, 600.0, 0.8))
+    trial = shipped.run_trial(NONE, NONE, 900, dt_ms=0.1, current_na=np.repeat([0.0, 0.8], [300, 600]))
     assert trial.voltage_mv.shape == (900, 1)
     assert trial.voltage_mv[0, 0] == -76.0
     assert trial.voltage_mv[295, 0] == pytest.approx(-81.0, abs=1.0)
@@ -155,8 +155,9 @@ def test_current_steps_give_the_spikes_of_neuron(reference_data, published, curr
     with np.load(reference_data / "golden" / "l5pc" / "neuron_step_currents.npz") as steps:
         theirs = steps[f"soma_mv_at_{current_na}_nA"].astype(np.float64)
     duration = len(theirs) // 10
-    step = CurrentStep(700.0, 2000.0, float(current_na))
-    ours = published.run_trial(NONE, NONE, duration, dt_ms=0.025, current=step)
+    time_ms = np.arange(duration)
+    injected = np.where((time_ms >= 700) & (time_ms < 2700), float(current_na), 0.0)
+    ours = published.run_trial(NONE, NONE, duration, dt_ms=0.025, current_na=injected)
     assert ours.voltage_mv[:700, 0] == pytest.approx(theirs[:7000:10], abs=0.003)
     assert ours.voltage_mv[699, 0] == pytest.approx(-81.09, abs=0.01)
     inside = theirs[1:-1]

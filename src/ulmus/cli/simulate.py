@@ -10,6 +10,7 @@ from cyclopts import Parameter, Token
 
 from ulmus.cli.console import console, progress, say
 from ulmus.errors import ConfigError, closest
+from ulmus.teachers.currents import CurrentRegime
 from ulmus.teachers.custom.arbor import ball_and_stick
 from ulmus.teachers.custom.script import is_script, load_cell
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire, adaptive
@@ -49,6 +50,10 @@ class InputOptions:
         clustered: Share of trials in which only some clusters of neighbouring synapses are active.
         spliced_pieces: Pieces of other draws that are spliced into each trial.
         rates: Range of the mean firing rate (Hz) of every group of inputs, instead of a regime: --rates basal=0:10 tuft=0:5.
+        current: Range of a random current into the soma (nA), alone: --current -0.1:0.5. Steps, ramps, chirps and noise.
+        current_scale: What a surrogate's current is divided by (nA); the larger end of the range by default. Test trials of
+            another range need the scale of the training trials.
+        with_synapses: Besides the current, give the synapses the input that they would have without it.
         spike_trains: Input to use instead of a regime: a store, or a table (CSV, NPZ, HDF5) of trial, input, time_ms.
     """
 
@@ -58,6 +63,9 @@ class InputOptions:
     clustered: float | None = None
     spliced_pieces: int | None = None
     rates: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
+    current: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
+    current_scale: float | None = None
+    with_synapses: bool = False
     spike_trains: Path | None = None
 
 
@@ -190,19 +198,35 @@ def _given(options: Any) -> dict[str, Any]:
 
 def chosen_stimulus(neuron: Teacher, options: InputOptions) -> Stimulus:
     """The input that the options ask for."""
-    variation = _given(options)
-    regime, spike_trains = variation.pop("regime"), variation.pop("spike_trains", None)
-    rates = variation.pop("rates", None)
-    if spike_trains is not None and (regime != "default" or variation or rates):
-        raise ConfigError(
-            "--spike-trains together with rates, a regime or its variations; expected one of them. Leave the others out."
-        )
+    given = _given(options)
+    spike_trains, current, scale = (
+        given.pop(key, None) for key in ("spike_trains", "current", "current_scale")
+    )
+    beside, regime, rates = given.pop("with_synapses"), given.pop("regime"), given.pop("rates", None)
+    synaptic = bool(rates or given or regime != "default")
+    if current is None and (scale is not None or beside):
+        raise ConfigError("--current-scale and --with-synapses belong to --current LOW:HIGH. Add it.")
     if spike_trains is not None:
+        if synaptic or current is not None:
+            raise ConfigError(
+                "--spike-trains together with rates, a current, a regime or its variations; expected one of them. Leave the "
+                "others out."
+            )
         return SpikeTrains.load(spike_trains)
     if rates and regime != "default":
         raise ConfigError(f"--rates together with --regime {regime}; expected one of them. Leave one out.")
+    if current is not None and synaptic and not beside:
+        raise ConfigError(
+            "--current with an input of the synapses; expected --with-synapses too, or the current alone. Add it, or leave "
+            "the other options out."
+        )
+    if current is not None and not beside:
+        return CurrentRegime(*_range("--current", current), scale_na=scale)
     chosen = regime_of_rates(neuron, _ranges(rates)) if rates else _regime(neuron, regime)
-    return replace(chosen, **variation)
+    synapses = replace(chosen, **given)
+    if current is None:
+        return synapses
+    return CurrentRegime(*_range("--current", current), synapses=synapses, scale_na=scale)
 
 
 def _regime(neuron: Teacher, name: str) -> InputRegime:
@@ -214,16 +238,23 @@ def _ranges(rates: Sequence[str]) -> dict[str, tuple[float, float]]:
     ranges: dict[str, tuple[float, float]] = {}
     for text in rates:
         label, _, ends = text.rpartition("=")
-        try:
-            low, high = (float(end) for end in ends.split(":"))
-        except ValueError:
-            low = high = float("nan")
+        low, high = _range("--rates", ends)
         if not label or not 0 <= low <= high < float("inf"):
             raise ConfigError(
                 f"--rates {text}: expected a group and its range in Hz, such as basal=0:10. Correct it."
             )
         ranges[label] = low, high
     return ranges
+
+
+def _range(option: str, text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(end) for end in text.split(":"))
+    except ValueError:
+        raise ConfigError(
+            f"{option} {text}: expected a range LOW:HIGH, such as -0.1:0.5. Correct it."
+        ) from None
+    return low, high
 
 
 def simulate_into(

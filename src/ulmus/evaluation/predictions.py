@@ -127,6 +127,12 @@ def check_fit(surrogate: Surrogate, trials: TrialSource, origin: str | None = No
             f"{origin}: the trials have steps of {header.dt_ms} ms, but the neuron was fitted with {neuron.dt_ms} ms; "
             "bin the data to the step of the neuron."
         )
+    fitted, given = surrogate.card.get("continuous", []), [channel._asdict() for channel in header.continuous]
+    if fitted != given:
+        raise DataError(
+            f"{origin}: the trials have the continuous inputs {given}, but the neuron was fitted with {fitted}; expected "
+            "the same names, units and scales. Simulate trials with the scale that it was fitted with."
+        )
     if missing := [site for site in surrogate.sites if site not in header.sites]:
         raise DataError(
             f"{origin}: the trials have no voltage of {missing[0]!r}, recorded are {list(header.sites)}; "

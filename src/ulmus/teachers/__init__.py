@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ulmus.lazy import lazy
 
 if TYPE_CHECKING:
+    from ulmus.teachers.currents import CurrentRegime
     from ulmus.teachers.custom.arbor import ArborCell, ball_and_stick
     from ulmus.teachers.custom.cell import Synapse
     from ulmus.teachers.custom.neuron import NeuronCell
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "L5PC",
     "ArborCell",
+    "CurrentRegime",
     "InputRegime",
     "IntegrateAndFire",
     "NeuronCell",
@@ -38,6 +40,7 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "currents": "CurrentRegime",
         "custom.arbor": "ArborCell ball_and_stick",
         "custom.cell": "Synapse",
         "custom.neuron": "NeuronCell",

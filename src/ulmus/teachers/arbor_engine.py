@@ -5,7 +5,9 @@ about 0.1 ms at a step of 0.025 ms.
 """
 
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -21,11 +23,13 @@ with extra("simulate", "simulating a detailed neuron"):
 SIMULATOR = f"Arbor {arbor.__version__}"
 
 
-class CableModel(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class CableModel:
     """A cell as Arbor takes it.
 
     Attributes:
-        cell: the cell; the synapse of input k is labelled ``str(k)``.
+        parts: what the cell is made of: shape, decor, labels, discretization. The synapse of input k is labelled ``str(k)``.
+        soma: where a current is injected.
         probes: where the voltage is read, by name, the soma first.
         properties: ions and mechanisms.
         weight: weight of an event at each input, as its synapse takes it.
@@ -33,20 +37,37 @@ class CableModel(NamedTuple):
         refractory_ms: time after a spike without another.
     """
 
-    cell: "arbor.cable_cell"
+    parts: tuple[Any, "arbor.decor", "arbor.label_dict", "arbor.cv_policy"]
+    soma: str
     probes: dict[str, "arbor.probe"]
     properties: "arbor.cable_global_properties"
     weight: Float64[np.ndarray, "inputs"]
     spike_above_mv: float = SPIKE_ABOVE_MV
     refractory_ms: float = 0.0
 
+    @cached_property
+    def cell(self) -> "arbor.cable_cell":
+        """The cell without a current."""
+        return arbor.cable_cell(*self.parts)
+
+    def with_current(self, current_na: Float64[np.ndarray, "time"]) -> "arbor.cable_cell":
+        """The cell with a current into the soma that is constant from each ms to the next."""
+        shape, decor, labels, policy = self.parts
+        decor = arbor.decor(decor)
+        # Linear between points, so two of them for every ms; at equal times the current jumps.
+        points = [(t * U.ms, na * U.nA) for k, na in enumerate(current_na.tolist()) for t in (k, k + 1)]
+        decor.place(self.soma, arbor.i_clamp(points))
+        return arbor.cable_cell(shape, decor, labels, policy)
+
 
 class CableRecipe(arbor.recipe):  # type: ignore[misc]
     """One cell, its probes, and the events of one trial."""
 
-    def __init__(self, model: CableModel, generators: list["arbor.event_generator"]) -> None:
+    def __init__(
+        self, model: CableModel, cell: "arbor.cable_cell", generators: list["arbor.event_generator"]
+    ) -> None:
         arbor.recipe.__init__(self)
-        self._model, self._generators = model, generators
+        self._model, self._cell, self._generators = model, cell, generators
 
     def num_cells(self) -> int:
         """One."""
@@ -58,7 +79,7 @@ class CableRecipe(arbor.recipe):  # type: ignore[misc]
 
     def cell_description(self, gid: int) -> "arbor.cable_cell":
         """The cell."""
-        return self._model.cell
+        return self._cell
 
     def global_properties(self, kind: "arbor.cell_kind") -> "arbor.cable_global_properties":
         """Ions and mechanisms."""
@@ -81,6 +102,7 @@ def run_cable(
     *,
     dt_ms: float,
     silent: AbstractSet[int] = frozenset(),
+    current_na: Float64[np.ndarray, "time"] | None = None,
 ) -> Trial:
     """Simulate a trial of ``steps`` milliseconds from the cell's initial state.
 
@@ -94,6 +116,7 @@ def run_cable(
         steps: Length in ms.
         dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
         silent: Inputs whose events do not arrive.
+        current_na: Current into the soma, constant from each ms to the next.
 
     Returns:
         The trial, voltage ``[steps, probes]``.
@@ -103,8 +126,9 @@ def run_cable(
         DataError: The voltage did not stay finite.
     """
     event_step, event_input = np.asarray(event_step), np.asarray(event_input)
-    check_trial(len(model.weight), event_step, event_input, steps, dt_ms)
-    recipe = CableRecipe(model, _generators(model, event_step, event_input, dt_ms, silent))
+    check_trial(len(model.weight), event_step, event_input, steps, dt_ms, current_na)
+    cell = model.cell if current_na is None else model.with_current(current_na)
+    recipe = CableRecipe(model, cell, _generators(model, event_step, event_input, dt_ms, silent))
     simulation = arbor.simulation(recipe, arbor.context(threads=1))
     handles = [
         simulation.sample((0, tag), arbor.regular_schedule(0 * U.ms, (1.0 if number else dt_ms) * U.ms))

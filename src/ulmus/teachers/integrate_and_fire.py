@@ -23,7 +23,7 @@ WEIGHT_OF_ALL_MV = 480.0
 class IntegrateAndFire:
     """A leaky integrate-and-fire neuron with exponential synaptic currents.
 
-    Between spikes, ``tau_membrane dv/dt = rest + bias - v + s`` and ``tau_synapse ds/dt = -s``; an event adds
+    Between spikes, ``tau_membrane dv/dt = rest + bias + R I - v + s`` and ``tau_synapse ds/dt = -s``; an event adds
     ``weight_mv`` times the sign of its input to s. Where v reaches ``threshold + a`` there is a spike: v stays at the
     reset for ``refractory_ms`` and a grows by ``adaptation_mv``, which then decays with ``tau_adaptation_ms``. An
     adaptation of 0 is the plain neuron (LIF), any other the adaptive one (ALIF; Bellec et al. 2018).
@@ -42,6 +42,7 @@ class IntegrateAndFire:
         weight_mv: synaptic drive that one event adds. When not given it is 480 mV shared among the excitatory inputs, with
             which the neuron fires at a few Hz for any number of them (6 mV for 80; more often without inhibition).
         bias_mv: constant drive.
+        resistance_mohm: input resistance R, by which an injected current I drives the neuron.
         adaptation_mv: how much a spike raises the threshold.
         tau_adaptation_ms: time constant of its decay.
 
@@ -59,6 +60,7 @@ class IntegrateAndFire:
     refractory_ms: int = 2
     weight_mv: float | None = None
     bias_mv: float = 0.0
+    resistance_mohm: float = 100.0
     adaptation_mv: float = 0.0
     tau_adaptation_ms: float = 100.0
 
@@ -68,7 +70,15 @@ class IntegrateAndFire:
                 raise ConfigError(
                     f"{name}={getattr(self, name)}: expected a positive time constant. Correct it."
                 )
-        for name in ("rest_mv", "threshold_mv", "reset_mv", "weight_mv", "bias_mv", "adaptation_mv"):
+        for name in (
+            "rest_mv",
+            "threshold_mv",
+            "reset_mv",
+            "weight_mv",
+            "bias_mv",
+            "adaptation_mv",
+            "resistance_mohm",
+        ):
             if not math.isfinite(getattr(self, name) or 0.0):
                 raise ConfigError(f"{name}={getattr(self, name)}: expected a finite number. Correct it.")
         if math.isclose(self.tau_membrane_ms, self.tau_synapse_ms):
@@ -150,33 +160,32 @@ class IntegrateAndFire:
         *,
         dt_ms: float = 0.05,
         sites: Sequence[int | str] = (),
+        current_na: Float64[np.ndarray, "time"] | None = None,
     ) -> Trial:
-        """Simulate a trial of ``steps`` milliseconds from rest; an event of step t arrives at t ms.
-
-        Raises:
-            ConfigError: A step, site or event that the neuron does not have.
-        """
+        """Simulate a trial of ``steps`` milliseconds from rest; arguments and errors of `Teacher.run_trial`."""
         self.site_names(sites)
         event_step, event_input = np.asarray(event_step), np.asarray(event_input)
-        check_trial(len(self.input_sign), event_step, event_input, steps, dt_ms)
+        check_trial(len(self.input_sign), event_step, event_input, steps, dt_ms, current_na)
         drive = self.event_mv * np.bincount(
             event_step, weights=self.input_sign[event_input].astype(np.float64), minlength=steps
         )
-        voltage, spikes = self._integrate(drive, round(1 / dt_ms))
+        injected = np.zeros(steps) if current_na is None else self.resistance_mohm * current_na
+        voltage, spikes = self._integrate(drive, injected, round(1 / dt_ms))
         return recorded_trial(event_step, event_input, voltage[:, None], spikes, dt_ms)
 
     def _integrate(
-        self, drive_mv: Float64[np.ndarray, "time"], parts: int
+        self, drive_mv: Float64[np.ndarray, "time"], injected_mv: Float64[np.ndarray, "time"], parts: int
     ) -> tuple[Float64[np.ndarray, "time"], Float64[np.ndarray, "spikes"]]:
         """Voltage at the beginning of every ms and spike times, in ``parts`` steps for each ms."""
         dt = 1 / parts
         membrane, synapse = math.exp(-dt / self.tau_membrane_ms), math.exp(-dt / self.tau_synapse_ms)
         forgotten = math.exp(-dt / self.tau_adaptation_ms)
         passed = (synapse - membrane) * self.tau_synapse_ms / (self.tau_synapse_ms - self.tau_membrane_ms)
-        target, hold = self.rest_mv + self.bias_mv, self.refractory_ms * parts
+        hold = self.refractory_ms * parts
         voltage, spikes = np.empty(len(drive_mv)), []
         v, s, raised, resting = self.rest_mv, 0.0, 0.0, 0
-        for step, arriving in enumerate(drive_mv.tolist()):
+        targets = (self.rest_mv + self.bias_mv + injected_mv).tolist()
+        for step, (arriving, target) in enumerate(zip(drive_mv.tolist(), targets, strict=True)):
             voltage[step] = v
             s += arriving
             for part in range(1, parts + 1):

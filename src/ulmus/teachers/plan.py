@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import DrawnInput, Stimulus
@@ -36,17 +38,16 @@ class Plan(NamedTuple):
         return Header(
             steps=self.steps,
             dt_ms=1.0,
-            input_sign=self.teacher.input_sign,
+            **inputs_of(self.teacher, self.stimulus),
             sites=("soma", *self.teacher.site_names(self.sites)),
             source=f"Ulmus, {self.teacher.simulator}",
             settings={
                 "cell": self.teacher.settings(),
-                "input_groups": group_spans(self.teacher),
+                "input_groups": group_spans(self.teacher) if self.stimulus.synaptic else [],
                 "regime": self.stimulus.settings(),
                 "seed": self.seed,
                 "integration_step_ms": self.dt_ms,
             },
-            geometry=self.teacher.geometry,
         )
 
     def neuron(self) -> dict[str, Any]:
@@ -60,10 +61,26 @@ class Plan(NamedTuple):
 
     def trial(self, index: int, drawn: DrawnInput) -> Trial:
         """What the neuron makes of it."""
+        current = {} if drawn.current_na is None else {"current_na": drawn.current_na}
         trial = self.teacher.run_trial(
-            drawn.event_step, drawn.event_input, self.steps, dt_ms=self.dt_ms, sites=self.sites
+            drawn.event_step, drawn.event_input, self.steps, dt_ms=self.dt_ms, sites=self.sites, **current
         )
-        return trial._replace(attributes={"seed": self.seed, "trial": index, **drawn.attributes})
+        return trial._replace(
+            attributes={"seed": self.seed, "trial": index, **drawn.attributes}, continuous=drawn.continuous
+        )
+
+
+def inputs_of(teacher: Teacher, stimulus: Stimulus) -> dict[str, Any]:
+    """What a header says of the inputs: those of the synapses, if they have any input, and the current behind them."""
+    sign = teacher.input_sign if stimulus.synaptic else np.zeros(0, dtype=np.int8)
+    geometry = teacher.geometry if stimulus.synaptic else None
+    if stimulus.current is None:
+        return {"input_sign": sign, "geometry": geometry}
+    return {
+        "input_sign": np.append(sign, np.int8(1)),
+        "geometry": None if geometry is None else geometry.with_input_on_soma(),
+        "continuous": (stimulus.current,),
+    }
 
 
 def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int, DrawnInput | None]]]:
@@ -76,7 +93,7 @@ def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int,
     import cloudpickle  # of an extra, like joblib: `ulmus.teachers.runner` has checked that they are there
 
     try:
-        sent = plan._replace(stimulus=plan.teacher.regime) if given else plan
+        sent = plan._replace(stimulus=SpikeTrains([])) if given else plan
         pickled = cloudpickle.dumps((sent, plan.neuron()))
     except Exception as error:  # whatever a cell of the user's own raises
         raise ConfigError(

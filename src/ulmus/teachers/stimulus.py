@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Float64, Int, Int8, Int32, UInt16
+from jaxtyping import Float32, Float64, Int, Int8, Int32, UInt16
+
+from ulmus.trials.trial import Channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +42,25 @@ class DrawnInput(NamedTuple):
     event_step: Int32[np.ndarray, "events"]
     event_input: UInt16[np.ndarray, "events"]
     attributes: dict[str, Any]
+    current_na: Float64[np.ndarray, "time"] | None = None
+    """Current into the soma from each ms to the next, where there is one."""
+
+    @property
+    def continuous(self) -> Float32[np.ndarray, "time channels"] | None:
+        """The current as a trial holds it."""
+        return None if self.current_na is None else self.current_na[:, None].astype(np.float32)
 
 
 class Stimulus(Protocol):
     """Where the input of a trial comes from."""
+
+    @property
+    def current(self) -> Channel | None:
+        """The current into the soma, where the input has one."""
+
+    @property
+    def synaptic(self) -> bool:
+        """Whether events reach the synapses; without them a trial has the current as its only input."""
 
     def settings(self) -> dict[str, Any]:
         """What it is, for the header of a data set."""
@@ -57,3 +74,16 @@ class Stimulus(Protocol):
 
     def draw(self, teacher: Inputs, steps: int, seed: int, trial: int) -> DrawnInput:
         """The input of a trial; the same arguments give the same events anywhere."""
+
+
+class EventsAlone:
+    """What stimuli without a current have in common."""
+
+    @property
+    def current(self) -> None:
+        """None."""
+
+    @property
+    def synaptic(self) -> bool:
+        """Yes."""
+        return True

@@ -59,8 +59,17 @@ class Teacher(Inputs, Protocol):
         *,
         dt_ms: float,
         sites: Sequence[int | str] = (),
+        current_na: Float64[np.ndarray, "time"] | None = None,
     ) -> Trial:
         """Simulate a trial of ``steps`` milliseconds; an event of step t arrives at t ms, in any order.
+
+        Args:
+            event_step: Step of each input event.
+            event_input: Input of each event.
+            steps: Length in ms.
+            dt_ms: Integration step.
+            sites: Places whose voltage is recorded beside the soma's.
+            current_na: Current into the soma, constant from each ms to the next; none by default.
 
         Returns:
             The trial: voltage ``[steps, 1 + sites]`` in mV at 0, 1, 2, ... ms, and output spikes in ms.
@@ -89,13 +98,18 @@ def check_trial(
     event_input: Int[np.ndarray, "events"],
     steps: int,
     dt_ms: float,
+    current_na: np.ndarray | None = None,
 ) -> None:
-    """Whether a neuron with so many inputs can be given these events.
+    """Whether a neuron with so many inputs can be given these events and this current.
 
     Raises:
-        ConfigError: Steps, events or an integration step that do not fit.
+        ConfigError: Steps, events, a current or an integration step that do not fit.
     """
     check_step(dt_ms)
+    if current_na is not None and (np.shape(current_na) != (steps,) or not np.isfinite(current_na).all()):
+        raise ConfigError(
+            f"current_na of shape {np.shape(current_na)}: expected {steps} finite values in nA, one for each ms. Correct it."
+        )
     if steps < 1:
         raise ConfigError(f"steps={steps}: expected at least 1 ms. Correct it.")
     for name, values, size in (("event_step", event_step, steps), ("event_input", event_input, inputs)):

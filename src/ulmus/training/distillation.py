@@ -15,6 +15,7 @@ from ulmus.errors import ConfigError
 from ulmus.files.batch_loading import Numbered, random_of
 from ulmus.neuron import Surrogate, load_surrogate
 from ulmus.neuron.surrogate import spike_times
+from ulmus.teachers.plan import inputs_of
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher
 from ulmus.trials import Batch, Header, Store, StoreWriter, Trial, TrialSource, Windows, events_from_trials
@@ -82,12 +83,13 @@ def _labelled(
     card: dict[str, Any],
     on_trial: Callable[[int, int], None],
 ) -> Store:
-    _check_surrogates(surrogates, cell)
+    inputs = inputs_of(cell, stimulus)
+    _check_surrogates(surrogates, len(inputs["input_sign"]))
     first = surrogates[0]
     header = Header(
         steps=round(seconds * 1000 / first.neuron.dt_ms),
         dt_ms=1.0,
-        input_sign=cell.input_sign,
+        **inputs,
         sites=(*first.sites, LOGIT_SITE),
         source="labels of fitted neurons",
         settings={
@@ -96,24 +98,23 @@ def _labelled(
             "seed": seed,
             "surrogates": card,
         },
-        geometry=cell.geometry,
     )
     writer = StoreWriter(out, header, trials_total=trials)
     waiting = sorted(set(range(trials)) - writer.done())
     for begin in range(0, len(waiting), _TRIALS_AT_ONCE):
         some = waiting[begin : begin + _TRIALS_AT_ONCE]
-        inputs = [_input(cell, stimulus, header, seed, index) for index in some]
-        for index, trial in zip(some, _answered(surrogates, inputs, header), strict=True):
+        drawn = [_input(cell, stimulus, header, seed, index) for index in some]
+        for index, trial in zip(some, _answered(surrogates, drawn, header), strict=True):
             writer.add(index, trial)
         on_trial(trials - len(waiting) + begin + len(some), trials)
     return writer.finish()
 
 
-def _check_surrogates(surrogates: Sequence[Surrogate], cell: Teacher) -> None:
+def _check_surrogates(surrogates: Sequence[Surrogate], inputs: int) -> None:
     if not surrogates:
         raise ConfigError("no surrogate was given; expected a run folder, a saved one, or a shipped neuron.")
     for one in surrogates:
-        found, inputs = one.neuron, len(cell.input_sign)
+        found = one.neuron
         if (found.inputs, found.dt_ms, one.sites) != (inputs, 1.0, surrogates[0].sites):
             raise ConfigError(
                 f"a surrogate has inputs={found.inputs}, dt_ms={found.dt_ms}, sites={list(one.sites)}; expected {inputs} "
@@ -136,7 +137,7 @@ def _input(cell: Teacher, stimulus: Stimulus, header: Header, seed: int, index: 
     drawn = stimulus.draw(cell, header.steps, seed, index)
     silent = np.zeros((header.steps, len(header.sites)), dtype=np.float32)
     attributes = {"seed": seed, "trial": index, **drawn.attributes}
-    return Trial(drawn.event_step, drawn.event_input, silent, np.empty(0), attributes)
+    return Trial(drawn.event_step, drawn.event_input, silent, np.empty(0), attributes, drawn.continuous)
 
 
 @torch.no_grad()

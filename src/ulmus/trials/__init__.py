@@ -7,12 +7,13 @@ from ulmus.lazy import lazy
 if TYPE_CHECKING:
     from ulmus.trials.paths import open_trials
     from ulmus.trials.store import Store, StoreWriter
-    from ulmus.trials.trial import Header, Trial, spike_bins, validate
+    from ulmus.trials.trial import Channel, Header, Trial, spike_bins, validate
     from ulmus.trials.trial_source import JoinedTrials, TrialSource
     from ulmus.trials.windows import Batch, Windows, events_from_trials, whole_trials
 
 __all__ = [
     "Batch",
+    "Channel",
     "Header",
     "JoinedTrials",
     "Store",
@@ -33,7 +34,7 @@ __getattr__, __dir__ = lazy(
     {
         "paths": "open_trials",
         "store": "Store StoreWriter",
-        "trial": "Header Trial spike_bins validate",
+        "trial": "Channel Header Trial spike_bins validate",
         "trial_source": "JoinedTrials TrialSource",
         "windows": "Batch Windows events_from_trials whole_trials",
     },

@@ -23,6 +23,7 @@ DESCRIPTIONS = {
     "spike_time_ms": "output spikes from the beginning of their trial; trials behind each other",
     "spike_base": "first spike of each trial in spike_time_ms, and the total",
     "attributes": "what is known of each trial alone, as JSON",
+    "continuous": "value of every continuous input in each step, where there are such inputs",
 }
 UNITS = {"voltage_mv": "mV", "spike_time_ms": "ms"}
 _DTYPES = {
@@ -32,6 +33,7 @@ _DTYPES = {
     "voltage_mv": "<f4",
     "spike_time_ms": "<f8",
     "spike_base": "<i8",
+    "continuous": "<f4",
 }
 _OPEN_SHARDS = (
     256  # mapped at a time in one process: each costs a file descriptor, and 1024 is a common limit
@@ -53,6 +55,10 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
         "spike_base": _bases([trial.spike_time_ms.size for trial in trials]),
         "attributes": np.array(attributes, dtype=f"S{max(map(len, attributes))}"),
     }
+    if header.continuous:
+        arrays["continuous"] = np.stack(
+            [trial.continuous for trial in trials if trial.continuous is not None]
+        )
     # Aligned, so that the mapped arrays can be used by numpy and torch without a copy.
     with h5py.File(
         path, "w", libver=("earliest", "v110"), alignment_threshold=1, alignment_interval=64
@@ -67,6 +73,8 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
             dataset.attrs["description"] = DESCRIPTIONS[key]
             if key in UNITS:
                 dataset.attrs["unit"] = UNITS[key]
+            if key == "continuous":
+                dataset.attrs["unit"] = [channel.unit for channel in header.continuous]
             if key in ("voltage_mv", "step_offset"):
                 dataset.attrs["dt_ms"] = header.dt_ms
 
@@ -119,6 +127,7 @@ class Shard:
             self._dt_ms,
             start,
             stop,
+            self._arrays["continuous"][index] if "continuous" in self._arrays else None,
         )
 
     def attributes(self, index: int) -> dict[str, Any]:
@@ -172,6 +181,8 @@ def read_layout(path: Path, header: Header) -> Layout:
     try:
         with h5py.File(path, "r", locking=False) as file:
             for key in DESCRIPTIONS:
+                if key == "continuous" and not header.continuous:
+                    continue
                 dataset = file.get(key)
                 if not isinstance(dataset, h5py.Dataset):
                     raise _damaged(path, f"has no dataset {key!r}")
@@ -204,6 +215,7 @@ def _check_shapes(
         "spike_base": (trials + 1,),
         "step_offset": (trials, header.steps + 1),
         "voltage_mv": (trials, header.steps, len(header.sites)),
+        **({"continuous": (trials, header.steps, len(header.continuous))} if header.continuous else {}),
     }
     for key, shape in wanted.items():
         if shapes[key] != shape:

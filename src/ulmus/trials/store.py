@@ -346,6 +346,7 @@ class Store(TrialSource):
             "dt_ms": self.header.dt_ms,
             "hours": seconds / 3600,
             "inputs": self.header.inputs,
+            "continuous_inputs": [f"{channel.name} ({channel.unit})" for channel in self.header.continuous],
             "sites": list(self.header.sites),
             "output_spikes": int(per_trial.sum()),
             "output_hz": float(per_trial.sum() / seconds),

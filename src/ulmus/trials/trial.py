@@ -12,8 +12,23 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
 
 MAX_INPUTS = 2**16  # input indices are stored as uint16
+LARGEST_CONTINUOUS = 1e4  # times the usual size: what is larger has another unit
 LARGEST_MV = 300.0
 """No membrane voltage is further from 0; what is, has another unit or was not integrated well."""
+
+
+class Channel(NamedTuple):
+    """A continuous input, such as a current into the soma, with a value in every time bin.
+
+    Attributes:
+        name: what it is, such as ``"current"``.
+        unit: unit of its values, such as ``"nA"``.
+        scale: a usual size of them; a surrogate gets values divided by it, and another fitted to the same cell needs the same.
+    """
+
+    name: str
+    unit: str
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +38,12 @@ class Header:
     Attributes:
         steps: time bins per trial.
         dt_ms: width of a time bin in ms.
-        input_sign: +1 for an excitatory, -1 for an inhibitory input.
+        input_sign: +1 for an excitatory, -1 for an inhibitory input; +1 for a continuous one.
         sites: where the voltage was recorded; the first is ``"soma"``.
         source: what made the data.
         settings: how it was made (anything JSON can hold).
         geometry: where the inputs lie, to draw the neuron; None where that is not known.
+        continuous: the last inputs, where these have a value in every time bin instead of events.
 
     Raises:
         ConfigError: a value that no data set can have.
@@ -40,6 +56,7 @@ class Header:
     source: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     geometry: Geometry | None = None
+    continuous: tuple[Channel, ...] = ()
 
     def __post_init__(self) -> None:
         sign = np.asarray(self.input_sign)
@@ -58,6 +75,19 @@ class Header:
                 f"header with {sign.size} inputs and the geometry of {len(self.geometry.input_piece)}: expected as many; "
                 "give the geometry of this neuron"
             )
+        names = {channel.name for channel in self.continuous}
+        last = sign[sign.size - len(self.continuous) :]
+        if len(names) != len(self.continuous) or len(last) != len(names) or (last != 1).any():
+            raise ConfigError(
+                f"header with {sign.size} inputs and the continuous ones {sorted(names)}: expected distinct names, and an "
+                "input_sign of +1 for each at its end; correct these values"
+            )
+        for channel in self.continuous:
+            if not (np.isfinite(channel.scale) and channel.scale > 0):
+                raise ConfigError(
+                    f"header with continuous input {channel.name!r} of scale={channel.scale}: expected a positive number, a "
+                    f"usual size of its values in {channel.unit}; correct it"
+                )
         if not self.sites or self.sites[0] != "soma" or len(set(self.sites)) != len(self.sites):
             raise ConfigError(
                 f"header with sites={self.sites}: expected distinct names, the first 'soma'; reorder or rename them"
@@ -86,6 +116,11 @@ class Header:
         return int(self.input_sign.size)
 
     @property
+    def event_inputs(self) -> int:
+        """Number of inputs that events come from: all but the continuous ones."""
+        return self.inputs - len(self.continuous)
+
+    @property
     def duration_ms(self) -> float:
         """Length of a trial in ms."""
         return self.steps * self.dt_ms
@@ -100,6 +135,8 @@ class Header:
             "source": self.source,
             "settings": self.settings,
         }
+        if self.continuous:
+            values["continuous"] = [channel._asdict() for channel in self.continuous]
         return values if self.geometry is None else {**values, "geometry": self.geometry.to_json()}
 
     @classmethod
@@ -113,6 +150,7 @@ class Header:
             source=values["source"],
             settings=values["settings"],
             geometry=Geometry.from_json(values["geometry"]) if "geometry" in values else None,
+            continuous=tuple(Channel(**channel) for channel in values.get("continuous", ())),
         )
 
     def differences(self, other: "Header", *, layout_only: bool = False) -> list[str]:
@@ -162,6 +200,7 @@ class Trial(NamedTuple):
         voltage_mv: membrane voltage in mV at the beginning of each time bin, as in the published files.
         spike_time_ms: output spikes in ms from the beginning, ascending.
         attributes: what is known of this trial alone (seed, regime, ...), as JSON can hold it.
+        continuous: value of every continuous input in every time bin, in its unit; None where there is none.
     """
 
     event_step: Int32[np.ndarray, "events"]
@@ -169,6 +208,7 @@ class Trial(NamedTuple):
     voltage_mv: Float32[np.ndarray, "time sites"]
     spike_time_ms: Float64[np.ndarray, "spikes"]
     attributes: dict[str, Any]
+    continuous: Float32[np.ndarray, "time channels"] | None = None
 
 
 def label_bins(spike_time_ms: Float64[np.ndarray, "spikes"], dt_ms: float) -> Int[np.ndarray, "spikes"]:
@@ -226,6 +266,7 @@ def validate(trial: Trial, header: Header, where: str) -> None:
         found = f"has {trial.event_input.size} entries, event_step {trial.event_step.size}"
         raise _bad(where, "event_input", found, "one input for each event")
     _validate_events(trial, header, where)
+    _validate_continuous(trial, header, where)
     _validate_outputs(trial, header, where)
     try:
         json.dumps(trial.attributes, allow_nan=False)
@@ -255,10 +296,27 @@ def _validate_events(trial: Trial, header: Header, where: str) -> None:
             f"runs from {step[0]} to {step[-1]}",
             f"steps within 0 and {header.steps - 1}",
         )
-    if int(trial.event_input.max()) >= header.inputs:
+    if int(trial.event_input.max()) >= header.event_inputs:
         raise _bad(
-            where, "event_input", f"holds {trial.event_input.max()}", f"inputs 0 to {header.inputs - 1}"
+            where, "event_input", f"holds {trial.event_input.max()}", f"inputs 0 to {header.event_inputs - 1}"
         )
+
+
+def _validate_continuous(trial: Trial, header: Header, where: str) -> None:
+    if not header.continuous:
+        if trial.continuous is not None:
+            raise _bad(where, "continuous", "is given", "none, as the header names no continuous input")
+        return
+    values, shape = trial.continuous, (header.steps, len(header.continuous))
+    if values is None or values.dtype != np.float32 or values.shape != shape:
+        found = "is missing" if values is None else f"is {values.dtype} {values.shape}"
+        raise _bad(where, "continuous", found, f"a float32 array of shape {shape} (steps, channels)")
+    far = ~(np.abs(values) <= LARGEST_CONTINUOUS * np.array([channel.scale for channel in header.continuous]))
+    if far.any():
+        step, channel = np.argwhere(far)[0]
+        name, unit, scale = header.continuous[channel]
+        found = f"is {values[step, channel]} {unit} at step {step}, channel {name!r}"
+        raise _bad(where, "continuous", found, f"finite values of a usual size of {scale:g} {unit}")
 
 
 def _validate_outputs(trial: Trial, header: Header, where: str) -> None:

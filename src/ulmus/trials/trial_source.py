@@ -22,6 +22,7 @@ class Clip(NamedTuple):
         voltage_mv: membrane voltage in mV.
         spike_time_ms: output spikes in ms from the beginning of the *trial*.
         spike_bin: their label bins from the beginning of the clip.
+        continuous: values of the continuous inputs; None where there is none.
     """
 
     step_offset: Int[np.ndarray, "time_plus_one"]
@@ -29,6 +30,7 @@ class Clip(NamedTuple):
     voltage_mv: Float32[np.ndarray, "time sites"]
     spike_time_ms: Float64[np.ndarray, "spikes"]
     spike_bin: Int[np.ndarray, "spikes"]
+    continuous: Float32[np.ndarray, "time channels"] | None = None
 
 
 def cut(
@@ -39,6 +41,7 @@ def cut(
     dt_ms: float,
     start: int,
     stop: int,
+    continuous: Float32[np.ndarray, "time channels"] | None = None,
 ) -> Clip:
     """The steps `start` to `stop` of a whole trial; a spike belongs to the clip that its label bin is in."""
     offsets = step_offset[start : stop + 1]
@@ -51,7 +54,8 @@ def cut(
         ):  # else all of them, so that a check of the trial sees wrong ones
             inside = (bins >= start) & (bins < stop)
             spike_time_ms, bins = spike_time_ms[inside], bins[inside] - start
-    return Clip(offsets, events, voltage_mv[start:stop], spike_time_ms, bins)
+    values = None if continuous is None else continuous[start:stop]
+    return Clip(offsets, events, voltage_mv[start:stop], spike_time_ms, bins, values)
 
 
 def as_trial(clip: Clip, start: int, dt_ms: float, attributes: dict[str, Any]) -> Trial:
@@ -64,6 +68,7 @@ def as_trial(clip: Clip, start: int, dt_ms: float, attributes: dict[str, Any]) -
         voltage_mv=clip.voltage_mv,
         spike_time_ms=clip.spike_time_ms - start * dt_ms,
         attributes=attributes,
+        continuous=clip.continuous,
     )
 
 

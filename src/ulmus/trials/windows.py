@@ -24,7 +24,8 @@ class Batch(NamedTuple):
     """Windows of equal length, side by side.
 
     Attributes:
-        events: input events with the signs of their inputs as amplitudes.
+        events: input events with the signs of their inputs as amplitudes; a continuous input has an event in every step, its
+            value divided by the scale of its channel.
         voltage_mv: recorded voltage in mV.
         spikes: 1 in the label bin of an output spike, else 0.
         trial: which trial each window is of.
@@ -139,6 +140,7 @@ def events_from_trials(trials: Sequence[Trial], header: Header) -> Events:
             trial.voltage_mv,
             trial.spike_time_ms,
             label_bins(trial.spike_time_ms, header.dt_ms),
+            trial.continuous,
         )
         for trial in trials
     ]
@@ -179,7 +181,9 @@ def _events(clips: list[Clip], header: Header, change: Change | None = None) -> 
     if change is None:
         values = header.input_sign.take(inputs).astype(np.float32)
     else:
-        inputs, values = change(inputs, header.input_sign)
+        inputs, values = change(inputs, header.input_sign[: header.event_inputs])
+    if header.continuous:
+        row_start, inputs, values = _with_continuous(clips, header, row_start, inputs, values)
     return Events(
         torch.from_numpy(row_start),
         torch.from_numpy(inputs),
@@ -187,4 +191,20 @@ def _events(clips: list[Clip], header: Header, change: Change | None = None) -> 
         len(clips),
         time,
         header.inputs,
+    )
+
+
+def _with_continuous(
+    clips: list[Clip], header: Header, row_start: np.ndarray, inputs: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row starts, inputs and amplitudes with an event of every continuous input at the end of each row."""
+    channels, rows = len(header.continuous), len(row_start) - 1
+    series = np.concatenate([clip.continuous for clip in clips if clip.continuous is not None])
+    series = series / np.array([channel.scale for channel in header.continuous], dtype=np.float32)
+    numbers = np.arange(header.event_inputs, header.inputs, dtype=np.int32)
+    ends = np.repeat(row_start[1:], channels)
+    return (
+        row_start + channels * np.arange(rows + 1, dtype=np.int32),
+        np.insert(inputs, ends, np.tile(numbers, rows)),
+        np.insert(values, ends, series.ravel()),
     )

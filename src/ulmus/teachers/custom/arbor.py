@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 from ulmus.errors import ConfigError, MissingToolError, closest, extra
 from ulmus.geometry import Geometry
@@ -102,10 +102,11 @@ class ArborCell(CustomCell):
         *,
         dt_ms: float = 0.025,
         sites: Sequence[int | str] = (),
+        current_na: Float64[np.ndarray, "time"] | None = None,
     ) -> Trial:
         """Simulate a trial with Arbor; arguments and errors of `Teacher.run_trial`, and those of `prepare`."""
         model = _describe(self, self.site_names(sites))
-        return run_cable(model, event_step, event_input, steps, dt_ms=dt_ms)
+        return run_cable(model, event_step, event_input, steps, dt_ms=dt_ms, current_na=current_na)
 
 
 @lru_cache(maxsize=4)
@@ -127,7 +128,8 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
                     f"cell {cell.name!r}: {place} is {len(cable.locations(place))} places; expected one. Correct it."
                 )
         weight = np.array([synapse.weights[0] for synapse in cell.synapses], dtype=np.float64)
-        model = CableModel(cable, probes, properties, weight, cell.spike_above_mv, cell.refractory_ms)
+        parts, detector = (shape, decor, labels, policy), (cell.spike_above_mv, cell.refractory_ms)
+        model = CableModel(parts, cell.soma, probes, properties, weight, *detector)
         run_cable(model, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1, dt_ms=0.25)
     except (RuntimeError, ValueError) as error:
         if isinstance(error, ConfigError):
@@ -220,7 +222,8 @@ def _geometry(cell: ArborCell) -> Geometry:
     model = _describe(cell, ())
     shape = _made(cell)[0]
     place = arbor.place_pwlin(arbor.morphology(shape) if isinstance(shape, arbor.segment_tree) else shape)
-    volumes = arbor.cv_data(model.cell)
+    cable = model.cell
+    volumes = arbor.cv_data(cable)
     cables = [
         cable for index in range(volumes.num_cv) for cable in volumes.cables(index) if cable.prox < cable.dist
     ]
@@ -229,14 +232,14 @@ def _geometry(cell: ArborCell) -> Geometry:
     )
 
     def piece(expression: str) -> int:
-        (at,) = model.cell.locations(expression)
+        (at,) = cable.locations(expression)
         return next(
             index
             for index, cable in enumerate(cables)
             if cable.branch == at.branch and cable.prox <= at.pos <= cable.dist
         )
 
-    (soma,) = model.cell.locations(cell.soma)
+    (soma,) = cable.locations(cell.soma)
     *centre, radius = _point(place, soma.branch, soma.pos)
     return Geometry(
         proximal_um=ends[:, 0, :3],

@@ -94,7 +94,7 @@ class CustomCell(ABC):
     Attributes:
         build: function without arguments that makes the cell; called once in every process that simulates. All that
             the cell depends on is set inside it: temperature, global parameters, random seeds.
-        synapses: its inputs, in order.
+        synapses: its inputs, in order; none where a current alone drives it.
         name: what to call the cell in a data set.
         soma: the place whose voltage is the output, in the simulator's words.
         spike_above_mv: a local maximum of that voltage above this is an output spike.
@@ -120,7 +120,7 @@ class CustomCell(ABC):
                 f"cell {self.name!r}: spike_above_mv={self.spike_above_mv}, refractory_ms={self.refractory_ms}; expected a "
                 f"voltage such as -25 and a time of 0 or more. Correct them."
             )
-        if not any(synapse.sign > 0 for synapse in self.synapses):
+        if self.synapses and not any(synapse.sign > 0 for synapse in self.synapses):
             raise ConfigError(
                 f"cell {self.name!r} has {len(self.synapses)} synapses, none of which excites; expected at least one. "
                 f"Add it to synapses."
@@ -143,7 +143,16 @@ class CustomCell(ABC):
 
     @property
     def regime(self) -> InputRegime:
-        """Up to 20 Hz for each excitatory synapse, and up to as many inhibitory spikes."""
+        """Up to 20 Hz for each excitatory synapse, and up to as many inhibitory spikes.
+
+        Raises:
+            ConfigError: The cell has no synapses.
+        """
+        if not self.synapses:
+            raise ConfigError(
+                f"cell {self.name!r} has no synapses, so no input by default; expected a current: "
+                f"CurrentRegime(low_na, high_na), on the command line --current LOW:HIGH. Give one, or list synapses."
+            )
         return regime_of_rates(
             self, {group.label: (0.0, HIGHEST_RATE_HZ) for group in self.groups}, "default"
         )

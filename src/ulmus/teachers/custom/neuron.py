@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 from ulmus.errors import ConfigError, closest, extra
 from ulmus.geometry import ON_SOMA, Geometry
@@ -115,10 +115,11 @@ class NeuronCell(CustomCell):
         *,
         dt_ms: float = 0.025,
         sites: Sequence[int | str] = (),
+        current_na: Float64[np.ndarray, "time"] | None = None,
     ) -> Trial:
         """Simulate a trial with NEURON; arguments and errors of `Teacher.run_trial`, and those of `prepare`."""
         event_step, event_input = np.asarray(event_step), np.asarray(event_input)
-        check_trial(len(self.synapses), event_step, event_input, steps, dt_ms)
+        check_trial(len(self.synapses), event_step, event_input, steps, dt_ms, current_na)
         with _ONE_AT_A_TIME:
             h, built = _neuron().h, _built(self)
             places = [self.soma, *self.site_names(sites)]
@@ -128,6 +129,7 @@ class NeuronCell(CustomCell):
                 )
                 for place in places
             ]
+            injected = None if current_na is None else _injected(h, built, self.soma, current_na)
             h.cvode_active(0)
             h.secondorder, h.dt = 0, dt_ms
             h.finitialize(self.initial_mv)
@@ -137,6 +139,7 @@ class NeuronCell(CustomCell):
             context.set_maxstep(10)
             context.psolve(steps)
             soma, *others = (np.array(trace) for trace in traces)
+            del injected  # no current in the next trial
         time_ms = np.arange(len(soma)) * dt_ms
         columns = [np.interp(np.arange(steps), time_ms, soma), *(trace[:steps] for trace in others)]
         return recorded_trial(
@@ -146,6 +149,15 @@ class NeuronCell(CustomCell):
             detect_spikes(time_ms, soma, self.spike_above_mv, self.refractory_ms),
             dt_ms,
         )
+
+
+def _injected(h: Any, built: "_Built", soma: str, current_na: np.ndarray) -> tuple[Any, ...]:
+    """A current clamp at the soma, and what it plays; the current flows while these are held."""
+    clamp = h.IClamp(_segment(built.sections, soma, "soma"))
+    clamp.delay, clamp.dur = 0.0, 1e9
+    values, times = h.Vector(current_na), h.Vector(np.arange(len(current_na), dtype=np.float64))
+    values.play(clamp._ref_amp, times)  # steps: without interpolation
+    return clamp, values, times
 
 
 class _Built(NamedTuple):

@@ -26,7 +26,6 @@ from ulmus.teachers.l5pc.parameters import (
     REST_REVERSAL_MV,
     SODIUM_MV,
     Channel,
-    CurrentStep,
     PyramidalParameters,
     Receptor,
 )
@@ -48,22 +47,18 @@ SOMA_RESISTIVITY_OHM_CM = 1e-6
 
 
 @lru_cache(maxsize=4)
-def describe(cell: PyramidalParameters, sites: tuple[str, ...], current: CurrentStep | None) -> CableModel:
+def describe(cell: PyramidalParameters, sites: tuple[str, ...]) -> CableModel:
     """The cell as Arbor describes it, with probes at the soma and at sites ``"segment N"``; made once per process."""
     cable = cable_of(cell.morphology)
     decor = _decor(cell, cable)
     _place_synapses(decor, cell, cable)
-    if current is not None:
-        step = (current.start_ms * U.ms, current.duration_ms * U.ms, current.current_na * U.nA)
-        decor.place(cable.centre(0), arbor.i_clamp(*step))
     labels = arbor.label_dict(_regions(cell.morphology))
     centres = {"soma": cable.centre(0)}
     centres |= {site: cable.centre(1 + AXON_STUBS + int(site.split()[1])) for site in sites}
     probes = {tag: arbor.cable_probe_membrane_voltage(centre, tag) for tag, centre in centres.items()}
     weight = np.full(2 * cell.morphology.segments, cell.synapse_factor)
-    return CableModel(
-        arbor.cable_cell(cable.shape, decor, labels, cable.borders()), probes, global_properties(), weight
-    )
+    parts = (cable.shape, decor, labels, cable.borders())
+    return CableModel(parts, cable.centre(0), probes, global_properties(), weight)
 
 
 @cache

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int8
+from jaxtyping import Float64, Int, Int8
 
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
-from ulmus.teachers.l5pc.parameters import CurrentStep, PyramidalParameters
+from ulmus.teachers.l5pc.parameters import PyramidalParameters
 from ulmus.teachers.morphology import APICAL, BASAL, REGION_NAMES
 from ulmus.teachers.regimes import REGIMES, InputRegime
 from ulmus.teachers.stimulus import InputGroup
@@ -112,7 +112,7 @@ class L5PC(PyramidalParameters):
         *,
         dt_ms: float = 0.05,
         sites: Sequence[int | str] = (),
-        current: CurrentStep | None = None,
+        current_na: Float64[np.ndarray, "time"] | None = None,
     ) -> Trial:
         """Simulate a trial of ``steps`` milliseconds with Arbor, from the resting gates at -76 mV.
 
@@ -122,7 +122,7 @@ class L5PC(PyramidalParameters):
             steps: Length in ms.
             dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
             sites: Dendritic segments whose voltage is recorded beside the soma's.
-            current: A current into the soma besides the synapses.
+            current_na: Current into the soma besides the synapses, constant from each ms to the next.
 
         Raises:
             ConfigError: A step, site or event that the cell does not have.
@@ -136,8 +136,10 @@ class L5PC(PyramidalParameters):
         silent: set[int] = set()
         if self.quirks.silenced_by_event_at_zero and len(event_step) == len(event_input):
             silent = set(event_input[event_step == 0].tolist())
-        model = describe(self, self.site_names(sites), current)
-        return run_cable(model, event_step, event_input, steps, dt_ms=dt_ms, silent=silent)
+        model = describe(self, self.site_names(sites))
+        return run_cable(
+            model, event_step, event_input, steps, dt_ms=dt_ms, silent=silent, current_na=current_na
+        )
 
     def settings(self) -> dict[str, Any]:
         """What the cell is, for the header of a data set."""

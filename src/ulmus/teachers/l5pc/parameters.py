@@ -90,15 +90,6 @@ class Channel:
     parameters: dict[str, float | Float64[np.ndarray, "compartments"]]
 
 
-@dataclass(frozen=True)
-class CurrentStep:
-    """A constant current into the soma."""
-
-    start_ms: float
-    duration_ms: float
-    current_na: float
-
-
 @dataclass(frozen=True, eq=False)
 class PyramidalParameters:
     """What can be chosen of the cell, and the channels that follow from it.

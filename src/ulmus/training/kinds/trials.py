@@ -180,6 +180,11 @@ class SurrogateProblem(Problem):
                 "recipe": recipe.name,
                 "seed": recipe.seed,
                 "trials": {"train": parts(self.train), "validation": parts(self.validation)},
+                **(
+                    {"continuous": [channel._asdict() for channel in header.continuous]}
+                    if header.continuous
+                    else {}
+                ),
             },
             geometry=header.geometry,
         )
