@@ -2,10 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from ulmus.errors import ConfigError, closest
+
+
+def plain(value: Any) -> Any:
+    """A constructor argument as a file can hold it: numbers and arrays of NumPy and PyTorch as numbers and lists of Python."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return tuple(map(plain, value)) if isinstance(value, tuple) else value
 
 
 def check_sizes(**values: Any) -> None:
@@ -26,7 +33,7 @@ def check_positive(**values: Any) -> None:
         ConfigError: one is not; the message names it.
     """
     for name, value in values.items():
-        if not isinstance(value, int | float) or not (value > 0 and math.isfinite(value)):
+        if not isinstance(value, Real) or not 0 < float(value) < math.inf:
             raise ConfigError(f"{name}={value!r} is not positive; expected a finite number above zero.")
 
 
@@ -37,7 +44,7 @@ def check_shares(**values: Any) -> None:
         ConfigError: one is not; the message names it.
     """
     for name, value in values.items():
-        if not isinstance(value, int | float) or not 0 <= value < 1:
+        if not isinstance(value, Real) or not 0 <= float(value) < 1:
             raise ConfigError(f"{name}={value!r} is no share; expected 0 (off) or more, below 1.")
 
 

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from kernel_cases import make
+from torch.autograd import forward_ad
 
 from ulmus import ELM
 from ulmus.errors import BackendError, ConfigError
@@ -46,25 +47,34 @@ def test_missing_numba(monkeypatch):
 
 def test_what_has_no_fused_form_is_said_once(monkeypatch):
     monkeypatch.setattr(dispatch._Settings, "warned", set())
-    case = make("dense", dtype=torch.bfloat16)
-    with pytest.warns(UserWarning, match="bfloat16"):
-        run(*case)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        run(*case)
-    with use_backend("numba"), pytest.raises(BackendError, match="bfloat16"):
-        run(*case)
+    case = make("dense")
+    with forward_ad.dual_level():
+        with pytest.warns(UserWarning, match="forward-mode"):
+            run(*case)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            run(*case)
+        with use_backend("numba"), pytest.raises(BackendError, match="forward-mode"):
+            run(*case)
 
 
-def test_mixed_precision_is_left_to_the_reference(monkeypatch):
-    monkeypatch.setattr(dispatch._Settings, "warned", set())
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_weights_computed_in_float32(dtype):
+    case = make("dense", dtype=dtype)
+    outputs, _ = run(*case)
+    exact, _ = reference.run(
+        case.inputs.double(), case.state.to(torch.float64), case.weights.to(torch.float64), *case[3:]
+    )
+    assert outputs.dtype == torch.float32
+    torch.testing.assert_close(outputs.double(), exact, atol=1e-5, rtol=1e-5)
+
+
+def test_autocast_leaves_the_recurrence_alone():
     neuron = ELM(6, 2, memory=4)
     x = torch.rand(2, 9, 6)
     exact = neuron(x)[0]
-    with torch.autocast("cpu", torch.bfloat16), pytest.warns(UserWarning, match="mixed precision"):
-        mixed = neuron(x)[0]
-    torch.testing.assert_close(mixed.float(), exact, atol=0.05, rtol=0.05)
-    assert not torch.equal(mixed.float(), exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(neuron(x)[0], exact)
 
 
 def test_negative_memory_budget():

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ulmus.arguments import check_positive, check_sizes
+from ulmus.arguments import check_positive, check_sizes, plain
 from ulmus.errors import ShapeError
 from ulmus.kernels import Events
 
@@ -15,7 +15,7 @@ class Baseline(nn.Module):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        self.config = {key: value for key, value in config.items() if key not in ("self", "__class__")}
+        self.config = {key: plain(value) for key, value in config.items() if key not in ("self", "__class__")}
         self.inputs: int = config["inputs"]
         self.outputs: int | None = config["outputs"]
         self.dt_ms = float(config["dt_ms"])

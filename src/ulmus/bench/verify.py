@@ -1,12 +1,12 @@
 """Does every backend compute the neuron right on this machine?"""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from ulmus.bench.workloads import WORKLOADS, Workload, as_events, one_thread
-from ulmus.kernels import Backend, Events, backends, reference, run, use_backend
+from ulmus.kernels import Backend, ELMState, Events, backends, reference, run, use_backend
 from ulmus.neuron.elm import ELM
 
 _TIME = 200
@@ -91,13 +91,13 @@ def _results(neuron: ELM, x: Tensor | Events, backend: str) -> list[Tensor]:
     ]
     tensors += [weights.memory_gain, *weights.later[0], *(weights.readout or ())]
     batch = x.batch if isinstance(x, Events) else x.shape[0]
-    state = neuron.initial_state(batch)
+    state = cast(ELMState, neuron.initial_state(batch))
     exact = backend == "exact"
     if exact:
         tensors = [tensor.double() for tensor in tensors]
-        x, state = x.to(torch.float64), type(state)(*(part.double() for part in state))
+        x, state = x.to(torch.float64), state.to(torch.float64)
     device = "cuda" if backend == "triton" and torch.cuda.is_available() else "cpu"
-    x, state = x.to(torch.device(device)), type(state)(*(part.to(device) for part in state))
+    x, state = x.to(torch.device(device)), state.to(device)
     leaves = [tensor.detach().to(device).clone().requires_grad_() for tensor in tensors]
     weights = weights._replace(
         synapses=leaves[0], branch_decay=weights.branch_decay.to(leaves[0]), projection=leaves[1],

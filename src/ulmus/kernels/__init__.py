@@ -7,10 +7,11 @@ from ulmus.kernels.dispatch import (
     memory_budget,
     run,
     shared_memory_budget,
+    traces,
     use_backend,
 )
 from ulmus.kernels.events import Events
-from ulmus.kernels.reference import Traces, traces
+from ulmus.kernels.reference import Traces
 from ulmus.kernels.weights import ACTIVATIONS, ELMState, Weights
 
 __all__ = [

@@ -58,7 +58,11 @@ def _up(count: int, multiple: int) -> int:
 
 def _array(tensor: Tensor) -> Any:
     """The same numbers for NumPy, whose small operations cost a fraction of torch's."""
-    return tensor.detach().numpy()
+    # Not by tensor.numpy(), after which FSDP could not free the memory of a parameter and fill it again.
+    array = np.from_dlpack(tensor.detach())
+    return (
+        array if array.flags.writeable else array.copy()
+    )  # the kernels are compiled for writeable arrays alone
 
 
 def _padded(matrix: Any, columns: int) -> Any:

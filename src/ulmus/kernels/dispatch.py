@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ulmus.errors import BackendError, ConfigError, closest
 from ulmus.kernels import reference
@@ -16,6 +17,9 @@ from ulmus.kernels.weights import ELMState, Weights
 
 DEFAULT_BUDGET_MEBIBYTES = 48.0
 _FUSED_DTYPES = (torch.float32, torch.float64)
+_HALF = (torch.bfloat16, torch.float16)
+"""Computed in float32, except by the GPU kernels, which multiply in bfloat16 and add up in float32: eight bits of memory would
+forget what is added in small steps."""
 _EXPECTED = {
     "numba": "float32 or float64 tensors on the CPU",
     "triton": "float32 or bfloat16 tensors on a GPU, at most one hidden layer and 256 memory units",
@@ -167,15 +171,21 @@ def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
             f"backend {name!r} cannot compute this: {obstacle}. Expected {_EXPECTED[name]}; convert them, or call "
             "ulmus.use_backend('reference')."
         )
-    if device in ("cpu", "cuda") and obstacle not in _Settings.warned:
-        _Settings.warned.add(obstacle)
-        warnings.warn(
-            f"no fused {device.upper().replace('CUDA', 'GPU')} kernel, using the slower PyTorch reference: {obstacle}. "
-            "Said once.",
-            UserWarning,
-            stacklevel=4,
-        )
+    if device in ("cpu", "cuda"):
+        warn_once(f"{device.upper().replace('CUDA', 'GPU')} kernel", obstacle)
     return "reference"
+
+
+def warn_once(what: str, obstacle: str) -> None:
+    """Say that something is computed by the reference, and why; once for each reason, and never inside a compiled graph."""
+    if torch.compiler.is_compiling() or obstacle in _Settings.warned:
+        return
+    _Settings.warned.add(obstacle)
+    warnings.warn(
+        f"no fused {what}, using the slower PyTorch reference: {obstacle}. Said once.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def _no_triton(inputs: Tensor | Events, weights: Weights) -> str | None:
@@ -187,8 +197,8 @@ def _no_triton(inputs: Tensor | Events, weights: Weights) -> str | None:
     devices = {weights.recurrent.device.type, data.device.type}
     if devices != {"cuda"} and not (_interpreting() and devices == {"cpu"}):
         return f"the weights are on {weights.recurrent.device} and the input on {data.device}"
-    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
-        return "torch.func transforms have no fused form"
+    if derivatives := _derivatives():
+        return derivatives
     from ulmus.kernels import triton_run
 
     return triton_run.obstacle(weights)
@@ -202,13 +212,29 @@ def _obstacle(inputs: Tensor | Events, weights: Weights) -> str | None:
     data = inputs.values if isinstance(inputs, Events) else inputs
     if weights.recurrent.device.type != "cpu" or data.device.type != "cpu":
         return f"the weights are on {weights.recurrent.device} and the input on {data.device}"
-    if weights.recurrent.dtype not in _FUSED_DTYPES:
+    if weights.recurrent.dtype not in (*_FUSED_DTYPES, *_HALF):
         return f"the weights are {weights.recurrent.dtype}"
-    if torch.is_autocast_enabled("cpu"):
-        return "automatic mixed precision is on"
-    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
+    return _derivatives()
+
+
+def _derivatives() -> str | None:
+    """What kind of derivative is being taken that the fused kernels do not have, if so."""
+    if torch.compiler.is_compiling():
+        return None
+    if torch._C._functorch.peek_interpreter_stack() is not None:
         return "torch.func transforms have no fused form"
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation has no fused form"
     return None
+
+
+def traces(
+    inputs: Tensor | Events, state: ELMState, weights: Weights, activation: str, memory: Tensor
+) -> reference.Traces:
+    """All inner signals, computed for all steps at once from the memory that `run` returned."""
+    if weights.recurrent.dtype in _HALF:
+        weights = weights.to(torch.float32)
+    return reference.traces(inputs.to(weights.recurrent.dtype), state, weights, activation, memory)
 
 
 def run(
@@ -227,6 +253,8 @@ def run(
         ShapeError: events whose numbers do not fit each other.
     """
     name = backend_for(inputs, weights)
+    if weights.recurrent.dtype in _HALF and name != "triton":
+        weights = weights.to(torch.float32)
     dtype = weights.recurrent.dtype
     if isinstance(inputs, Events) or name == "reference":
         inputs = inputs.to(dtype)

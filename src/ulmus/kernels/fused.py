@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ulmus.errors import ShapeError
+from ulmus.kernels import reference
 from ulmus.kernels.arrangement import keep_shapes, kind_of, sizes_of
 from ulmus.kernels.events import Events
 from ulmus.kernels.folding import Layers, filtered_inputs, folded, projects_first
@@ -26,8 +27,7 @@ def run(
         (inputs.batch, inputs.time, inputs.channels) if isinstance(inputs, Events) else tuple(inputs.shape)
     )
     if shape[0] == 0 or shape[1] == 0:
-        width = weights.memory_decay.shape[0] if weights.readout is None else weights.readout[0].shape[0]
-        return weights.first_bias.new_zeros(*shape[:2], width), state
+        return reference.run(inputs.to(weights.recurrent.dtype), state, weights, activation)
     projected = projects_first(inputs, weights)
     layers, branches = folded(weights, state.branches, projected, isinstance(inputs, Events))
     dense, events = (None, checked(inputs)) if isinstance(inputs, Events) else (inputs.contiguous(), None)

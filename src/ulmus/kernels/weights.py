@@ -1,12 +1,13 @@
 """The tensors that one neuron's recurrence needs, and the nonlinearities between them."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+from torch.utils import _pytree as pytree  # where torch.export looks for classes of results
 
 
 class ELMState(NamedTuple):
@@ -25,6 +26,20 @@ class ELMState(NamedTuple):
     """Synaptic trace of every branch, b_t."""
     memory: Float[Tensor, "batch memory"]
     """Memory units, m_t."""
+
+    def detach(self) -> Self:
+        """The same state without its history, so that no gradient flows into earlier calls."""
+        return self._replace(branches=self.branches.detach(), memory=self.memory.detach())
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The same state on another device or in another type; arguments of `torch.Tensor.to`."""
+        return self._replace(
+            branches=self.branches.to(*args, **kwargs), memory=self.memory.to(*args, **kwargs)
+        )
+
+
+# So that torch.export.save can name the class that a loaded program returns.
+pytree._register_namedtuple(ELMState, serialized_type_name="ulmus.kernels.weights.ELMState")
 
 
 class Weights(NamedTuple):
@@ -47,6 +62,11 @@ class Weights(NamedTuple):
     memory_gain: Float[Tensor, "memory"]
     readout: tuple[Tensor, Tensor] | None
     """Weight ``[outputs, memory]`` and bias ``[outputs]``; without it the memory itself is the output."""
+
+    def to(self, dtype: torch.dtype) -> "Weights":
+        """The same weights in another type."""
+        converted: Weights = pytree.tree_map(lambda part: part.to(dtype), self)
+        return converted
 
 
 def squared_relu(values: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The ELM neuron and the fitted neuron with units."""
 
+from ulmus.neuron.cell import ELMCell
 from ulmus.neuron.classifier import Classifier
-from ulmus.neuron.elm import ELM, ELMCell
+from ulmus.neuron.elm import ELM
 from ulmus.neuron.files import load, load_surrogate, save, shipped_neurons
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official

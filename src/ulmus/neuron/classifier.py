@@ -124,7 +124,8 @@ class Classifier(nn.Module):
             outputs = outputs_with_clipped_states(self.model, inputs, clip_state_norm)
         else:
             # What looks at later steps has to be told which are padding.
-            padding = {"lengths": lengths} if isinstance(self.model, Transformer) else {}
+            sees_later = isinstance(self.model, Transformer) or getattr(self.model, "bidirectional", False)
+            padding = {"lengths": lengths} if sees_later else {}
             outputs = self.model(inputs, **padding)[0]
         told, hints = outputs.tensor_split([outputs.shape[-1] - self.hints], dim=-1)
         logits = self._logits(told, lengths)

@@ -1,18 +1,30 @@
-"""The Expressive Leaky Memory neuron as a layer (`ELM`) and as one step (`ELMCell`)."""
+"""The Expressive Leaky Memory neuron as a layer."""
 
-import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
 
 from ulmus import kernels
-from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes
-from ulmus.errors import ConfigError, ShapeError
+from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes, plain
+from ulmus.errors import BackendError, ConfigError
 from ulmus.kernels import ACTIVATIONS, ELMState, Events, Traces, Weights
+from ulmus.neuron import called_layers
+from ulmus.neuron import lengths as ragged
+from ulmus.neuron.checks import (
+    bounds,
+    check_directions,
+    check_layers,
+    check_synaptic_weight,
+    checked_input,
+    checked_state,
+    ordered,
+)
 from ulmus.neuron.dropout import dropped
 from ulmus.neuron.routing import route
 from ulmus.neuron.synapses import Synapses
@@ -20,6 +32,10 @@ from ulmus.neuron.timescales import TimeConstants
 
 UPDATES = ["published", "bounded"]
 _SHORTEST_TAU_MS = 1e-6
+_HALF = (torch.bfloat16, torch.float16)
+
+State = ELMState | tuple[ELMState, ELMState]
+"""Of a neuron; of a bidirectional one, of the forward and the reverse one."""
 
 
 class ELM(nn.Module):
@@ -35,6 +51,9 @@ class ELM(nn.Module):
     with ``gain_t = gain (1 - exp(-dt / tau_memory))`` for ``update="published"`` and
     ``gain_t = 1 - exp(-gain dt / tau_memory)``, never above one, for ``update="bounded"``.
     Spieler et al., ICLR 2024, figure 1c and appendix A.
+
+    With parameters in half precision, and under autocast, time constants, state and recurrence are float32: inputs and
+    parameters are what they are rounded to, and outputs are rounded to the type of the parameters.
 
     Example:
         >>> neuron = ulmus.ELM(inputs=700, outputs=20, memory=100)
@@ -68,7 +87,11 @@ class ELM(nn.Module):
         input_dropout: Share of inputs left out in training, the same for all steps and sequences of a call.
         memory_dropout: The same of memory units, unseen by the MLP and the readout; see `ulmus.neuron.dropout`.
         hidden_dropout: The same of the MLP's hidden units.
+        bidirectional: Read the sequence backwards too, by a neuron of the same arguments (`reverse`): the readout sees the
+            memory of both; without readout the output is both, that of the forward neuron first.
         dt_ms: Duration of one time step.
+        device: Where parameters and buffers are; ``"meta"`` for a neuron without values until `reset_parameters`.
+        dtype: Type of the parameters; PyTorch's default type if not given.
 
     Raises:
         ConfigError: a value that cannot be used, or values that do not fit each other.
@@ -102,13 +125,17 @@ class ELM(nn.Module):
         input_dropout: float = 0.0,
         memory_dropout: float = 0.0,
         hidden_dropout: float = 0.0,
+        bidirectional: bool = False,
         dt_ms: float = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        tau_synapse_ms = torch.as_tensor(tau_synapse_ms).tolist()
-        self.config: dict[str, Any] = {
-            key: value for key, value in locals().items() if key not in ("self", "__class__")
-        }
+        given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        # Asked of an empty tensor, so that torch.device("meta") as a context counts.
+        device = torch.empty(0, device=given.pop("device")).device
+        place: dict[str, Any] = {"device": device, "dtype": given.pop("dtype") or torch.get_default_dtype()}
+        self.config: dict[str, Any] = {key: plain(value) for key, value in given.items()}
         branches = inputs if branches is None else branches
         hidden = 2 * memory if hidden is None else hidden
         check_sizes(inputs=inputs, memory=memory, branches=branches, synapses_per_branch=synapses_per_branch)
@@ -119,47 +146,123 @@ class ELM(nn.Module):
         )
         check_choice("activation", activation, list(ACTIVATIONS))
         check_choice("update", update, UPDATES)
-        _check_layers(outputs, hidden_layers, hidden_readout, hidden_dropout)
-        _check_synaptic_weight(synaptic_weight)
+        check_layers(outputs, hidden_layers, hidden_readout, hidden_dropout)
+        check_directions(type(self).__name__, bidirectional, hidden_readout, memory_dropout)
+        check_synaptic_weight(synaptic_weight)
         self.inputs, self.outputs, self.branches, self.memory = inputs, outputs, branches, memory
         self.activation, self.update, self.gain, self.dt_ms = activation, update, float(gain), float(dt_ms)
         self.synapses = Synapses(
-            inputs, route(routing, inputs, branches, synapses_per_branch), synaptic_weight, learn_synapses
+            inputs, (branches, synapses_per_branch), synaptic_weight, learn_synapses, **place
         )
-        self.register_buffer("tau_synapse_ms", _tau_synapse(tau_synapse_ms, branches))
-        bounds_ms = _bounds(tau_memory_bounds_ms, tau_memory_ms)
+        tau_synapse = _tau_synapse(self.config["tau_synapse_ms"], branches)
+        self.register_buffer("tau_synapse_ms", tau_synapse.to(**place))
         self.tau_memory = TimeConstants(
-            memory, _ordered(tau_memory_ms), bounds_ms, tau_spacing, learn_tau_memory
-        )
+            memory, ordered(tau_memory_ms), bounds(tau_memory_bounds_ms, tau_memory_ms), tau_spacing,
+            learn_tau_memory, **place,
+        )  # fmt: skip
         widths = [branches + memory, *[hidden] * hidden_layers, memory]
-        self.mlp = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
-        seen = memory + hidden if hidden_readout else memory
-        self.readout = None if outputs is None else nn.Linear(seen, outputs)
+        self.mlp = nn.ModuleList(_linear(*pair, **place) for pair in zip(widths, widths[1:], strict=False))
+        seen = (memory + hidden if hidden_readout else memory) * (2 if bidirectional else 1)
+        self.readout = None if outputs is None else _linear(seen, outputs, **place)
         self.hidden_readout, self.dropout = hidden_readout, (input_dropout, memory_dropout, hidden_dropout)
-        if scale_memory:
+        self.bidirectional = bidirectional
+        self._reset()
+        same = {**given, "outputs": None, "bidirectional": False}
+        self.reverse = ELM(**same, **place) if bidirectional else None
+
+    def reset_parameters(self) -> None:
+        """Draw all values anew, as the constructor does; also of a neuron made on ``meta``, after ``to_empty``."""
+        self._reset()
+        if self.reverse is not None:
+            self.reverse.reset_parameters()
+
+    @torch.no_grad()
+    def _reset(self) -> None:
+        config = self.config
+        shape = self.branches, config["synapses_per_branch"]
+        self.synapses.reset(route(config["routing"], self.inputs, *shape))
+        self.tau_synapse_ms.copy_(_tau_synapse(config["tau_synapse_ms"], self.branches))
+        self.tau_memory.reset_parameters()
+        for layer in (*self._layers(), *([] if self.readout is None else [self.readout])):
+            layer.reset_parameters()
+        if config["scale_memory"]:
             self._scale_memory()
 
     def forward(
         self,
-        inputs: Float[Tensor, "batch time inputs"] | Events,
-        state: ELMState | None = None,
-    ) -> tuple[Float[Tensor, "batch time outputs"], ELMState]:
+        inputs: Float[Tensor, "batch time inputs"] | Events | PackedSequence,
+        state: State | None = None,
+        *,
+        lengths: Int64[Tensor, "batch"] | Sequence[int] | None = None,
+    ) -> tuple[Any, Any]:
         """Outputs of every time step, and the state to go on from.
 
         Args:
-            inputs: Dense input ``[batch, time, inputs]`` of any number type, or sparse `Events`.
+            inputs: Dense input ``[batch, time, inputs]`` of any real type, sparse `Events`, or a ``PackedSequence``, for which
+                the outputs are packed too.
             state: State returned by an earlier call; rest by default.
+            lengths: Steps of every sequence. What comes after them has no effect on anything; outputs there are zero, and the
+                state is that after the last step of each sequence.
 
         Raises:
-            ShapeError: input or state of another shape than this neuron's.
+            BackendError: recorded by ``torch.jit.trace``.
+            ShapeError: input, state or lengths of another shape than this neuron's.
         """
-        x, state = self._check(inputs, state)
-        weights = self._weights()
-        if not self.hidden_readout or weights.readout is None:
-            return kernels.run(x, state, weights, self.activation)
-        memory, after = kernels.run(x, state, weights._replace(readout=None), self.activation)
-        inner = kernels.traces(x, state, weights, self.activation, memory)
-        return functional.linear(torch.cat([memory, inner.hidden], dim=-1), *weights.readout), after
+        if isinstance(inputs, PackedSequence):
+            return ragged.run_packed(self, inputs, state)
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            raise BackendError(
+                "torch.jit.trace cannot record a neuron: its loop over time would have the length of the example. Use "
+                "torch.export or ulmus.export instead."
+            )
+        x = checked_input(inputs, self.inputs, self._dtype)
+        with self._exactly():
+            after: State
+            if self.reverse is None:
+                outputs, after = ragged.run(self._runner(), x, self._state(x, state), lengths)
+            else:
+                outputs, after = self._both_ways(x, state, lengths)
+        return outputs.to(self.tau_memory.raw.dtype), after
+
+    def _runner(self, readout: bool = True) -> ragged.Run:
+        """What computes a stretch of time; the weights are computed once for all stretches."""
+        weights, called = self._weights(), not called_layers.are_plain(self.mlp)
+        plain_readout = self.readout is None or called_layers.are_plain([self.readout])
+        if not called and not self.hidden_readout and (plain_readout or not readout):
+            weights = weights if readout else weights._replace(readout=None)
+            return lambda x, state: kernels.run(x, state, weights, self.activation)
+
+        def run(x: Tensor | Events, state: ELMState) -> tuple[Tensor, ELMState]:
+            if called:
+                inner = called_layers.traces(x, state, weights, self.mlp, self.activation)
+                memory, hidden = inner.memory, inner.hidden
+                after = ELMState(inner.branches[:, -1], memory[:, -1]) if memory.shape[1] else state
+            else:
+                memory, after = kernels.run(x, state, weights._replace(readout=None), self.activation)
+                hidden = memory.new_zeros(0)
+                if self.hidden_readout:
+                    hidden = kernels.traces(x, state, weights, self.activation, memory).hidden
+            if not readout or self.readout is None:
+                return memory, after
+            seen = torch.cat([memory, hidden], dim=-1) if self.hidden_readout else memory
+            if plain_readout and weights.readout is not None:
+                return functional.linear(seen.to(weights.readout[0].dtype), *weights.readout), after
+            return self.readout(seen.to(self.tau_memory.raw.dtype)), after
+
+        return run
+
+    def _both_ways(
+        self, x: Tensor | Events, state: Any, lengths: Tensor | Sequence[int] | None
+    ) -> tuple[Tensor, tuple[ELMState, ELMState]]:
+        reverse = cast(ELM, self.reverse)
+        onward, back = (None, None) if state is None else state
+        memory, after = ragged.run(self._runner(readout=False), x, self._state(x, onward), lengths)
+        turned = ragged.reversed_in_time(x, lengths)
+        other, before = ragged.run(reverse._runner(), turned, reverse._state(x, back), lengths)
+        memory = torch.cat([memory, ragged.reversed_in_time(other, lengths)], dim=-1)
+        if self.readout is not None:
+            memory = self.readout(memory.to(self.tau_memory.raw.dtype))
+        return ragged.masked(memory, lengths), (after, before)
 
     def traces(
         self,
@@ -167,24 +270,51 @@ class ELM(nn.Module):
         state: ELMState | None = None,
     ) -> Traces:
         """Branches, memory, hidden layer and memory proposals of every time step."""
-        x, state = self._check(inputs, state)
-        weights = self.weights()
-        memory, _ = kernels.run(x, state, weights._replace(readout=None), self.activation)
-        return kernels.traces(x, state, weights, self.activation, memory)
+        x = checked_input(inputs, self.inputs, self._dtype)
+        state = self._state(x, state)
+        with self._exactly():
+            weights = self._weights()._replace(readout=None)
+            if not called_layers.are_plain(self.mlp):
+                return called_layers.traces(x, state, weights, self.mlp, self.activation)
+            memory, _ = kernels.run(x, state, weights, self.activation)
+            return kernels.traces(x, state, weights, self.activation, memory)
 
-    def initial_state(self, batch: int) -> ELMState:
+    def initial_state(self, batch: int) -> State:
         """The neuron at rest: no synaptic trace, no memory."""
-        like = self._layers()[0].weight
-        return ELMState(like.new_zeros(batch, self.branches), like.new_zeros(batch, self.memory))
+        return self._rest(batch) if self.reverse is None else (self._rest(batch), self._rest(batch))
+
+    def _rest(self, batch: int) -> ELMState:
+        new, dtype = self.tau_memory.raw.new_zeros, self._dtype
+        return ELMState(new(batch, self.branches, dtype=dtype), new(batch, self.memory, dtype=dtype))
 
     def weights(self) -> Weights:
         """Tensors the recurrence works with, computed from the parameters (differentiable).
 
-        In training with dropout they are other ones at every call. A readout that sees the hidden layer too is no part of
-        the recurrence, and left out.
+        In training with dropout they are other ones at every call. A readout that sees the hidden layer or a reverse neuron too
+        is no part of the recurrence, and left out.
+
+        Raises:
+            ConfigError: layers of the MLP or the readout were replaced or have hooks, so that weights do not say what they do.
         """
+        if not called_layers.are_plain([*self.mlp, *([] if self.readout is None else [self.readout])]):
+            raise ConfigError(
+                "layers of this neuron were replaced or have hooks, so that weights alone do not say what they compute; "
+                "expected plain nn.Linear. Make changes permanent first, for example with prune.remove."
+            )
         weights = self._weights()
-        return weights._replace(readout=None) if self.hidden_readout else weights
+        return weights._replace(readout=None) if self.hidden_readout or self.bidirectional else weights
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """What state and time constants are computed in; half precision would round memory to eight bits at every step."""
+        dtype = self.tau_memory.raw.dtype
+        return torch.float32 if dtype in _HALF else dtype
+
+    def _exactly(self) -> Any:
+        """Leave autocast for the recurrence, for the same reason."""
+        device = self.tau_memory.raw.device.type
+        on = device != "meta" and torch.is_autocast_enabled(device)
+        return torch.autocast(device, enabled=False) if on else nullcontext()
 
     def _memory_decay_and_gain(
         self, tau_memory: Float[Tensor, "memory"]
@@ -195,20 +325,29 @@ class ELM(nn.Module):
         return decay, self.gain * (1 - decay) if self.update == "published" else bounded_gain
 
     def _weights(self) -> Weights:
+        """As `weights`, without a readout that is no part of the recurrence; empty matrices where layers have to be called."""
         decay, gain = self._memory_decay_and_gain(self.tau_memory())
-        first, *later = self._layers()
+        mlp, readout, of_readout, dropout = self._layers(), self.readout, None, self.dropout
+        pairs: list[tuple[Tensor, Tensor]] = [(decay.new_zeros(0, 0), decay.new_zeros(0))]
+        if called_layers.are_plain(mlp):
+            pairs = [(layer.weight, layer.bias) for layer in mlp]
+        else:
+            dropout = (self.dropout[0], 0.0, 0.0)
+        (first, first_bias), *later = pairs
+        if readout is not None and not self.bidirectional and called_layers.are_plain([readout]):
+            of_readout = readout.weight, readout.bias
         weights = Weights(
-            synapses=self.synapses.folded(),
-            branch_decay=torch.exp(-self.dt_ms / self.tau_synapse_ms),
-            projection=first.weight[:, : self.branches],
-            recurrent=first.weight[:, self.branches :],
-            first_bias=first.bias,
-            later=tuple((layer.weight, layer.bias) for layer in later),
+            synapses=self.synapses(),
+            branch_decay=torch.exp(-self.dt_ms / self.tau_synapse_ms.to(self._dtype)),
+            projection=first[:, : self.branches],
+            recurrent=first[:, self.branches :],
+            first_bias=first_bias,
+            later=tuple(later),
             memory_decay=decay,
             memory_gain=gain,
-            readout=None if self.readout is None else (self.readout.weight, self.readout.bias),
+            readout=of_readout,
         )
-        return dropped(weights, *self.dropout) if self.training and any(self.dropout) else weights
+        return dropped(weights, *dropout) if self.training and any(dropout) else weights
 
     @torch.no_grad()
     def memory_sizes(self) -> Float[Tensor, "memory"]:
@@ -218,11 +357,9 @@ class ELM(nn.Module):
 
             size = gain_t / sqrt(1 - exp(-2 dt / tau_memory))
         """
-        tau_memory = self.tau_memory()
-        decay, gain = self._memory_decay_and_gain(
-            tau_memory.double()
-        )  # 1 - decay**2 of long ones is a small difference
-        return (gain / (1 - decay**2).sqrt()).to(tau_memory.dtype)
+        # In double precision: 1 - decay**2 of long ones is a small difference.
+        decay, gain = self._memory_decay_and_gain(self.tau_memory().double())
+        return (gain / (1 - decay**2).sqrt()).to(self.tau_memory.raw.dtype)
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""
@@ -240,109 +377,26 @@ class ELM(nn.Module):
         sizes = self.memory_sizes()
         self._layers()[0].weight[:, self.branches :] /= sizes
         if self.readout is not None:
-            self.readout.weight[:, : self.memory] /= sizes
+            for seen in range(2 if self.bidirectional else 1):
+                self.readout.weight[:, seen * self.memory : (seen + 1) * self.memory] /= sizes
 
     def _layers(self) -> list[nn.Linear]:
         return cast(list[nn.Linear], list(self.mlp))
 
-    def _check(self, inputs: Tensor | Events, state: ELMState | None) -> tuple[Tensor | Events, ELMState]:
-        dtype = self._layers()[0].weight.dtype
-        shape = (
-            (inputs.batch, inputs.time, inputs.channels)
-            if isinstance(inputs, Events)
-            else tuple(inputs.shape)
-        )
-        if len(shape) != 3 or shape[2] != self.inputs:
-            raise ShapeError(
-                f"input has shape {list(shape)}, but this neuron has inputs={self.inputs}; expected "
-                f"[batch, time, {self.inputs}]. Add a batch axis with x.unsqueeze(0) if it is missing."
-            )
+    def _state(self, x: Tensor | Events, state: Any) -> ELMState:
+        batch = x.batch if isinstance(x, Events) else x.shape[0]
         if state is None:
-            state = self.initial_state(shape[0])
-        for name, value, width in zip(state._fields, state, (self.branches, self.memory), strict=True):
-            if value.shape != (shape[0], width):
-                raise ShapeError(
-                    f"state.{name} has shape {list(value.shape)}; expected [{shape[0]}, {width}] for this input. "
-                    f"Pass the state that this neuron returned for the same batch, or none to start at rest."
-                )
-        if isinstance(inputs, Tensor) and inputs.dtype in (torch.uint8, torch.bool):
-            return inputs, state  # a backend that takes counts as they are reads a quarter of the memory
-        return inputs.to(dtype), state
+            return self._rest(batch)
+        return checked_state(state, batch, (self.branches, self.memory), self._dtype)
 
 
-class ELMCell(ELM):
-    """One time step of an `ELM`, with the same arguments.
-
-    Example:
-        >>> cell = ulmus.ELMCell(inputs=3, outputs=2, memory=10)
-        >>> state = None
-        >>> for x in torch.zeros(50, 8, 3):  # time, batch, inputs
-        ...     y, state = cell(x, state)
-        >>> y.shape
-        torch.Size([8, 2])
-    """
-
-    def forward(  # type: ignore[override]
-        self, inputs: Float[Tensor, "batch inputs"], state: ELMState | None = None
-    ) -> tuple[Float[Tensor, "batch outputs"], ELMState]:
-        """Output of this step, and the state to go on from.
-
-        Raises:
-            ShapeError: input or state of another shape than this neuron's.
-        """
-        if inputs.dim() != 2:
-            raise ShapeError(
-                f"input has shape {list(inputs.shape)}; one step of a cell expects [batch, {self.inputs}]. "
-                "Use ELM for a whole sequence."
-            )
-        outputs, state = super().forward(inputs.unsqueeze(1), state)
-        return outputs.squeeze(1), state
-
-
-def _check_layers(
-    outputs: int | None, hidden_layers: int, hidden_readout: bool, hidden_dropout: float
-) -> None:
-    if not isinstance(hidden_layers, int) or hidden_layers < 0:
-        raise ConfigError(
-            f"hidden_layers={hidden_layers!r} cannot be; expected a whole number: 0 (one linear map), 1, 2, ..."
-        )
-    if hidden_readout and (outputs is None or hidden_layers == 0):
-        raise ConfigError(
-            f"hidden_readout=True needs a readout and a hidden layer, got outputs={outputs} and "
-            f"hidden_layers={hidden_layers}. Set outputs and hidden_layers to 1 or more, or leave hidden_readout off."
-        )
-    if hidden_dropout and hidden_layers == 0:
-        raise ConfigError(
-            f"hidden_dropout={hidden_dropout} needs a hidden layer, got hidden_layers=0. Set it to 0, or use memory_dropout."
-        )
-
-
-def _check_synaptic_weight(synaptic_weight: float) -> None:
-    if not 0 <= synaptic_weight < math.inf:
-        raise ConfigError(
-            f"synaptic_weight={synaptic_weight} is negative or not finite, but synaptic weights are rectified; "
-            "expected 0 or more. Make the input negative for inhibition."
-        )
-
-
-def _ordered(range_ms: Sequence[float]) -> tuple[float, float]:
-    shortest, longest = (float(end) for end in range_ms)
-    return shortest, longest
-
-
-def _bounds(bounds_ms: Sequence[float] | None, range_ms: Sequence[float]) -> tuple[float, float]:
-    low, high = (float(end) for end in (range_ms if bounds_ms is None else bounds_ms))
-    if not 0 <= low <= range_ms[0] <= range_ms[1] <= high:
-        raise ConfigError(
-            f"tau_memory_bounds_ms={(low, high)} does not contain tau_memory_ms={tuple(range_ms)}; expected "
-            "0 <= lower bound <= shortest <= longest <= upper bound, in ms."
-        )
-    # Bounds of no width (a single fixed time constant) would divide by zero in the inverse of the sigmoid.
-    return low, max(high, low + 3e-6)
+def _linear(inputs: int, outputs: int, device: torch.device, dtype: torch.dtype) -> nn.Linear:
+    """A layer without values, which are drawn once, by `ELM.reset_parameters`."""
+    return nn.Linear(inputs, outputs, device="meta", dtype=dtype).to_empty(device=device)
 
 
 def _tau_synapse(tau_ms: float | Sequence[float], branches: int) -> Float[Tensor, "branches"]:
-    tau = torch.as_tensor(tau_ms, dtype=torch.get_default_dtype())
+    tau = torch.as_tensor(tau_ms, dtype=torch.get_default_dtype(), device="cpu")
     if tau.dim() > 1 or (tau.dim() == 1 and len(tau) != branches) or not bool((tau > 0).all()):
         raise ConfigError(
             f"tau_synapse_ms={tau_ms} does not fit; expected one positive time constant in ms, or one for each of "

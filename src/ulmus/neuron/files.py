@@ -16,8 +16,9 @@ from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import CheckpointError, ConfigError, closest
 from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.geometry import Geometry
+from ulmus.neuron.cell import ELMCell
 from ulmus.neuron.classifier import Classifier
-from ulmus.neuron.elm import ELM, ELMCell
+from ulmus.neuron.elm import ELM
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official, is_official
 from ulmus.neuron.predictor import Predictor

@@ -47,10 +47,12 @@ def route(
                 f"synapses_per_branch={synapses_per_branch} is {branches * synapses_per_branch}, not inputs={inputs}. "
                 "Choose numbers whose product is the number of inputs, or routing='random' or 'windows'."
             )
-        return Routing(torch.arange(inputs).view(shape), torch.ones(shape, dtype=torch.bool))
+        return Routing(
+            torch.arange(inputs, device="cpu").view(shape), torch.ones(shape, dtype=torch.bool, device="cpu")
+        )
     if kind == "random":
-        indices = torch.randint(inputs, shape, generator=generator)
-        return Routing(indices, torch.ones(shape, dtype=torch.bool))
+        indices = torch.randint(inputs, shape, generator=generator, device="cpu")
+        return Routing(indices, torch.ones(shape, dtype=torch.bool, device="cpu"))
     if kind == "windows":
         return _windows(inputs, branches, synapses_per_branch)
     raise ConfigError(f"routing={kind!r} is not known; expected one of {ROUTINGS}.{closest(kind, ROUTINGS)}")
@@ -68,7 +70,9 @@ def _windows(inputs: int, branches: int, synapses_per_branch: int) -> Routing:
             f"synapses_per_branch={synapses_per_branch} leaves inputs without a synapse: windows of {branches} branches "
             f"start {stride} inputs apart. Expected at least {stride}; use more branches or more synapses per branch."
         )
-    interleaved = torch.arange(inputs).view(2, -1).t().reshape(-1)
-    position = stride * torch.arange(branches).unsqueeze(1) + torch.arange(synapses_per_branch)
+    interleaved = torch.arange(inputs, device="cpu").view(2, -1).t().reshape(-1)
+    position = stride * torch.arange(branches, device="cpu").unsqueeze(1) + torch.arange(
+        synapses_per_branch, device="cpu"
+    )
     connected = position < inputs
     return Routing(torch.where(connected, interleaved[position.clamp(max=inputs - 1)], 0), connected)

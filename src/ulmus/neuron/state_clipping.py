@@ -31,8 +31,13 @@ def outputs_with_clipped_states(
     2.1, who clips every derivative.
 
     Raises:
-        ConfigError: a model without a state.
+        ConfigError: a model without a state, or a bidirectional one.
     """
+    if getattr(model, "bidirectional", False):
+        raise ConfigError(
+            "gradients of states cannot be clipped in a bidirectional model, which reads whole sequences; leave clip_state_norm "
+            "out"
+        )
     parts = inputs.split(STEPS) if isinstance(inputs, Events) else torch.split(inputs, STEPS, dim=1)
     state: Any = None
     found = []

@@ -70,7 +70,7 @@ class Surrogate(nn.Module):
 
     Raises:
         ConfigError: the neuron does not have one output for spikes and one for every site, or not the inputs of
-            ``geometry``.
+            ``geometry``, or it is bidirectional.
     """
 
     def __init__(
@@ -92,6 +92,11 @@ class Surrogate(nn.Module):
             raise ConfigError(
                 f"the neuron has outputs={neuron.outputs}, but a surrogate with sites={list(sites)} needs "
                 f"{1 + len(sites)}: one for spikes and one voltage for every site. Build it with outputs={1 + len(sites)}."
+            )
+        if getattr(neuron, "bidirectional", False):
+            raise ConfigError(
+                "the neuron is bidirectional and would see input before it comes; expected one that reads forward. Build it "
+                "without bidirectional=True."
             )
         if geometry is not None and len(geometry.input_piece) != neuron.inputs:
             raise ConfigError(

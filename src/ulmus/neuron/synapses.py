@@ -13,34 +13,51 @@ class Synapses(nn.Module):
     """Synaptic weights w_s >= 0 of every branch.
 
     Weights are stored raw and rectified where they are used, ``w_s = max(0, raw)``; the sign of an input (inhibition
-    is -1) is kept that way (paper, section 2).
+    is -1) is kept that way (paper, section 2). They have no values until `reset`.
     """
 
     indices: Tensor
     connected: Tensor
 
-    def __init__(self, inputs: int, routing: Routing, initial: float, learn: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        shape: tuple[int, int],
+        initial: float,
+        learn: bool,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        self.inputs = inputs
-        self.register_buffer("indices", routing.indices)
-        self.register_buffer("connected", routing.connected)
-        self.raw = nn.Parameter(torch.full(tuple(routing.indices.shape), initial), requires_grad=learn)
-        self._note_routing()
+        self.inputs, self.initial = inputs, initial
+        self.register_buffer("indices", torch.empty(shape, dtype=torch.long, device=device))
+        self.register_buffer("connected", torch.empty(shape, dtype=torch.bool, device=device))
+        self.raw = nn.Parameter(torch.empty(shape, dtype=dtype, device=device), requires_grad=learn)
+        self._one_each = False
+
+    @torch.no_grad()
+    def reset(self, routing: Routing) -> None:
+        """Connect synapses anew, all with the initial weight."""
+        self.indices.copy_(routing.indices)
+        self.connected.copy_(routing.connected)
+        self.raw.fill_(self.initial)
+        self._note(*routing)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._note_routing()
+        if not self.indices.is_meta:
+            self._note(self.indices, self.connected)
 
-    def _note_routing(self) -> None:
-        """Whether every input is its own branch; asked again when another routing was loaded."""
-        own = torch.arange(self.inputs, device=self.indices.device).unsqueeze(1)
-        self._one_each = torch.equal(self.indices, own) and bool(self.connected.all())
+    def _note(self, indices: Tensor, connected: Tensor) -> None:
+        """Whether every input is its own branch."""
+        own = torch.arange(self.inputs, device=indices.device).unsqueeze(1)
+        self._one_each = torch.equal(indices, own) and bool(connected.all())
 
     def weights(self) -> Float[Tensor, "branches synapses"]:
         """Rectified weight of every synapse; zero where a synapse has no input."""
         return torch.relu(self.raw) * self.connected
 
-    def folded(self) -> Tensor:
+    def forward(self) -> Tensor:
         """Weights summed per branch and input, ``[branches, inputs]``; ``[inputs]`` when every input is its own branch."""
         weights = self.weights()
         if self._one_each:

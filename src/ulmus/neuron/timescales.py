@@ -23,10 +23,17 @@ class TimeConstants(nn.Module):
         bounds_ms: tuple[float, float],
         spacing: str,
         learn: bool,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.bounds_ms = bounds_ms
-        self.raw = nn.Parameter(self.unconstrain(spread(count, range_ms, spacing)), requires_grad=learn)
+        self.bounds_ms, self.start_ms = bounds_ms, spread(count, range_ms, spacing).tolist()
+        self.raw = nn.Parameter(torch.empty(count, dtype=dtype, device=device), requires_grad=learn)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Go back to the time constants at the start."""
+        self.raw.copy_(self.unconstrain(torch.tensor(self.start_ms, dtype=torch.float64, device="cpu")))
 
     def unconstrain(self, tau_ms: Float[Tensor, "memory"]) -> Float[Tensor, "memory"]:
         """The raw parameter that gives these time constants, as closely as the bounds allow."""
@@ -35,9 +42,10 @@ class TimeConstants(nn.Module):
         return torch.logit(inside).to(torch.get_default_dtype())
 
     def forward(self) -> Float[Tensor, "memory"]:
-        """Time constants in milliseconds."""
+        """Time constants in milliseconds, in single precision at least."""
         low, high = self.bounds_ms
-        return low + (high - low) * torch.sigmoid(self.raw)
+        raw = self.raw.float() if self.raw.dtype in (torch.bfloat16, torch.float16) else self.raw
+        return low + (high - low) * torch.sigmoid(raw)
 
 
 def spread(count: int, range_ms: tuple[float, float], spacing: str) -> Float[Tensor, "memory"]:
@@ -52,10 +60,10 @@ def spread(count: int, range_ms: tuple[float, float], spacing: str) -> Float[Ten
             f"tau_memory_ms={range_ms} is not a range of time constants; expected 0 < shortest <= longest, in ms."
         )
     if spacing == "linear":
-        return torch.linspace(low, high, count, dtype=torch.float64)
+        return torch.linspace(low, high, count, dtype=torch.float64, device="cpu")
     if spacing == "log":
-        ends = torch.tensor([low, high], dtype=torch.float64).log()
-        return torch.linspace(float(ends[0]), float(ends[1]), count, dtype=torch.float64).exp()
+        ends = torch.tensor([low, high], dtype=torch.float64, device="cpu").log()
+        return torch.linspace(float(ends[0]), float(ends[1]), count, dtype=torch.float64, device="cpu").exp()
     raise ConfigError(
         f"tau_spacing={spacing!r} is not known; expected one of {SPACINGS}.{closest(spacing, SPACINGS)}"
     )

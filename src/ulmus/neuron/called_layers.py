@@ -1,0 +1,80 @@
+"""Layers inside a neuron that a user has replaced, pruned or hooked: they are called at every step, and do what they do."""
+
+import warnings
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
+
+from ulmus.kernels import ACTIVATIONS, ELMState, Events, Traces, Weights
+from ulmus.kernels.reference import leaky_filter, synaptic_currents
+from ulmus.kernels.weights import bounded
+
+_warned: set[str] = set()
+
+
+def are_plain(layers: Iterable[nn.Module]) -> bool:
+    """Whether weight and bias say all that these layers do.
+
+    They do for `nn.Linear`, also parametrized. They do not for another module in its place (LoRA, quantized), or with hooks,
+    by which pruning and the old `torch.nn.utils.weight_norm` set the weight when the layer is called.
+    """
+    return all(
+        type_before_parametrizations(layer) is nn.Linear
+        and layer.bias is not None
+        and not (
+            layer._forward_hooks
+            or layer._forward_pre_hooks
+            or layer._backward_hooks
+            or layer._backward_pre_hooks
+        )
+        and "forward" not in layer.__dict__
+        for layer in layers
+    )
+
+
+def traces(
+    inputs: Tensor | Events, state: ELMState, weights: Weights, mlp: Iterable[nn.Module], activation: str
+) -> Traces:
+    """All inner signals, by calling the layers step by step.
+
+    Args:
+        inputs: Of the whole stretch.
+        state: Before its first step.
+        weights: Of synapses and time constants; those of the MLP do not count.
+        mlp: Layers of the MLP, from the first, which sees branches and decayed memory, to the last.
+        activation: Between them.
+    """
+    _say_once()
+    activate, (first, *later) = ACTIVATIONS[activation], mlp
+    branches = leaky_filter(synaptic_currents(inputs, weights.synapses), weights.branch_decay, state.branches)
+    memory, signals = state.memory, []
+    dtype = next((value.dtype for value in first.parameters() if value.is_floating_point()), memory.dtype)
+    for branches_t in branches.unbind(1):
+        decayed = weights.memory_decay * memory
+        layer, hidden = (
+            first(torch.cat([branches_t, decayed], dim=-1).to(dtype)),
+            decayed.new_zeros(len(decayed), 0),
+        )
+        for module in later:
+            hidden = activate(layer)
+            layer = module(hidden)
+        proposal = bounded(layer.to(memory.dtype))
+        memory = decayed + weights.memory_gain * proposal
+        signals.append((memory, hidden, proposal))
+    if not signals:
+        nothing = memory.new_zeros(len(memory), 0, memory.shape[1])
+        return Traces(branches, nothing, nothing[..., :0], nothing)
+    return Traces(branches, *(torch.stack(parts, dim=1) for parts in zip(*signals, strict=True)))
+
+
+def _say_once() -> None:
+    if not torch.compiler.is_compiling() and "called" not in _warned:
+        _warned.add("called")
+        warnings.warn(
+            "layers of this neuron were replaced or have hooks: they are called at every step, which is slower than the fused "
+            "kernels. Said once.",
+            UserWarning,
+            stacklevel=6,
+        )

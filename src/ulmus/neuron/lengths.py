@@ -1,0 +1,114 @@
+"""Sequences of different lengths in one batch: what comes after the end of one has no effect on anything."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from ulmus.errors import ShapeError
+from ulmus.kernels import ELMState, Events, shared_memory_budget
+
+Run = Callable[[Tensor | Events, ELMState], tuple[Tensor, ELMState]]
+"""Outputs of a stretch of time, and the state after it."""
+
+
+def run(
+    stretch: Run, inputs: Tensor | Events, state: ELMState, lengths: Tensor | Sequence[int] | None
+) -> tuple[Tensor, ELMState]:
+    """Outputs and last states of sequences; of those of different lengths stretch by stretch, from one end to the next.
+
+    So nothing after an end is ever computed: not the work, and no infinity times zero.
+    """
+    if lengths is None:
+        return stretch(inputs, state)
+    batch, time = _shape(inputs)
+    steps = checked_lengths(lengths, batch, time)
+    order = sorted(range(batch), key=lambda row: -steps[row])  # the longest first
+    device = state.memory.device
+    rows = torch.tensor(order, dtype=torch.long, device=device)
+    now = ELMState(*(part[rows] for part in state))
+    ends = sorted({end for end in steps if end > 0})
+    outputs, last, start, running = [], [], 0, batch
+    with shared_memory_budget(max(1, len(ends))):
+        for end in (0, *ends):
+            going = sum(length >= end for length in steps)
+            last.append(ELMState(*(part[going:running] for part in now)))  # ended before this stretch
+            now, running = ELMState(*(part[:going] for part in now)), going
+            if end:
+                piece, now = stretch(_stretch(inputs, rows[:going], start, end), now)
+                outputs.append(torch.nn.functional.pad(piece, (0, 0, 0, 0, 0, batch - going)))
+                start = end
+    last.append(now)
+    if not outputs:
+        outputs = [stretch(_stretch(inputs, rows, 0, 0), now)[0]]
+    joined = torch.nn.functional.pad(torch.cat(outputs, dim=1), (0, 0, 0, time - start))
+    back = torch.empty_like(rows)
+    back[rows] = torch.arange(batch, device=device)
+    after = ELMState(*(torch.cat(parts[::-1])[back] for parts in zip(*last, strict=True)))
+    return joined[back], after
+
+
+def run_packed(model: Any, packed: PackedSequence, state: Any) -> tuple[PackedSequence, Any]:
+    """A model of padded sequences on a packed one; outputs are packed as the input is, states in the order of the batch."""
+    padded, lengths = pad_packed_sequence(packed, batch_first=True)
+    outputs, after = model(padded, state, lengths=lengths)
+    order = packed.sorted_indices
+    if order is not None:
+        outputs, lengths = outputs[order], lengths[order.to(lengths.device)]
+    data = pack_padded_sequence(outputs, lengths, batch_first=True).data
+    return PackedSequence(data, packed.batch_sizes, order, packed.unsorted_indices), after
+
+
+def reversed_in_time(sequences: Any, lengths: Tensor | Sequence[int] | None) -> Any:
+    """Every sequence from its last step to its first; what comes after it stays where it is."""
+    if isinstance(sequences, Events):
+        sequences = sequences.dense()
+    if lengths is None:
+        return sequences.flip(1)
+    batch, time = sequences.shape[:2]
+    ends = torch.as_tensor(checked_lengths(lengths, batch, time), device=sequences.device).unsqueeze(1)
+    step = torch.arange(time, device=sequences.device)
+    place = torch.where(step < ends, ends - 1 - step, step)
+    return sequences.gather(1, place.unsqueeze(-1).expand_as(sequences))
+
+
+def masked(outputs: Tensor, lengths: Tensor | Sequence[int] | None) -> Tensor:
+    """Outputs with zeros after the end of every sequence."""
+    if lengths is None:
+        return outputs
+    ends = torch.as_tensor(checked_lengths(lengths, *outputs.shape[:2]), device=outputs.device)
+    inside = torch.arange(outputs.shape[1], device=outputs.device) < ends.unsqueeze(1)
+    return outputs.masked_fill(~inside.unsqueeze(-1), 0)
+
+
+def checked_lengths(lengths: Tensor | Sequence[int], batch: int, time: int) -> list[int]:
+    """Steps of every sequence, as numbers.
+
+    Raises:
+        ShapeError: not one whole number from 0 to ``time`` for every sequence.
+    """
+    found = torch.as_tensor(lengths)
+    whole = found.dtype not in (torch.bool,) and not found.is_floating_point() and not found.is_complex()
+    if (
+        found.shape != (batch,)
+        or not whole
+        or (batch and not 0 <= int(found.min()) <= int(found.max()) <= time)
+    ):
+        raise ShapeError(
+            f"lengths={lengths!r} do not fit an input of {batch} sequences of {time} steps; expected a whole number from 0 to "
+            f"{time} for each. Count the steps before the padding."
+        )
+    return [int(length) for length in found.tolist()]
+
+
+def _shape(inputs: Tensor | Events) -> tuple[int, int]:
+    return (inputs.batch, inputs.time) if isinstance(inputs, Events) else (inputs.shape[0], inputs.shape[1])
+
+
+def _stretch(inputs: Tensor | Events, rows: Tensor, start: int, end: int) -> Tensor | Events:
+    if not isinstance(inputs, Events):
+        return inputs[rows, start:end]
+    steps = torch.arange(start, end + 1, device=rows.device)
+    return inputs.windows(rows.unsqueeze(1) * inputs.time + steps)
