@@ -45,6 +45,16 @@ def test_missing_numba(monkeypatch):
         use_backend("numba")
 
 
+def test_numba_that_may_not_compile(monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert "NUMBA_DISABLE_JIT" in backends()[0].reason
+    case = make("dense")
+    with pytest.warns(UserWarning, match="NUMBA_DISABLE_JIT"):
+        assert torch.equal(run(*case)[0], reference.run(*case)[0])
+    with pytest.raises(BackendError, match="unset it"):
+        use_backend("numba")
+
+
 def test_what_has_no_fused_form_is_said_once(monkeypatch):
     monkeypatch.setattr(dispatch._Settings, "warned", set())
     case = make("dense")

@@ -27,7 +27,9 @@ from ulmus.kernels.numba_products import GROUP
 
 _SCRATCH_BYTES = 3 << 18  # a chunk of all inner signals stays in the second-level cache
 _LONGEST_CHUNK = 256
-_MOST_UNITS = 8  # units of work, each with its own sums of gradients
+# Units of work, each with its own sums of gradients: enough for as many cores, and few enough that zeroing and adding the sums
+# does not show. The number depends on nothing but the batch, so that any number of threads adds up in the same order.
+_MOST_UNITS = 8
 
 
 def sizes_of(
@@ -40,9 +42,11 @@ def sizes_of(
     outputs = memory if layers.readout is None else layers.readout.shape[0]
     branches = layers.branch_decay.shape[0]
     pads = [_up(width, lanes) for width in widths]
+    # Weights are read once for all rows of a tile: one row would wait for them. A batch of one would compute three rows of zeros.
     rows = 1 if batch == 1 else GROUP
     width, memory_pad, branch_pad = sum(pads), _up(memory, lanes), _up(branches, lanes)
     per_step = 2 * rows * (width + memory_pad + branch_pad) * layers.recurrent.element_size()
+    # Whole groups of 8 rows for the largest blocks; below 16 steps, what is done once a chunk would show.
     chunk = max(16, min(_LONGEST_CHUNK, _SCRATCH_BYTES // per_step // 8 * 8))
     kept = {NOTHING: 0, PROPOSALS: memory_pad, SIGNALS: width}[keep]
     return Sizes(
@@ -66,7 +70,11 @@ def _array(tensor: Tensor) -> Any:
 
 
 def _padded(matrix: Any, columns: int) -> Any:
-    """Zeros to the right of every row; flat."""
+    """Zeros to the right of every row; flat.
+
+    With whole vectors in every row no kernel needs a loop for what is left over, and units of zeros stay zero: their
+    proposal is tanh(0).
+    """
     if matrix.shape[-1] == columns:
         return matrix.ravel()
     out = np.zeros((*matrix.shape[:-1], columns), matrix.dtype)

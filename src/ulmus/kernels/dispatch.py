@@ -68,16 +68,9 @@ def backends() -> list[Backend]:
         >>> [backend.name for backend in ulmus.backends()]
         ['numba', 'triton', 'reference']
     """
-    missing = [name for name in ("numba", "llvmlite") if importlib.util.find_spec(name) is None]
-    fused = Backend(
-        "numba",
-        not missing,
-        f"{' and '.join(missing)} cannot be found; install it with: pip install numba"
-        if missing
-        else "fused CPU kernels, compiled at first use and kept on disk",
-        ("cpu",),
-        ("float32", "float64"),
-    )
+    obstacle = _without_numba()
+    reason = obstacle or "fused CPU kernels, compiled at first use and kept on disk"
+    fused = Backend("numba", obstacle is None, reason, ("cpu",), ("float32", "float64"))
     plain = Backend(
         "reference",
         True,
@@ -86,6 +79,16 @@ def backends() -> list[Backend]:
         ("float32", "float64", "bfloat16", "float16"),
     )
     return [fused, _triton_backend(), plain]
+
+
+def _without_numba() -> str | None:
+    """Why Numba cannot compile here, if so, without importing it: that takes most of a second."""
+    missing = [name for name in ("numba", "llvmlite") if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} cannot be found; install it with: pip install numba"
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "the environment variable NUMBA_DISABLE_JIT is set, so Numba compiles nothing; unset it"
+    return None
 
 
 def _triton_backend() -> Backend:

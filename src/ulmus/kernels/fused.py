@@ -11,7 +11,7 @@ from ulmus.kernels.folding import Layers, filtered_inputs, folded, projects_firs
 from ulmus.kernels.numba_call import are_many, compressed, run_forward, run_many, worth_compressing
 from ulmus.kernels.numba_inputs import BAD_ENDS, BAD_INPUT, FALLING, find_fault
 from ulmus.kernels.numba_layout import EVENTS, NOTHING, PROPOSALS, SIGNALS
-from ulmus.kernels.operator import elm
+from ulmus.kernels.operator import Call, elm
 from ulmus.kernels.weights import ELMState, Weights
 
 
@@ -71,18 +71,8 @@ def _computed(
     keep = NOTHING
     if differentiable:
         keep = _most_that_fits((batch, time, inputs), dense, layers, activation, budget_mebibytes)
-    result = elm(
-        dense,
-        *(parts or (None, None, None)),
-        batch,
-        time,
-        inputs,
-        *state,
-        *layers,
-        activation,
-        keep,
-        compress,
-    )
+    source = dense, *(parts or (None, None, None)), *shape
+    result = elm(*Call._make((*source, *state, *layers, activation, keep, compress)))
     return result[0], result[1], result[2]
 
 

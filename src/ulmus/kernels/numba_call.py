@@ -34,14 +34,13 @@ from ulmus.kernels.numba_passes import backward, forward
 _WORTH_A_THREAD = 3e7  # multiplications: about a third of a millisecond, several times the start of a thread
 _SPARSE = 8  # a dense input with fewer than one entry in this many occupied is treated as events
 _WORTH_COMPRESSING = 64  # inputs; below, a dense product costs less than looking for zeros
-_FEW_UNITS, _MANY_UNITS = (
-    24,
-    128,
-)  # memory units; few leave much of their vectors empty, many do not fit the cache
+# Memory units: few leave much of their vectors empty, so that sequences as lanes win early; the signals of many, times the
+# sequences of a tile, do not fit the first-level cache.
+_FEW_UNITS, _MANY_UNITS = 24, 128
 _HALF_FILLED, _WELL_FILLED = (
     0.5,
     0.85,
-)  # share of a tile's sequences from which many sequences are faster as lanes
+)  # share of a tile's sequences from which lanes of sequences were measured faster
 _MANY_INPUTS = 2880  # numbers of a sequence that are turned at once: 64 steps of 45 inputs
 
 Triple = tuple[Tensor, Tensor, Tensor]
@@ -126,7 +125,8 @@ def run_many(
     outputs = layers.recurrent.new_empty(batch, time, sizes.outputs)
     x, b, m, y = (flat(tensor) for tensor in (source, branches, memory, outputs))
     chunk = max(1, min(time, _MANY_INPUTS // inputs))
-    threads = _worthwhile_threads(sizes)
+    tiles = -(-batch // (VECTORS * lane_count(layers.recurrent.element_size())))
+    threads = min(_worthwhile_threads(sizes), tiles)
     parts = [(share, threads) for share in range(threads)]
     _in_threads(threads, parts, lambda *part: forward_many(sizes, net, x, b, m, y, chunk, *part))
     return outputs, branches, memory
@@ -244,6 +244,8 @@ def _worthwhile_threads(sizes: Sizes) -> int:
 def _in_threads(threads: int, parts: Sequence[tuple[int, ...]], work: Callable[..., None]) -> None:
     """Do all parts, shared out among the threads."""
     threads = min(threads, len(parts))
+    # Threads of Python, not of Numba or OpenMP: kernels let go of the interpreter, and those pools spin on cores that torch's
+    # own pool holds, abort when two threads of Python call them, or hang after a fork.
     failures: list[BaseException] = []
 
     def share(first: int) -> None:

@@ -9,9 +9,10 @@ exp 2 ulp, sigmoid 4 ulp (where it would underflow, below 1e-37). Double precisi
 from typing import Any
 
 from llvmlite import ir
-from numba import float32, njit
+from numba import float32
 from numba.extending import intrinsic, overload
 
+from ulmus.kernels.numba_compiling import inlined
 from ulmus.kernels.numba_lanes import (
     Lanes,
     constant,
@@ -47,6 +48,8 @@ _EXP_P = (
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440054690583e-4  # their sum is ln 2; the high part has 10 bits
 _ROUND_TO_INTEGER = 12582912.0  # 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+# Between these, 2^n is a normal number: its exponent is written into the bits of a float, and would run over into the sign.
+# Flushed to zero or infinite, the result could turn 0 * inf in a sigmoid into NaN.
 _EXP_LOW, _EXP_HIGH = -87.0, 88.0
 
 
@@ -60,6 +63,7 @@ def _polynomial(builder: Any, lanes: Lanes, coefficients: tuple[float, ...], x: 
 def _clamp(builder: Any, lanes: Lanes, x: Any, low: float, high: float) -> Any:
     for relation, bound in ((">", high), ("<", low)):
         limit = constant(lanes, bound)
+        # Ordered comparisons are false for NaN, which so passes through.
         x = builder.select(builder.fcmp_ordered(relation, x, limit), limit, x)
     return x
 
@@ -83,6 +87,7 @@ def _write_exp(builder: Any, lanes: Lanes, x: Any) -> Any:
 def _tanh_single(typingctx: Any, a: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, one, integers = args[0], constant(a, 1.0), ir.VectorType(ir.IntType(32), a.count)
+        # Computed of the magnitude, with the sign put back at the end: tanh is odd to the last bit.
         bits = builder.bitcast(x, integers)
         size = builder.and_(bits, ir.Constant(integers, [0x7FFFFFFF] * a.count))
         sign = builder.xor(bits, size)
@@ -127,13 +132,13 @@ def _exp(x):
     return lambda x: lanewise_exp(x)  # noqa: PLW0108
 
 
-@njit(inline="always")
+@inlined
 def sigmoid(x: Any, zero: Any, one: Any) -> Any:
     """``1 / (1 + exp(-x))``."""
     return one / (one + exp(zero - x))
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def activate(code: int, array: Any, at: int, zero: Any, one: Any) -> Any:
     """Activation of the vector of pre-activations at `at`."""
     z = load(array, at)
@@ -145,7 +150,7 @@ def activate(code: int, array: Any, at: int, zero: Any, one: Any) -> Any:
     return rectified
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def activation_slope(code: int, array: Any, at: int, zero: Any, one: Any) -> Any:
     """Derivative of the activation at the vector of pre-activations at `at`."""
     z = load(array, at)
@@ -158,7 +163,7 @@ def activation_slope(code: int, array: Any, at: int, zero: Any, one: Any) -> Any
     return where_greater(z, zero, one, zero)
 
 
-@njit(inline="always")
+@inlined
 def zero_and_one(array: Any) -> Any:
     """Vectors of zeros and of ones as `array` holds them."""
     return repeat(array, array.dtype.type(0)), repeat(array, array.dtype.type(1))

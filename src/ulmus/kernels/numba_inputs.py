@@ -5,10 +5,21 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from ulmus.kernels.numba_lanes import element_pointer, fma, lanes_of, load, repeat, store, sum_lanes
+from ulmus.kernels.numba_compiling import kernel, part
+from ulmus.kernels.numba_lanes import (
+    clear,
+    copy,
+    element_pointer,
+    fma,
+    lanes_of,
+    load,
+    repeat,
+    store,
+    sum_lanes,
+)
 from ulmus.kernels.numba_layout import DENSE, EVENTS
 from ulmus.kernels.numba_products import GROUP, product
 
@@ -16,13 +27,15 @@ BAD_ENDS, FALLING, BAD_INPUT = 1, 2, 3
 """What may be wrong with events: first or last row start, row starts that descend, an input that does not exist."""
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def currents(sizes, net, source, tile, first, steps, out, out_at):
     """Weighted input of every branch, ``W_s x_t``, into the rows of `out`."""
     lanes, rows, pad = lanes_of(out), sizes.rows, sizes.branch_pad
     present = min(rows, sizes.batch - tile * rows)
-    if sizes.kind == EVENTS or present < rows:  # the other kinds write every number that is read later
-        out[out_at : out_at + steps * rows * pad] = 0
+    # The other kinds write every number that is read later; rows without a sequence must still hold finite ones, since the
+    # weight gradients multiply them with zeros.
+    if sizes.kind == EVENTS or present < rows:
+        clear(out, out_at, steps * rows * pad)
     for r in range(present):
         sequence = (tile * rows + r) * sizes.time + first
         if sizes.kind == EVENTS:
@@ -49,7 +62,7 @@ def currents(sizes, net, source, tile, first, steps, out, out_at):
                     out[at + c] = net.synapses[c] * source.dense[x_at + c]
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def leaky_filter(sizes, net, traces, at, steps):
     """``b_t = decay b_{t-1} + i_t`` in place; the slot before the currents holds the trace before them."""
     lanes, pad = lanes_of(traces), sizes.branch_pad
@@ -60,7 +73,7 @@ def leaky_filter(sizes, net, traces, at, steps):
             store(traces, at + slot + c, trace)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def leaky_filter_backward(sizes, net, gradient, traces, at, steps, carry, carry_at, decay_sum, sum_at):
     """``g_t = db_t + decay g_{t+1}`` in place, and the sum of ``g_t b_{t-1}`` for the gradient of the decay."""
     lanes, pad = lanes_of(gradient), sizes.branch_pad
@@ -75,7 +88,7 @@ def leaky_filter_backward(sizes, net, gradient, traces, at, steps, carry, carry_
                 store(decay_sum, sum_at + c, fma(g, load(traces, at + place), load(decay_sum, sum_at + c)))
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def currents_backward(
     sizes, net, source, tile, first, steps, gradient, synapse_sum, sum_at, dense, values, scratch
 ):
@@ -103,7 +116,7 @@ def currents_backward(
                         dense[x_at + c] = net.synapses[c] * gradient[at + c]
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _events_backward(sizes, net, source, sequence, steps, gradient, r, synapse_sum, sum_at, values):
     """Every event adds its value times the gradient of its step to its input's weights."""
     lanes, rows, pad = lanes_of(gradient), sizes.rows, sizes.branch_pad
@@ -121,7 +134,7 @@ def _events_backward(sizes, net, source, sequence, steps, gradient, r, synapse_s
                 values[event] = sum_lanes(inner)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _input_gradient(sizes, net, sequence, steps, gradient, r, dense, scratch):
     """``W_s^T g_t`` for every step of one sequence."""
     rows, pad, input_pad = sizes.rows, sizes.branch_pad, sizes.input_pad
@@ -132,7 +145,7 @@ def _input_gradient(sizes, net, sequence, steps, gradient, r, dense, scratch):
     )  # fmt: skip
     for t in range(steps):
         to, start = (sequence + t) * sizes.inputs, t * input_pad
-        dense[to : to + sizes.inputs] = scratch[start : start + sizes.inputs]
+        copy(scratch, start, dense, to, sizes.inputs)
 
 
 @intrinsic
@@ -163,12 +176,13 @@ def _lowest(typingctx: Any, bits: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@kernel
 def compress(dense, width, row_start, inputs, values):
     """Events of a dense array, row by row; stops and returns False when there are more than fit."""
     count, capacity = 0, len(inputs)
     for row in range(len(row_start) - 1):
         row_start[row] = count
+        # Counted only when a full row would not fit, so that the usual row is read once.
         if count + width > capacity and count + _count(dense, row * width, width) > capacity:
             return False
         at = row * width
@@ -180,7 +194,7 @@ def compress(dense, width, row_start, inputs, values):
                 count += 1
                 bits &= bits - types.uint64(1)
         done = width - width % 64
-        if done < width and width >= 64:
+        if done < width and width >= 64:  # the last 64 once more, without those that were seen
             bits = _occupied(dense, at + width - 64) >> types.uint64(64 - width % 64)
             while bits != 0:
                 place = done + _lowest(bits)
@@ -196,7 +210,7 @@ def compress(dense, width, row_start, inputs, values):
     return True
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _count(dense, at, width):
     occupied = 0
     for place in range(at, at + width):
@@ -204,7 +218,7 @@ def _count(dense, at, width):
     return occupied
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@kernel
 def find_fault(row_start, inputs, channels):
     """What is wrong with events, 0 where nothing is."""
     if row_start[0] != 0 or row_start[len(row_start) - 1] != len(inputs):

@@ -82,7 +82,7 @@ def splat(builder: Any, scalar: Any, lanes: Lanes) -> Any:
 
 
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """LLVM's ``a * b + c``, rounded once."""
+    """LLVM's ``a * b + c``, rounded once: said so, since LLVM may not fuse the two by itself without changing results."""
     element = "f32" if isinstance(a.type.element, ir.FloatType) else "f64"
     kind = ir.FunctionType(a.type, [a.type] * 3)
     name = f"llvm.fma.v{a.type.count}{element}"
@@ -91,7 +91,10 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def load(typingctx: Any, array: Any, at: Any) -> Any:
-    """The vector that starts at element `at`."""
+    """The vector that starts at element `at`, wherever that is.
+
+    Addresses are promised to be those of a number, not of a vector: arrays of NumPy and torch start anywhere.
+    """
     lanes = Lanes(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -150,7 +153,7 @@ def where_greater(typingctx: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
 
 @intrinsic
 def sum_lanes(typingctx: Any, a: Any) -> Any:
-    """Sum over the lanes, by halves."""
+    """Sum over the lanes, by halves: log2 steps that do not wait for one another as a running sum would."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vector, count = args[0], a.count
@@ -256,3 +259,31 @@ def lanes_of(array: Any) -> int:
 def _lanes_of(array):
     count = lane_count(array.dtype.bitwidth // 8)
     return lambda array: count
+
+
+# An assignment to a slice does the same as the next two, but compiles seconds of checks and messages with it, and a loop in
+# Python looks for negative indices, so that it moves one number at a time.
+@intrinsic
+def clear(typingctx: Any, array: Any, at: Any, count: Any) -> Any:
+    """Set so many numbers from `at` on to zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_pointer(context, builder, signature.args[0], *args[:2])
+        size = builder.mul(args[2], args[2].type(array.dtype.bitwidth // 8))
+        cgutils.memset(builder, pointer, size, 0)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def copy(typingctx: Any, source: Any, at: Any, target: Any, to: Any, count: Any) -> Any:
+    """Copy so many numbers from `source` to `target`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        from_pointer = element_pointer(context, builder, signature.args[0], *args[:2])
+        to_pointer = element_pointer(context, builder, signature.args[2], *args[2:4])
+        cgutils.memcpy(builder, to_pointer, from_pointer, args[4])
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp, types.intp), generate

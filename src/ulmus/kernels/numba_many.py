@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ulmus.kernels.numba_compiling import kernel, part
 from ulmus.kernels.numba_functions import activate, tanh, zero_and_one
 from ulmus.kernels.numba_lanes import (
     Lanes,
+    copy,
     element_pointer,
     exchange_float_mode,
     fma,
@@ -31,7 +33,7 @@ from ulmus.kernels.numba_passes import FLUSH_DENORMALS
 from ulmus.kernels.numba_products import GROUP, product
 
 VECTORS = 3
-"""Vectors in a tile: as many as the largest block of a product is wide."""
+"""Vectors in a tile: as many as the largest block of a product is wide, so that every product runs in its fastest block."""
 
 
 class Repeated(NamedTuple):
@@ -88,7 +90,7 @@ def _turn_block(
     return signature, generate
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _enter(source, at, stride, present, numbers, target, tile):
     """``source[sequence, number]`` to ``target[number, sequence]``."""
     lanes = lanes_of(target)
@@ -103,7 +105,7 @@ def _enter(source, at, stride, present, numbers, target, tile):
                 target[i * tile + first + lane] = source[start + min(lane, rows - 1) * stride + i]
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _leave(source, numbers, tile, target, at, stride, present, square):
     """``source[number, sequence]`` to ``target[sequence, number]``."""
     lanes = lanes_of(source)
@@ -118,7 +120,7 @@ def _leave(source, numbers, tile, target, at, stride, present, square):
                 target[at + (first + lane) * stride + i] = source[i * tile + first + lane]
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _layer(out, out_at, start, start_row, weights, weights_at, units, signal, signal_at, inputs, tile):
     """``out = start + weights signal`` for the sequences of a tile."""
     product(
@@ -127,7 +129,7 @@ def _layer(out, out_at, start, start_row, weights, weights_at, units, signal, si
     )  # fmt: skip
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _filter(sizes, net, x, x_at, current, state, tile):
     """``b_t = decay b_{t-1} + W_s x_t`` in place."""
     lanes = lanes_of(state)
@@ -143,7 +145,7 @@ def _filter(sizes, net, x, x_at, current, state, tile):
                 store(state, c, trace + load(current, c))
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _remember(sizes, net, z, state, tile):
     """One step of the memory, in place; equations in `numba_recurrence.remember`. `state` holds branches, ones, memory."""
     lanes, later, branches = lanes_of(z), sizes.later, sizes.branches
@@ -178,7 +180,7 @@ def _remember(sizes, net, z, state, tile):
             )
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@kernel
 def forward_many(sizes, net, dense, branch_state, memory_state, outputs, chunk, first_tile, tiles):
     """Forward pass of every `tiles`-th tile of sequences; the states, ``[batch, units]``, become the final ones."""
     mode = exchange_float_mode(np.uint32(0))
@@ -217,7 +219,7 @@ def forward_many(sizes, net, dense, branch_state, memory_state, outputs, chunk, 
                         tile,
                     )
                 else:
-                    read[y_at : y_at + width * tile] = memory
+                    copy(memory, 0, read, y_at, width * tile)
             _leave(read, steps * width, tile, outputs, row * width, sizes.time * width, present, square)
         _leave(
             branches,

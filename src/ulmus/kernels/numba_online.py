@@ -2,19 +2,18 @@
 # Numba gives these functions their types when it compiles them; Python's would be wrong.
 """Loops over neurons that each have weights of their own; nothing else differs from `numba_passes`."""
 
-from numba import njit
-
+from ulmus.kernels.numba_compiling import kernel, part
 from ulmus.kernels.numba_layout import Kept, Net, Source
 from ulmus.kernels.numba_passes import forward
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _part(array, index, count):
     size = len(array) // count
     return array[index * size : (index + 1) * size]
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@kernel
 def forward_each(sizes, net, dense, row_start, inputs, values, kept, outputs, first, last, count):
     """Forward pass of neurons `first` to `last` of `count`, whose weights, inputs and outputs lie one after the other."""
     for i in range(first, last):

@@ -8,30 +8,27 @@ same to the last bit for any number of threads.
 """
 
 import numpy as np
-from numba import njit
 
+from ulmus.kernels.numba_compiling import kernel, part
 from ulmus.kernels.numba_inputs import currents, currents_backward, leaky_filter, leaky_filter_backward
-from ulmus.kernels.numba_lanes import exchange_float_mode, lanes_of, load, store
+from ulmus.kernels.numba_lanes import clear, copy, exchange_float_mode, lanes_of, load, store
 from ulmus.kernels.numba_products import GROUP, product
 from ulmus.kernels.numba_recurrence import recall, remember, remember_proposals, restore_layers
 
-FLUSH_DENORMALS = np.uint32(0x8040)  # x86: results and operands too small for a normal number count as zero
+# x86: results and operands too small for a normal number count as zero. Gradients that decay through thousands of steps become
+# such numbers, and cost a hundred cycles each: 13 times the time of a backward pass. Set inside the kernels only, where every
+# way out puts the mode back.
+FLUSH_DENORMALS = np.uint32(0x8040)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
-def _copy(source, at, target, to, count):
-    for i in range(count):
-        target[to + i] = source[at + i]
-
-
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _move(source, at, target, to, count):
-    """`_copy` of whole vectors."""
+    """`copy` of whole vectors."""
     for c in range(0, count, lanes_of(source)):
         store(target, to + c, load(source, at + c))
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _trace(sizes, net, source, tile, groups, first, steps, branches):
     """Branch traces of every step of a chunk."""
     slot = sizes.rows * sizes.branch_pad
@@ -41,7 +38,7 @@ def _trace(sizes, net, source, tile, groups, first, steps, branches):
         leaky_filter(sizes, net, branches, at, steps)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _drive(sizes, net, groups, steps, inner, branches):
     """What branches send to the first layer, with its bias, for every step of a chunk."""
     rows, width, pad, lanes = sizes.rows, sizes.width, sizes.branch_pad, lanes_of(inner)
@@ -60,7 +57,7 @@ def _drive(sizes, net, groups, steps, inner, branches):
                     store(inner, drive_at + row * width + c, trace + load(net.bias, c))
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _compute(sizes, net, source, tile, groups, first, steps, inner, memory, branches, now):
     """Everything that happens in a chunk, from the input to the memory of every step."""
     _trace(sizes, net, source, tile, groups, first, steps, branches)
@@ -71,7 +68,7 @@ def _compute(sizes, net, source, tile, groups, first, steps, inner, memory, bran
     )  # fmt: skip
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _restore(sizes, net, source, kept, tile, groups, first, steps, inner, memory, branches, hidden):
     """The same from what was kept of every step: no product has to wait for the step before, and the last is not needed."""
     rows, width, last = sizes.rows, sizes.width, net.columns[sizes.later]
@@ -84,7 +81,7 @@ def _restore(sizes, net, source, kept, tile, groups, first, steps, inner, memory
                 kept, kept_at + row * sizes.kept, inner, inner_at + (row + 1) * width - sizes.kept, sizes.kept
             )
         remember_proposals(sizes, net, inner, inner_at + last, memory, memory_at, steps)
-    if sizes.kept == width:
+    if sizes.kept == width:  # the pre-activations of hidden layers were kept too
         return
     _drive(sizes, net, groups, steps, inner, branches)
     for g in range(groups):
@@ -94,7 +91,7 @@ def _restore(sizes, net, source, kept, tile, groups, first, steps, inner, memory
         )  # fmt: skip
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _read_out(sizes, net, tile, first, steps, memory, memory_at, scratch, outputs):
     """Outputs of one tile for a chunk whose memory starts, one slot late, at `memory_at`."""
     rows, pad = sizes.rows, sizes.memory_pad
@@ -110,7 +107,7 @@ def _read_out(sizes, net, tile, first, steps, memory, memory_at, scratch, output
     for r in range(present):
         to = ((tile * rows + r) * sizes.time + first) * sizes.outputs
         for t in range(steps):
-            _copy(
+            copy(
                 from_array,
                 from_at + (t * rows + r) * from_pad,
                 outputs,
@@ -119,18 +116,20 @@ def _read_out(sizes, net, tile, first, steps, memory, memory_at, scratch, output
             )
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _chunks(sizes):
     return (sizes.time + sizes.chunk - 1) // sizes.chunk
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@kernel
 def forward(sizes, net, source, kept, outputs, unit, units, parity, together):
     """Forward pass of one unit of work: outputs, and `kept`, where the last slot of both states is the final state."""
     mode = exchange_float_mode(np.uint32(0))
     exchange_float_mode(mode | FLUSH_DENORMALS)
     rows, width, chunk = sizes.rows, sizes.width, sizes.chunk
     memory_slot, branch_slot = rows * sizes.memory_pad, rows * sizes.branch_pad
+    # Room for two tiles side by side: a step of one is a chain of products and tanh that each wait for the one before, and the
+    # other's fill the gaps. Three would not fit the registers of a block.
     now = np.zeros(2 * rows * sizes.hidden_pad, net.w.dtype)
     scratch = np.empty(chunk * rows * sizes.output_pad, net.w.dtype)
     inner = np.empty(2 * chunk * rows * width, net.w.dtype)
@@ -147,8 +146,8 @@ def forward(sizes, net, source, kept, outputs, unit, units, parity, together):
             for g in range(groups):
                 edge = (tile + g) * (_chunks(sizes) + 1) + number + 1
                 last = g * (chunk + 1) + steps
-                _copy(memory, last * memory_slot, kept.memory, edge * memory_slot, memory_slot)
-                _copy(branches, last * branch_slot, kept.branches, edge * branch_slot, branch_slot)
+                copy(memory, last * memory_slot, kept.memory, edge * memory_slot, memory_slot)
+                copy(branches, last * branch_slot, kept.branches, edge * branch_slot, branch_slot)
                 _keep(sizes, kept.inner, tile + g, first, steps, inner, g * chunk * rows * width)
                 at = g * (chunk + 1) * memory_slot
                 _read_out(sizes, net, tile + g, first, steps, memory, at, scratch, outputs)
@@ -156,7 +155,7 @@ def forward(sizes, net, source, kept, outputs, unit, units, parity, together):
     exchange_float_mode(mode)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _keep(sizes, kept, tile, first, steps, inner, inner_at):
     """Keep the last columns of `inner` for backward."""
     at = (tile * sizes.time + first) * sizes.rows * sizes.kept
@@ -165,17 +164,17 @@ def _keep(sizes, kept, tile, first, steps, inner, inner_at):
         _move(inner, place, kept, at + row * sizes.kept, sizes.kept)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _enter(sizes, kept, tile, groups, number, memory, branches):
     """Copy the state at the start of a chunk into the first slot of the scratch."""
     memory_slot, branch_slot = sizes.rows * sizes.memory_pad, sizes.rows * sizes.branch_pad
     for g in range(groups):
         edge, start = (tile + g) * (_chunks(sizes) + 1) + number, g * (sizes.chunk + 1)
-        _copy(kept.memory, edge * memory_slot, memory, start * memory_slot, memory_slot)
-        _copy(kept.branches, edge * branch_slot, branches, start * branch_slot, branch_slot)
+        copy(kept.memory, edge * memory_slot, memory, start * memory_slot, memory_slot)
+        copy(kept.branches, edge * branch_slot, branches, start * branch_slot, branch_slot)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _read_out_backward(
     sizes, net, tile, first, steps, memory, memory_at, scratch, given, sums, slot, outer, outer_at
 ):
@@ -185,11 +184,11 @@ def _read_out_backward(
     to_array, to_at, to_pad = outer, outer_at, pad
     if sizes.readout:
         to_array, to_at, to_pad = scratch, 0, output_pad
-    to_array[to_at : to_at + steps * rows * to_pad] = 0
+    clear(to_array, to_at, steps * rows * to_pad)
     for r in range(present):
         at = ((tile * rows + r) * sizes.time + first) * sizes.outputs
         for t in range(steps):
-            _copy(given, at + t * sizes.outputs, to_array, to_at + (t * rows + r) * to_pad, sizes.outputs)
+            copy(given, at + t * sizes.outputs, to_array, to_at + (t * rows + r) * to_pad, sizes.outputs)
     if sizes.readout:
         product(
             outer, outer_at, pad, GROUP * pad, net.zeros, 0, 0, 0,
@@ -204,7 +203,7 @@ def _read_out_backward(
         _sum_rows(scratch, 0, output_pad, steps * rows, output_pad, sums.readout_bias, slot * output_pad)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _sum_rows(matrix, at, stride, rows, columns, sums, sums_at):
     lanes = lanes_of(matrix)
     for c in range(0, columns, lanes):
@@ -214,7 +213,7 @@ def _sum_rows(matrix, at, stride, rows, columns, sums, sums_at):
         store(sums, sums_at + c, total)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _weight_gradients(sizes, net, steps, inner, inner_at, memory, memory_at, hidden, hidden_at, sums, slot):
     """Products of what went into each layer with the gradient of what came out, over all steps of the chunk."""
     rows, width, last = sizes.rows, sizes.width, net.columns[sizes.later]
@@ -236,7 +235,7 @@ def _weight_gradients(sizes, net, steps, inner, inner_at, memory, memory_at, hid
     _sum_rows(inner, inner_at, width, steps * rows, width, sums.bias, slot * width)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def _branch_gradients(sizes, net, source, tile, first, steps, inner, inner_at, branches, branches_at, gradient, sums,
                       slot, scratch):  # fmt: skip
     """From the gradient of the first layer back through projection, filter and synapses of one tile."""
@@ -254,7 +253,7 @@ def _branch_gradients(sizes, net, source, tile, first, steps, inner, inner_at, b
         )  # fmt: skip
     else:
         for row in range(steps * rows):
-            _copy(inner, inner_at + row * width, gradient, row * pad, pad)
+            copy(inner, inner_at + row * width, gradient, row * pad, pad)
     leaky_filter_backward(
         sizes, net, gradient, branches, branches_at, steps, sums.initial_branches, tile * rows * pad,
         sums.branch_decay, slot * pad,
@@ -265,7 +264,7 @@ def _branch_gradients(sizes, net, source, tile, first, steps, inner, inner_at, b
     )  # fmt: skip
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@kernel
 def backward(sizes, net, source, kept, given, sums, unit, units, parity, together):
     """Backward pass of one unit of work, from the gradient of the outputs (`given`) to the sums of all gradients."""
     mode = exchange_float_mode(np.uint32(0))
@@ -291,7 +290,9 @@ def backward(sizes, net, source, kept, given, sums, unit, units, parity, togethe
     tile = slot
     while tile < sizes.tiles:
         groups = min(together, sizes.tiles - tile)
-        _copy(sums.initial_memory, tile * memory_slot, carry, 0, groups * memory_slot)
+        copy(sums.initial_memory, tile * memory_slot, carry, 0, groups * memory_slot)
+        # Backward through the chunks, but forward through each first: its inner signals are computed again, or read, while
+        # they are in the cache, and nothing else of the whole length is ever needed at once.
         for number in range(_chunks(sizes) - 1, -1, -1):
             first = number * chunk
             steps = min(chunk, sizes.time - first)
@@ -321,6 +322,6 @@ def backward(sizes, net, source, kept, given, sums, unit, units, parity, togethe
                     sizes, net, source, tile + g, first, steps, inner, g * z_group, branches, g * b_group,
                     gradient, sums, slot + g, scratch,
                 )  # fmt: skip
-        _copy(carry, 0, sums.initial_memory, tile * memory_slot, groups * memory_slot)
+        copy(carry, 0, sums.initial_memory, tile * memory_slot, groups * memory_slot)
         tile += 2 * units
     exchange_float_mode(mode)

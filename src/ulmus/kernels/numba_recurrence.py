@@ -2,14 +2,13 @@
 # Numba gives these functions their types when it compiles them; Python's would be wrong.
 """The sequential part: the memory's recurrence, forward and backward, for one or two tiles of sequences side by side."""
 
-from numba import njit
-
+from ulmus.kernels.numba_compiling import part
 from ulmus.kernels.numba_functions import activate, activation_slope, tanh, zero_and_one
 from ulmus.kernels.numba_lanes import fma, lanes_of, load, store
 from ulmus.kernels.numba_products import GROUP, product
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def remember(
     sizes, net, inner, inner_at, inner_group, memory, memory_at, memory_group, groups, steps, hidden
 ):
@@ -23,6 +22,7 @@ def remember(
     zero, one = zero_and_one(inner)
     last = net.columns[sizes.later]
     for t in range(steps):
+        # The drive is where the product's sum starts: the step's input costs no pass over the pre-activations of its own.
         now, before = inner_at + t * rows * width, memory_at + t * rows * pad
         product(
             inner, now, width, inner_group, inner, now, width, inner_group,
@@ -51,7 +51,7 @@ def remember(
                     store(memory, m_at + rows * pad + c, after)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def remember_proposals(sizes, net, proposals, at, memory, memory_at, steps):
     """``m' = kappa m + gain d`` of one tile, where d is known."""
     rows, pad = sizes.rows, sizes.memory_pad
@@ -63,7 +63,7 @@ def remember_proposals(sizes, net, proposals, at, memory, memory_at, steps):
             store(memory, before + rows * pad + c, after)
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def restore_layers(sizes, net, inner, inner_at, memory, memory_at, rows, hidden, hidden_at):
     """All z below the last layer, for all `rows` (steps of one tile) at once, where the memory is known.
 
@@ -88,7 +88,7 @@ def restore_layers(sizes, net, inner, inner_at, memory, memory_at, rows, hidden,
         )  # fmt: skip
 
 
-@njit(error_model="numpy", no_cpython_wrapper=True)
+@part
 def recall(
     sizes, net, inner, inner_at, inner_group, memory, memory_at, memory_group, groups, steps,
     hidden, hidden_group, outer, outer_group, carry, back, decay_sum, gain_sum, sum_group,
@@ -110,6 +110,7 @@ def recall(
         for g in range(groups):
             for c in range(0, pad, lanes):
                 decay, gain = load(net.memory_decay, c), load(net.gain, c)
+                # Summed here and not as a product over all steps: the gradient dm is overwritten by the next step's.
                 decays, gains = load(decay_sum, g * sum_group + c), load(gain_sum, g * sum_group + c)
                 for r in range(rows):
                     at = (g * rows + r) * pad + c

@@ -1,6 +1,10 @@
-"""The fused kernels as operators of torch: the computation, shapes for tracing, the gradient."""
+"""The fused kernels as operators of torch: the computation, shapes for tracing, the gradient.
 
-from typing import Any
+An operator of torch takes a flat list of arguments. `Call` names them, in one place: the operators' schemas are written from
+its fields, and everything here goes from the flat list to a `Call` and back by those names.
+"""
+
+from typing import Any, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor
@@ -10,170 +14,198 @@ from ulmus.kernels.folding import Layers
 from ulmus.kernels.numba_call import Triple, compressed, compressed_capacity, run_backward, run_forward
 from ulmus.kernels.numba_layout import EVENTS
 
-_LAYERS = slice(9, 20)  # where the fields of `Layers` are among the arguments
+
+class Call(NamedTuple):
+    """What one call of the kernels is given."""
+
+    dense: Tensor | None
+    """Input ``[batch, time, inputs]``; else the next three are its events."""
+    row_start: Tensor | None
+    event_inputs: Tensor | None
+    values: Tensor | None
+    batch: int
+    time: int
+    inputs: int
+    branches: Tensor
+    memory: Tensor
+    synapses: Tensor
+    branch_decay: Tensor
+    projection: Tensor | None
+    bias: Tensor
+    recurrent: Tensor
+    later_weights: list[Tensor]
+    later_biases: list[Tensor]
+    memory_decay: Tensor
+    gain: Tensor
+    readout: Tensor | None
+    readout_bias: Tensor | None
+    activation: str
+    keep: int
+    compress: bool
+    """Whether a dense input is looked through for zeros, and treated as events where it has many."""
+
+    @property
+    def layers(self) -> Layers:
+        """The weights among the arguments."""
+        return Layers._make(getattr(self, name) for name in Layers._fields)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Sequences, steps, inputs."""
+        return self.batch, self.time, self.inputs
+
+    @property
+    def events(self) -> Triple | None:
+        """The events that are the input, if it is not dense."""
+        if self.row_start is None or self.event_inputs is None or self.values is None:
+            return None
+        return self.row_start, self.event_inputs, self.values
 
 
-@torch.library.custom_op("ulmus::elm", mutates_args=(), device_types="cpu")
-def elm(
-    dense: Tensor | None,
-    row_start: Tensor | None,
-    event_inputs: Tensor | None,
-    event_values: Tensor | None,
-    batch: int,
-    time: int,
-    inputs: int,
-    branches: Tensor,
-    memory: Tensor,
-    synapses: Tensor,
-    branch_decay: Tensor,
-    projection: Tensor | None,
-    bias: Tensor,
-    recurrent: Tensor,
-    later_weights: list[Tensor],
-    later_biases: list[Tensor],
-    memory_decay: Tensor,
-    gain: Tensor,
-    readout: Tensor | None,
-    readout_bias: Tensor | None,
-    activation: str,
-    keep: int,
-    compress: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+_SCHEMA_TYPES = {
+    Tensor: "Tensor", Tensor | None: "Tensor?", list[Tensor]: "Tensor[]", int: "SymInt", str: "str", bool: "bool",
+}  # fmt: skip
+_ARGUMENTS = ", ".join(f"{_SCHEMA_TYPES[kind]} {name}" for name, kind in get_type_hints(Call).items())
+_RESULTS = (
+    9  # outputs, final branches and memory; inner signals, memory, branches for backward; the events found
+)
+
+
+@torch.library.custom_op(
+    "ulmus::elm",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_ARGUMENTS}) -> ({', '.join(['Tensor'] * _RESULTS)})",
+)
+def elm(*arguments: Any) -> tuple[Tensor, ...]:
     """Outputs, final branches and memory; then what backward needs: inner signals, states, and the events found."""
-    layers = Layers(
-        synapses, branch_decay, projection, bias, recurrent, later_weights, later_biases, memory_decay, gain,
-        readout, readout_bias,
-    )  # fmt: skip
-    events, found = _given(row_start, event_inputs, event_values), _no_events(bias)
-    if compress and dense is not None:
-        events, found = compressed(dense, bias)
-    result = run_forward(dense, events, (batch, time, inputs), (branches, memory), layers, activation, keep)
+    call = Call._make(arguments)
+    events, found = call.events, _no_events(call.bias)
+    if call.compress and call.dense is not None:
+        events, found = compressed(call.dense, call.bias)
+    state = call.branches, call.memory
+    result = run_forward(call.dense, events, call.shape, state, call.layers, call.activation, call.keep)
     return *result, *found
 
 
-def _given(*parts: Tensor | None) -> Triple | None:
-    row_start, inputs, values = parts
-    return None if row_start is None or inputs is None or values is None else (row_start, inputs, values)
-
-
 def _no_events(like: Tensor) -> Triple:
+    # Three tensors: results of an operator may not share memory.
     empty = torch.empty(0, dtype=torch.int32, device=like.device)
     return empty, empty.clone(), like.new_empty(0)
 
 
 @elm.register_fake
-def _(*args: Any) -> tuple[Tensor, ...]:
-    dense, shape, branches, memory = args[0], args[4:7], args[7], args[8]
-    layers, activation, keep, compress = Layers(*args[_LAYERS]), *args[20:]
-    kind = EVENTS if dense is None or compress else kind_of(dense, layers.synapses)
-    sizes = sizes_of(shape[0], shape[1], shape[2], kind, layers, activation, keep)
-    new = layers.bias.new_empty
-    found = _no_events(layers.bias)
-    if compress and dense is not None:
-        capacity = compressed_capacity(dense)
-        found = (
-            new(shape[0] * shape[1] + 1, dtype=torch.int32),
-            new(capacity, dtype=torch.int32),
-            new(capacity),
-        )
+def _(*arguments: Any) -> tuple[Tensor, ...]:
+    call = Call._make(arguments)
+    kind = EVENTS if call.dense is None or call.compress else kind_of(call.dense, call.synapses)
+    sizes = sizes_of(*call.shape, kind, call.layers, call.activation, call.keep)
+    new, found = call.bias.new_empty, _no_events(call.bias)
+    if call.compress and call.dense is not None:
+        capacity = compressed_capacity(call.dense)
+        rows = new(call.batch * call.time + 1, dtype=torch.int32)
+        found = rows, new(capacity, dtype=torch.int32), new(capacity)
     kept = [new(part) for part in keep_shapes(sizes)]
-    return new(*shape[:2], sizes.outputs), torch.empty_like(branches), torch.empty_like(memory), *kept, *found
+    outputs = new(call.batch, call.time, sizes.outputs)
+    return outputs, torch.empty_like(call.branches), torch.empty_like(call.memory), *kept, *found
 
 
-@torch.library.custom_op("ulmus::elm_backward", mutates_args=(), device_types="cpu")
-def elm_backward(
-    dense: Tensor | None,
-    row_start: Tensor | None,
-    event_inputs: Tensor | None,
-    event_values: Tensor | None,
-    batch: int,
-    time: int,
-    inputs: int,
-    branches: Tensor,
-    memory: Tensor,
-    synapses: Tensor,
-    branch_decay: Tensor,
-    projection: Tensor | None,
-    bias: Tensor,
-    recurrent: Tensor,
-    later_weights: list[Tensor],
-    later_biases: list[Tensor],
-    memory_decay: Tensor,
-    gain: Tensor,
-    readout: Tensor | None,
-    readout_bias: Tensor | None,
-    activation: str,
-    keep: int,
-    compress: bool,
-    kept: list[Tensor],
-    found: list[Tensor],
-    given: list[Tensor],
-    wanted: list[bool],
-) -> list[Tensor]:
-    """Gradients of all tensors among the first twenty arguments, lists flattened; empty where there is no tensor."""
-    layers = Layers(
-        synapses, branch_decay, projection, bias, recurrent, later_weights, later_biases, memory_decay, gain,
-        readout, readout_bias,
-    )  # fmt: skip
-    events = _given(row_start, event_inputs, event_values)
-    if compress and int(found[0][0]) == 0:
+@torch.library.custom_op(
+    "ulmus::elm_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_ARGUMENTS}, Tensor[] kept, Tensor[] found, Tensor[] given, bool[] wanted) -> Tensor[]",
+)
+def elm_backward(*arguments: Any) -> list[Tensor]:
+    """Gradients of the arguments of `elm` that can have one, in their order, lists flattened; empty where there is none.
+
+    `kept` and `found` are the last results of `elm`, `given` the gradients of its first three, and `wanted` says whether
+    dense input and values of events need a gradient.
+    """
+    *flat, kept, found, given, wanted = arguments
+    call = Call._make(flat)
+    events = call.events
+    if call.compress and int(found[0][0]) == 0:  # -1 where the dense input was not sparse
         events = found[0], found[1], found[2]
     result = run_backward(
-        dense, events, (batch, time, inputs), (kept[0], kept[1], kept[2]), (given[0], given[1], given[2]), layers,
-        activation, keep, (wanted[0], wanted[1]),
+        call.dense, events, call.shape, tuple(kept), tuple(given), call.layers, call.activation, call.keep,
+        tuple(wanted),
     )  # fmt: skip
-    return [part for value in result.values() for part in (value if isinstance(value, list) else [value])]
+    parts: list[Tensor] = []
+    for name in _DIFFERENTIABLE:
+        value = result[name]
+        parts += value if isinstance(value, list) else [value]
+    return parts
+
+
+_DIFFERENTIABLE = ("dense", "values", "branches", "memory", *Layers._fields)
 
 
 @elm_backward.register_fake
-def _(*args: Any) -> list[Tensor]:
-    dense, values, wanted = args[0], args[3], args[26]
-    layers = Layers(*args[_LAYERS])
-    nothing = layers.bias.new_empty(0)
-    tensors = [
-        dense if wanted[0] else None, values if wanted[1] else None, args[7], args[8],
-        *layers[:5], *layers.later_weights, *layers.later_biases, *layers[7:],
-    ]  # fmt: skip
+def _(*arguments: Any) -> list[Tensor]:
+    *flat, _, _, _, wanted = arguments
+    call = Call._make(flat)
+    call = call._replace(dense=call.dense if wanted[0] else None, values=call.values if wanted[1] else None)
+    parts: list[Tensor | None] = []
+    for name in _DIFFERENTIABLE:
+        value = getattr(call, name)
+        parts += value if isinstance(value, list) else [value]
     return [
-        nothing.clone() if tensor is None else torch.empty_like(tensor).contiguous() for tensor in tensors
+        call.bias.new_empty(0) if tensor is None else torch.empty_like(tensor).contiguous()
+        for tensor in parts
     ]
 
 
 def _remember_for_backward(ctx: Any, inputs: Any, output: Any) -> None:
-    tensors = [*inputs[:4], *inputs[7:14], *inputs[16:20], *output[3:]]
-    ctx.save_for_backward(*tensors, *inputs[14], *inputs[15])
+    """Keep the arguments: tensors where autograd watches over them, the rest, with holes for tensors, as it is."""
+    call = Call._make(inputs)
+    single = [value if isinstance(value, Tensor) else None for value in call]
+    ctx.save_for_backward(*single, *output[3:], *call.later_weights, *call.later_biases)
+    ctx.rest = Call._make(None if isinstance(value, (Tensor, list)) else value for value in call)
     ctx.mark_non_differentiable(*output[3:])
     ctx.set_materialize_grads(False)
-    ctx.later, ctx.shape, ctx.how = len(inputs[14]), inputs[4:7], inputs[20:]
+
+
+def _remembered(ctx: Any) -> tuple[Call, list[Tensor]]:
+    """The call of `elm` and its last six results."""
+    count = len(Call._fields)
+    single, results, later = (
+        ctx.saved_tensors[:count],
+        ctx.saved_tensors[count : count + _RESULTS - 3],
+        ctx.saved_tensors[count + _RESULTS - 3 :],
+    )
+    call = Call._make(
+        rest if tensor is None else tensor for tensor, rest in zip(single, ctx.rest, strict=True)
+    )
+    layers = len(later) // 2
+    call = call._replace(later_weights=list(later[:layers]), later_biases=list(later[layers:]))
+    return call, list(results)
 
 
 def _gradients(ctx: Any, *flowing: Any) -> tuple[Any, ...]:
-    saved = ctx.saved_tensors
-    later = ctx.later
-    weights, biases = list(saved[21 : 21 + later]), list(saved[21 + later :])
+    call, results = _remembered(ctx)
     outputs, branches, memory = flowing[:3]
     if outputs is None:
-        width = saved[12].shape[0] if saved[13] is None else saved[13].shape[0]
-        outputs = saved[7].new_zeros(*ctx.shape[:2], width)
+        width = call.memory_decay.shape[0] if call.readout is None else call.readout.shape[0]
+        outputs = call.bias.new_zeros(call.batch, call.time, width)
     given = [
         outputs,
-        torch.zeros_like(saved[4]) if branches is None else branches,
-        torch.zeros_like(saved[5]) if memory is None else memory,
+        torch.zeros_like(call.branches) if branches is None else branches,
+        torch.zeros_like(call.memory) if memory is None else memory,
     ]
-    wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[3]]
-    parts = elm_backward(
-        *saved[:4], *ctx.shape, *saved[4:11], weights, biases, *saved[11:15], *ctx.how,
-        list(saved[15:18]), list(saved[18:21]), given, wanted,
-    )  # fmt: skip
-    after = 9 + 2 * later
-    projection, readout = saved[8], saved[13]
-    return (
-        parts[0] if wanted[0] else None, None, None, parts[1] if wanted[1] else None, None, None, None,
-        parts[2], parts[3], parts[4], parts[5], None if projection is None else parts[6], parts[7], parts[8],
-        list(parts[9 : 9 + later]), list(parts[9 + later : after]), parts[after], parts[after + 1],
-        None if readout is None else parts[after + 2], None if readout is None else parts[after + 3],
-        None, None, None,
-    )  # fmt: skip
+    needed = Call._make(ctx.needs_input_grad)
+    wanted = [bool(needed.dense), bool(needed.values)]
+    parts = iter(elm_backward(*call, results[:3], results[3:], given, wanted))
+    found: dict[str, Any] = {}
+    for name in _DIFFERENTIABLE:
+        value = getattr(call, name)
+        found[name] = [next(parts) for _ in value] if isinstance(value, list) else next(parts)
+        if value is None:
+            found[name] = None
+    if not wanted[0]:
+        found["dense"] = None
+    if not wanted[1]:
+        found["values"] = None
+    return tuple(found.get(name) for name in Call._fields)
 
 
 elm.register_autograd(_gradients, setup_context=_remember_for_backward)

@@ -56,7 +56,7 @@ class TrainingSettings(Settings):
     devices: PositiveInt = 1
     nodes: PositiveInt = 1
     precision: str = "32-true"
-    threads: PositiveInt = 1
+    threads: int = Field(default=1, ge=1, le=1024)
     """CPU threads of this process; one is best for small neurons."""
     memory_budget_mib: float = Field(default=16.0, ge=0)
     """What a step may keep for its backward pass before it computes inner signals again: see `ulmus.kernels.memory_budget`."""
