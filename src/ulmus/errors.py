@@ -6,6 +6,9 @@ Every message has three parts: what was wrong with which value, what was expecte
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LONGEST = 500
+"""Characters of a message; what is in the middle of a longer one is left out, as it comes from a file."""
+
 
 class UlmusError(Exception):
     """Base of every error that Ulmus raises on purpose.
@@ -17,6 +20,11 @@ class UlmusError(Exception):
         ...     print(error)
         memory=0 is no size; expected a whole number, positive.
     """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST - 205]} ... {message[-200:]}"
+        super().__init__(message)
 
 
 class ConfigError(UlmusError, ValueError):

@@ -1,39 +1,54 @@
 """Settings from YAML as frozen pydantic values, and what is wrong with them in a user's words."""
 
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ulmus.errors import ConfigError, closest
+from ulmus.files.reading import read_text
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and a key that is not known is an error."""
+    """Base of all settings: frozen; keys that are not known and numbers that are not finite are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Settings)
 _INTEGER = "tag:yaml.org,2002:int"
+_TIME = "tag:yaml.org,2002:timestamp"
+_LONGEST_TEXT = 1 << 20
+_MOST_VALUES = 100_000
+_LARGEST_INTEGER = 2**64
+_PROBLEMS = 3  # that are told at once
+_SHOWN = 60  # letters of a value
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, _SHOWN, _SHOWN
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which ``3:45`` is text: YAML 1.1 reads it as 225, an hour of 60 minutes."""
+    """YAML in which ``3:45`` and ``2001-02-03`` are text: YAML 1.1 reads them as 225, an hour of 60 minutes, and as a date."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if tag != _INTEGER]
+    first: [(tag, pattern) for tag, pattern in known if tag not in (_INTEGER, _TIME)]
     for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_INTEGER, re.compile(r"[-+]?\d+$"), list("-+0123456789"))
 
 
 def parse_value(text: str) -> Any:
-    """One YAML value, as it would be read in a file."""
-    return yaml.load(text, _Loader)
+    """One YAML value, as it would be read in a file.
+
+    Raises:
+        ConfigError: not YAML.
+    """
+    return _loaded(text, "a value")
 
 
 def parse_yaml(text: str, origin: str, keys: str) -> dict[str, Any]:
@@ -42,13 +57,61 @@ def parse_yaml(text: str, origin: str, keys: str) -> dict[str, Any]:
     Raises:
         ConfigError: not YAML, or no dictionary.
     """
-    try:
-        values = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not YAML ({error}); correct the file.") from error
+    values = _loaded(text, origin)
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} holds {type(values).__name__}; expected keys such as {keys}.")
     return values
+
+
+def read_yaml(path: Path, keys: str) -> dict[str, Any]:
+    """The dictionary that a YAML file (UTF-8) holds.
+
+    Raises:
+        ConfigError: no such file, too large, not YAML, or no dictionary.
+    """
+    if path.is_file() and path.stat().st_size > _LONGEST_TEXT:
+        raise ConfigError(
+            f"{path} has {path.stat().st_size} bytes; expected at most {_LONGEST_TEXT}; is it YAML?"
+        )
+    return parse_yaml(read_text(path, ConfigError, "check the path"), str(path), keys)
+
+
+def _loaded(text: str, origin: str) -> Any:
+    """The values of YAML text: what anchors repeat is counted before it is built."""
+    if len(text) > _LONGEST_TEXT:
+        raise ConfigError(f"{origin} has {len(text)} letters; expected at most {_LONGEST_TEXT}; shorten it")
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        count = _count(node, {})
+        if count > _MOST_VALUES:
+            raise ConfigError(
+                f"{origin} has {count} values, many of them repeated by anchors; expected at most {_MOST_VALUES}; shorten it"
+            )
+        return loader.construct_document(node)
+    except RecursionError as error:
+        raise ConfigError(f"{origin} is nested too deeply; expected a few levels; correct it") from error
+    except ConfigError:
+        raise
+    except Exception as error:
+        # Constructors of tags such as !!timestamp fail in ways of their own.
+        reason = " ".join(str(error).split())[:160]
+        raise ConfigError(f"{origin} is not YAML ({reason}); expected keys and values; correct it") from error
+
+
+def _count(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Values of a node, those that are repeated counted as often; each is visited once."""
+    known = counts.get(id(node))
+    if known == 0:
+        raise ConfigError("the YAML holds an anchor that contains itself; expected values; correct it")
+    if known is None:
+        counts[id(node)] = 0
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        children = [child for entry in inner for child in (entry if isinstance(entry, tuple) else (entry,))]
+        counts[id(node)] = known = 1 + sum(_count(child, counts) for child in children)
+    return known
 
 
 def validated(kind: type[S], values: Mapping[str, Any], origin: str, if_missing: str) -> S:
@@ -63,11 +126,28 @@ def validated(kind: type[S], values: Mapping[str, Any], origin: str, if_missing:
     Raises:
         ConfigError: an unknown key (with the nearest known one), a missing one, or a value out of range.
     """
+    _check_integers(values, origin, "")
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = (_explain(kind, problem, values, if_missing) for problem in error.errors())
-        raise ConfigError(f"{origin}: " + "; ".join(problems)) from error
+        found = error.errors()
+        problems = [_explain(kind, problem, values, if_missing) for problem in found[:_PROBLEMS]]
+        more = [f"and {len(found) - _PROBLEMS} more"] if len(found) > _PROBLEMS else []
+        raise ConfigError(f"{origin}: " + "; ".join([*problems, *more])) from error
+
+
+def _check_integers(values: Any, origin: str, key: str) -> None:
+    """Refuse whole numbers that no machine counts to, before anything is reserved for so many."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            _check_integers(value, origin, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            _check_integers(value, origin, key)
+    elif isinstance(values, int) and abs(values) >= _LARGEST_INTEGER:
+        raise ConfigError(
+            f"{origin}: {key!r} is about 2^{values.bit_length() - 1}; expected less than 2^64; correct it"
+        )
 
 
 def dotted_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
@@ -99,8 +179,13 @@ def _explain(kind: type[BaseModel], problem: Any, values: Any, if_missing: str) 
         known = [tag.strip().strip("'") for tag in problem["ctx"]["expected_tags"].split(",")]
         return f"'{key}.kind' is {found!r}; expected one of {known}.{closest(found, known)}"
     message = problem["msg"].removeprefix("Value error, ")
-    found = repr(key) if isinstance(problem["input"], Mapping) else f"{key!r} is {problem['input']!r}"
+    found = repr(key) if isinstance(problem["input"], Mapping) else f"{key!r} is {_short(problem['input'])}"
     return f"{found}: {message[:1].lower()}{message[1:]}" if key else message
+
+
+def _short(value: Any) -> str:
+    shown = _SHORT.repr(value)
+    return shown if len(shown) <= 2 * _SHOWN else f"{shown[: 2 * _SHOWN]}..."
 
 
 def _as_written(location: tuple[str | int, ...], values: Any) -> list[str]:

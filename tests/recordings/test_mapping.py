@@ -81,7 +81,7 @@ def test_files_that_are_no_mappings(tmp_path):
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
             load_mapping(path)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="does not exist"):
         load_mapping(tmp_path / "nowhere.yaml")
 
 

@@ -192,7 +192,7 @@ def put(at, value):
         (
             "t",
             put(59, 0.2),
-            r"trial 0: t holds 200 ms; expected times within the 200 ms of the voltage.*thousandth",
+            r"trial 0: t holds 200 ms; expected times within the 200 ms of the voltage; correct",
         ),
         ("t", put(3, np.nan), "t holds nan at entry 3"),
         ("t", lambda t: t * 1000, "thousandth"),

@@ -13,7 +13,7 @@ def processor() -> str:
     """Name of the processor as the system gives it."""
     listed = Path("/proc/cpuinfo")
     if listed.exists():
-        for line in listed.read_text().splitlines():
+        for line in listed.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import yaml
 from cyclopts import Parameter
 
 from ulmus.cli.console import console, print_table, progress, say, score_rows
@@ -161,5 +160,5 @@ def parse_overrides(tokens: Iterable[str], flags: Sequence[str] = _FLAGS) -> dic
 def _typed(text: str) -> Any:
     try:
         return parse_value(text)
-    except yaml.YAMLError:
+    except ConfigError:
         return text  # a glob such as *.h5 is no YAML, but a fine value

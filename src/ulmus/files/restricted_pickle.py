@@ -1,20 +1,27 @@
 """A reader for pickles from strangers: plain values and numpy arrays, and nothing that runs.
 
-An ordinary unpickler calls whatever function the file names. This one knows six names, all of them objects of its
-own that build plain values, so that neither numpy's nor any other code is handed to the file. What a crafted file
-can still do is make the standard library's reader ask for memory; the error of that is caught like any other.
+An ordinary unpickler calls whatever function the file names. This one knows seven names, all of them objects of its
+own that build plain values, so that neither numpy's nor any other code is handed to the file. Before it starts, the
+file is walked through once: nine bytes can make the standard library's reader reserve gigabytes for places in a list.
 """
 
+import gzip
+import io
+import lzma
 import pickle
 import re
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal
 
 import numpy as np
 from jaxtyping import Shaped
 
 from ulmus.errors import DataError
+from ulmus.files.limits import check_unpacked
+from ulmus.files.pickle_walk import check_pickle
 
+_PIECE = 1 << 20
+_LONGEST_TEXT = 1000
 _DTYPE = re.compile(r"[<>|=]?([biufcSUO])(\d*)")
 
 
@@ -27,11 +34,10 @@ def read_pickle(path: Path) -> Any:
         DataError: the file is missing or damaged, or names a function that data do not need.
     """
     try:
-        with _open(path) as file:
-            content = _Unpickler(path, file).load()
-            if file.read(1):  # reading to the end also checks the sums of a compressed file
-                raise ValueError("more after the end of its content")
-            return content
+        data = _unpacked(path)
+        if check_pickle(data) < len(data):
+            raise ValueError("more after the end of its content")
+        return _Unpickler(path, io.BytesIO(data)).load()
     except DataError:
         raise
     except FileNotFoundError:
@@ -59,6 +65,10 @@ def array(value: Any, kinds: str = "biuf") -> Shaped[np.ndarray, "..."]:
         # Flat alone: a few lists that hold each other many times would unfold to any size.
         if not all(isinstance(entry, (int, float, str)) for entry in content):
             raise ValueError("a list of something else than numbers or text")
+        # As an array, every text takes the room of the longest.
+        longest = max((len(entry) for entry in content if isinstance(entry, str)), default=0)
+        if longest > _LONGEST_TEXT:
+            raise ValueError(f"a text of {longest} letters")
         content = np.array(content)
     elif isinstance(content, (int, float)):
         content = np.array(content)
@@ -69,16 +79,18 @@ def array(value: Any, kinds: str = "biuf") -> Shaped[np.ndarray, "..."]:
     return content
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".xz":
-        import lzma
-
-        return lzma.LZMAFile(path)
-    if path.suffix == ".gz":
-        import gzip
-
-        return cast(IO[bytes], gzip.GzipFile(path))
-    return path.open("rb")
+def _unpacked(path: Path) -> bytes:
+    """All bytes of a file; to the end, where a compressed one has its sums."""
+    unpack = {".xz": lzma.LZMAFile, ".gz": gzip.GzipFile}.get(path.suffix)
+    if unpack is None:
+        return path.read_bytes()
+    stored, pieces, total = path.stat().st_size, [], 0
+    with unpack(path) as file:
+        while piece := file.read(_PIECE):
+            pieces.append(piece)
+            total += len(piece)
+            check_unpacked(total, stored, str(path))
+    return b"".join(pieces)
 
 
 class _Dtype:
@@ -174,6 +186,20 @@ class _MakeScalar(_Maker):
         return np.frombuffer(raw, dtype.dtype)[0].item()
 
 
+class _FromBuffer(_Maker):
+    """How protocol 5 makes an array, out of bytes in the same file."""
+
+    __slots__ = ()
+
+    def __call__(self, content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+        if not isinstance(dtype, _Dtype) or dtype.dtype is None:
+            raise ValueError("an array of objects in a buffer")
+        made = _Array()
+        raw = bytes(content) if isinstance(content, bytearray) else content
+        made.__setstate__((None, shape, dtype, order == "F", raw))
+        return made
+
+
 class _EncodeLatin1(_Maker):
     __slots__ = ()
 
@@ -204,6 +230,8 @@ _KNOWN = {
         for module in ("numpy.core.multiarray", "numpy._core.multiarray")
         for name, maker in (("_reconstruct", _MakeArray()), ("scalar", _MakeScalar()))
     },
+    ("numpy.core.numeric", "_frombuffer"): _FromBuffer(),
+    ("numpy._core.numeric", "_frombuffer"): _FromBuffer(),
     ("numpy", "ndarray"): _NdarrayName(),
     ("numpy", "dtype"): _MakeDtype(),
     ("_codecs", "encode"): _EncodeLatin1(),

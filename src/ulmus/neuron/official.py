@@ -140,7 +140,7 @@ def _constructor_arguments(settings: dict[str, Any], origin: str) -> dict[str, A
 
 def _read_settings(file: Path) -> dict[str, Any]:
     try:
-        settings = json.loads(file.read_text())
+        settings = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{file} does not exist; an authors' checkpoint folder holds model_config.json and a .pt file."

@@ -9,7 +9,9 @@ from jaxtyping import Float64, Int64
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.keyed_numbers import Array, Container
-from ulmus.recordings.mapping import MILLISECONDS, Inputs, OutputSpikes, event_bins, selected
+from ulmus.recordings.mapping import LARGEST_MS, MILLISECONDS, Inputs, OutputSpikes, event_bins, selected
+
+_LARGEST_NUMBER = 2**31  # of an input or a trial
 
 
 class Events(NamedTuple):
@@ -125,9 +127,19 @@ def read_events(file: Container, group: Inputs | OutputSpikes, name: str | None,
         raise DataError(
             f"{file.path}: {times} holds {stored[at]} at entry {at}; expected finite times; remove it"
         )
-    exact = stored.dtype.itemsize >= 8 or not stored.size
-    rounding_ms = 0.0 if exact else float(np.spacing(stored.max())) * scale
-    return Events(times, stored.astype(np.float64) * scale, event_id, mark, rounding_ms)
+    latest = float(np.abs(stored).max(initial=0)) * scale
+    if latest > LARGEST_MS:
+        raise DataError(
+            f"{file.path}: {times} holds a time of {latest:g} ms; expected at most {LARGEST_MS:g} ms; "
+            "correct the data, or `unit` in the mapping"
+        )
+    return Events(times, stored.astype(np.float64) * scale, event_id, mark, rounding(stored) * scale)
+
+
+def rounding(times: Array) -> float:
+    """How far apart the numbers of a type are that are as large as the latest of these times."""
+    exact = times.dtype.itemsize >= 8 or times.dtype.kind != "f" or not times.size
+    return 0.0 if exact else float(np.spacing(np.abs(times).max()))
 
 
 def time_scale(file: Container, key: str, unit: str | None) -> float:
@@ -173,7 +185,7 @@ def flat(file: Container, key: str) -> Array:
         DataError: it has another shape.
     """
     values = file.read(key)
-    if isinstance(values, list) or values.ndim < 1 or values.size != max(values.shape):
+    if isinstance(values, list) or values.ndim < 1 or (values.size and values.size != max(values.shape)):
         shape = f"{len(values)} lists" if isinstance(values, list) else f"shape {values.shape}"
         raise DataError(f"{file.path}: {key} has {shape}; expected one list; name another key in the mapping")
     return values.ravel()
@@ -195,10 +207,10 @@ def _joined(
             "many; correct the mapping or the file"
         )
     values = np.concatenate(parts)
-    wrong = ~(np.isfinite(values) & (values == np.floor(values)))
+    wrong = ~((np.abs(values) < _LARGEST_NUMBER) & (values == np.floor(values)))
     if wrong.any():
         raise DataError(
-            f"{file.path}: {key} holds {values[wrong][0]}; expected whole numbers; name another key"
+            f"{file.path}: {key} holds {values[wrong][0]}; expected whole numbers of inputs or trials; name another key"
         )
     return values.astype(np.int64)
 

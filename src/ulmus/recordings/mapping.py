@@ -6,16 +6,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from ulmus.errors import ConfigError
-from ulmus.settings import Settings, parse_yaml, validated
+from ulmus.settings import Settings, read_yaml, validated
+from ulmus.trials.trial import LARGEST_MV, MAX_INPUTS
 
 TimeUnit = Literal["s", "ms", "us"]
 VoltageUnit = Literal["V", "mV", "uV"]
 MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 MILLIVOLTS = {"V": 1000.0, "mV": 1.0, "uV": 0.001}
-_RANGE = re.compile(r"\d+|\d*:\d*")
+_RANGE = re.compile(r"\d{1,9}|\d{0,9}:\d{0,9}")
+LARGEST_MS = 1e10
+"""No recording is longer (116 days)."""
+Milliseconds = Annotated[float, Field(ge=1e-6, le=LARGEST_MS)]
 
 
 def _selection(value: Any) -> Any:
@@ -50,9 +53,9 @@ class Inputs(Settings):
     """Which of the lists to take, where the key holds one list per input."""
     unit: TimeUnit | None = None
     """Unit of the times, where the file does not say it."""
-    first_id: int = Field(default=0, ge=0)
+    first_id: int = Field(default=0, ge=0, le=10**9)
     """Number that the file gives to the first input (1 in files from MATLAB)."""
-    count: PositiveInt | None = None
+    count: Annotated[int, Field(ge=1, le=MAX_INPUTS)] | None = None
     """Number of inputs, silent ones included; by default the number of lists, where every input has one."""
     inhibitory: Selection
     """Which inputs inhibit, as the file numbers them; ``none`` where all excite."""
@@ -72,11 +75,11 @@ class Voltage(Settings):
     values: str
     """Key of the samples; two dimensions are trials and samples."""
     unit: VoltageUnit | None = None
-    sampling_hz: PositiveFloat | None = None
+    sampling_hz: Annotated[float, Field(ge=1e-3, le=1e9)] | None = None
     times: str | None = None
     """Key of the sample times, instead of `sampling_hz`."""
     time_unit: TimeUnit | None = None
-    start_ms: float | None = None
+    start_ms: Annotated[float, Field(ge=-LARGEST_MS, le=LARGEST_MS)] | None = None
     """Time of the first sample, by default what the file says or 0."""
     at: Literal["start", "end"] = "start"
     """Edge of a time bin that its voltage is taken at (published files: the start)."""
@@ -94,11 +97,11 @@ class OutputSpikes(Settings):
     times: str | None = None
     trial: str | None = None
     """Key of the trial number (from 0) of each spike, where one list holds the spikes of all trials."""
-    row: int | None = Field(default=None, ge=0)
+    row: int | None = Field(default=None, ge=0, le=10**9)
     """Which of the lists to take, where the key holds one list per neuron."""
     unit: TimeUnit | None = None
-    threshold_mv: float = -25.0
-    refractory_ms: float = Field(default=1.0, ge=0)
+    threshold_mv: float = Field(default=-25.0, ge=-LARGEST_MV, le=LARGEST_MV)
+    refractory_ms: float = Field(default=1.0, ge=0, le=LARGEST_MS)
     """Of maxima that are closer than this, noise on one spike, only the highest counts."""
 
     @property
@@ -119,7 +122,7 @@ class OutputSpikes(Settings):
 class Trials(Settings):
     """How one long recording is cut into trials."""
 
-    duration_ms: PositiveFloat
+    duration_ms: Milliseconds
     starts: str | None = None
     """Key of the times at which trials begin; without, pieces follow each other."""
     unit: TimeUnit | None = None
@@ -133,7 +136,7 @@ class Mapping(Settings):
     """
 
     format: Literal["hdf5", "npz", "csv", "nwb"] | None = None
-    dt_ms: PositiveFloat = 1.0
+    dt_ms: Milliseconds = 1.0
     inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several), Field(min_length=1)]
     voltage: Voltage
     sites: dict[str, Voltage] = Field(default_factory=dict)
@@ -161,13 +164,7 @@ def load_mapping(path: str | Path) -> Mapping:
     Raises:
         ConfigError: no such file, not YAML, an unknown key (with the nearest known one) or a value out of range.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error}); expected the YAML file of a mapping; check the path"
-        ) from error
-    return parse_mapping(parse_yaml(text, str(path), "'inputs' and 'voltage'"), str(path))
+    return parse_mapping(read_yaml(Path(path), "'inputs' and 'voltage'"), str(path))
 
 
 def parse_mapping(values: dict[str, Any], origin: str = "mapping") -> Mapping:

@@ -8,8 +8,9 @@ from jaxtyping import Int8, Int64
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.keyed_numbers import open_container
+from ulmus.files.limits import check_unpacked
 from ulmus.recordings.event_lists import Events, flat, input_count, read_events, time_scale
-from ulmus.recordings.mapping import Inputs, Mapping, OutputSpikes, Trials, event_bins, selected
+from ulmus.recordings.mapping import LARGEST_MS, Inputs, Mapping, OutputSpikes, Trials, event_bins, selected
 from ulmus.recordings.voltage import Place, Trace, detected_spikes, in_bins
 from ulmus.trials.trial import Header, Trial, label_bins, validate
 
@@ -46,7 +47,9 @@ class MappedFile:
         duration_ms = trials.duration_ms if trials else soma.clock(self._places[0].name).end_ms
         sign = [self._sign(group) for group in mapping.inputs]
         self._first_input = np.cumsum([0, *map(len, sign)])
-        steps = int(duration_ms / mapping.dt_ms + 1e-6)
+        rounding_ms = 0.0 if trials else soma.clock(self._places[0].name).rounding_ms
+        steps = int(duration_ms / mapping.dt_ms + 1e-6 + 2 * rounding_ms / mapping.dt_ms)
+        check_unpacked(8 * steps, self._file.bytes(), f"{path}: trials of {steps} steps")
         self.header = Header(steps, mapping.dt_ms, np.concatenate(sign), tuple(sites), "mapped recordings")
 
     def __len__(self) -> int:
@@ -77,9 +80,16 @@ class MappedFile:
         clock, duration_ms = soma.clock(), trials.duration_ms
         if trials.starts is None:
             pieces = int((clock.end_ms - clock.start_ms) / duration_ms + 1e-6)
+            check_unpacked(8 * pieces, self._file.bytes(), f"{self.path}: {pieces} trials")
             starts = clock.start_ms + duration_ms * np.arange(pieces)
         else:
             starts = flat(self._file, trials.starts) * time_scale(self._file, trials.starts, trials.unit)
+            wrong = np.flatnonzero(~(np.abs(starts) <= LARGEST_MS))
+            if wrong.size:
+                raise DataError(
+                    f"{self.path}: {trials.starts} holds {starts[wrong[0]]:g} ms in row {wrong[0]}; expected the beginning of "
+                    "every trial; remove the row, or correct it"
+                )
         if not len(starts):
             raise DataError(
                 f"{self.path}: not one trial of {duration_ms:g} ms in a recording of {clock.end_ms - clock.start_ms:g} ms; "
@@ -164,8 +174,12 @@ class MappedFile:
         return events
 
     def _beyond(self, where: str, key: str, latest_ms: float) -> DataError:
-        fits = latest_ms / 1000 < self.header.duration_ms
-        hint = "; a thousandth of that would fit: check `unit`" if fits else ""
+        duration_ms, shape = self.header.duration_ms, self._traces["soma"].clock(self._places[0].name).shape
+        hint = ""
+        if 0.05 * duration_ms < latest_ms / 1000 < duration_ms:
+            hint = "; a thousandth of that would fit: check `unit`"
+        if len(shape) == 2 and shape[0] > shape[1] > 1 and latest_ms < shape[0] * duration_ms / shape[1]:
+            hint = f"; its shape {shape} is read as trials and samples and looks transposed"
         return DataError(
             f"{where}: {key} holds {latest_ms:g} ms; expected times within the {self.header.duration_ms:g} ms of the "
             f"voltage{hint}; correct the data or the mapping"

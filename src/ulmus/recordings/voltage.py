@@ -1,14 +1,14 @@
 """A voltage trace in a user's file: its clock, its unit, its values in the time bins of a trial, and its spikes."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.keyed_numbers import Container, Hdf5File
-from ulmus.recordings.event_lists import flat, matches, time_scale, with_name
-from ulmus.recordings.mapping import MILLIVOLTS, OutputSpikes, Voltage
+from ulmus.recordings.event_lists import flat, matches, rounding, time_scale, with_name
+from ulmus.recordings.mapping import LARGEST_MS, MILLIVOLTS, OutputSpikes, Voltage
 from ulmus.trials.trial import LARGEST_MV, Header
 
 SMALLEST_MV = 0.2
@@ -30,13 +30,25 @@ class Samples(NamedTuple):
 
 
 class _Clock(NamedTuple):
-    """When the samples under a key were taken: at `time_ms`, or evenly from `start_ms` on."""
+    """When the samples under a key were taken: at `time_ms`, or evenly from `start_ms` on.
+
+    Attributes:
+        key: where they are.
+        shape: of what is there; a side of 1 counts for nothing.
+        samples: in a trace.
+        start_ms: time of the first one.
+        per_ms: samples in a ms.
+        time_ms: of every sample.
+        rounding_ms: how exactly the times are stored.
+    """
 
     key: str
     shape: tuple[int, ...]
+    samples: int
     start_ms: float
     per_ms: float
     time_ms: Float64[np.ndarray, "samples"] | None
+    rounding_ms: float
 
     @property
     def period_ms(self) -> float:
@@ -48,7 +60,7 @@ class _Clock(NamedTuple):
         """When the last sample has passed."""
         if self.time_ms is not None:
             return float(self.time_ms[-1]) + self.period_ms
-        return self.start_ms + self.shape[-1] / self.per_ms
+        return self.start_ms + self.samples / self.per_ms
 
 
 class Trace:
@@ -68,7 +80,7 @@ class Trace:
         self._clocks: dict[str | None, _Clock] = {}
         self.names = matches(file, voltage.values, "trial") if "{trial}" in voltage.values else None
         shape = self.clock(self.names[0] if self.names else None).shape
-        self.rows = shape[0] if len(shape) == 2 else None
+        self.rows = shape[0] if len(shape) == 2 and 1 not in shape else None
 
     def clock(self, name: str | None = None) -> _Clock:
         """When the samples of a trial were taken."""
@@ -85,28 +97,34 @@ class Trace:
         start_ms = self.voltage.start_ms if self.voltage.start_ms is not None else settings.start_ms or 0.0
         key, path = settings.values, self._file.path
         shape = self._file.entry(key).shape or np.shape(self._file.read(key))
-        # Two dimensions are time and channels in NWB.
+        # Two dimensions are time and channels in NWB; MATLAB has two always.
         single = name is not None or (isinstance(self._file, Hdf5File) and self._file.nwb)
-        if not 1 <= len(shape) <= (1 if single else 2) or 0 in shape or shape[-1] < 2:
+        sides = [side for side in shape if side != 1]
+        samples = sides[-1] if sides else 1
+        if len(shape) > 2 or not 1 <= len(sides) <= (1 if single else 2) or samples < 2:
             wanted = "one trace" if single else "one trace, or trials and samples"
             raise DataError(
                 f"{path}: {key} has shape {shape}; expected {wanted}; name another key in the mapping"
             )
         if settings.times:
             times = with_name(settings.times, name)
-            time_ms = flat(self._file, times) * time_scale(self._file, times, settings.time_unit)
-            if time_ms.size != shape[-1] or time_ms.size < 2 or not (np.diff(time_ms) > 0).all():
+            stored, scale = flat(self._file, times), time_scale(self._file, times, settings.time_unit)
+            time_ms = stored.astype(np.float64) * scale
+            ascends = np.diff(time_ms) > 0
+            if time_ms.size != samples or not ascends.all() or not (np.abs(time_ms) <= LARGEST_MS).all():
                 raise DataError(
-                    f"{path}: {times} has {time_ms.size} entries for {shape[-1]} samples, or does not ascend; expected the "
-                    "time of each sample; correct the mapping or the file"
+                    f"{path}: {times} has {time_ms.size} entries for {samples} samples, or does not ascend, or goes beyond "
+                    f"{LARGEST_MS:g} ms; expected the time of each sample; correct the mapping or the file"
                 )
-            return _Clock(key, shape, float(time_ms[0]), 1 / float(np.median(np.diff(time_ms))), time_ms)
+            rounding_ms = rounding(stored) * scale
+            period_ms = float(np.median(np.diff(time_ms)))
+            return _Clock(key, shape, samples, float(time_ms[0]), 1 / period_ms, time_ms, rounding_ms)
         if not settings.sampling_hz:
             raise ConfigError(
                 f"{path} does not say when {key} was sampled; expected `sampling_hz`, or `times` with the key of the sample "
                 "times; add one to the mapping"
             )
-        return _Clock(key, shape, start_ms, settings.sampling_hz / 1000, None)
+        return _Clock(key, shape, samples, start_ms, settings.sampling_hz / 1000, None, 0.0)
 
     def samples(self, place: Place, duration_ms: float, where: str) -> Samples:
         """The trace during a trial, checked.
@@ -117,7 +135,8 @@ class Trace:
         """
         clock = self.clock(place.name)
         start, end = place.start_ms, place.start_ms + duration_ms
-        if start < clock.start_ms - clock.period_ms * 1.001 or end > clock.end_ms + clock.period_ms * 0.001:
+        slack = clock.period_ms * 0.001 + 2 * clock.rounding_ms
+        if start < clock.start_ms - clock.period_ms - slack or end > clock.end_ms + slack:
             raise DataError(
                 f"{where}: {clock.key} runs from {clock.start_ms:g} to {clock.end_ms:g} ms, the trial from {start:g} to "
                 f"{end:g} ms; expected a trace of the whole trial; trials are equally long, and begin at 0 ms unless "
@@ -125,21 +144,27 @@ class Trace:
             )
         if clock.time_ms is None:
             low, high = ((edge - clock.start_ms) * clock.per_ms for edge in (start, end))
-            first, stop = max(0, int(low) - 2), min(clock.shape[-1], int(high) + 3)
+            first, stop = max(0, int(low) - 2), min(clock.samples, int(high) + 3)
             time_ms = clock.start_ms + np.arange(first, stop) / clock.per_ms - start
         else:
             first = max(0, int(np.searchsorted(clock.time_ms, start)) - 2)
             stop = int(np.searchsorted(clock.time_ms, end)) + 2
             time_ms = clock.time_ms[first:stop] - start
-        part = slice(first, stop)
-        raw = self._file.read(clock.key, part if place.row is None else (place.row, part))
-        values = np.asarray(raw, dtype=np.float64)
+        values = np.asarray(self._stored(clock, place.row, slice(first, stop)), dtype=np.float64)
         if not np.isfinite(values).all():
             at = int(np.flatnonzero(~np.isfinite(values))[0])
             raise DataError(
                 f"{where}: {clock.key} is {values[at]} at sample {first + at}; expected finite voltage; repair it"
             )
         return Samples(time_ms, values * self._scale(clock.key, values, where))
+
+    def _stored(self, clock: _Clock, row: int | None, part: slice) -> Any:
+        """Samples of a row, or of the one trace that there is."""
+        if row is not None:
+            return self._file.read(clock.key, (row, part))
+        if len(clock.shape) == 2:
+            return self._file.read(clock.key, (part, 0) if clock.shape[1] == 1 else (0, part))
+        return self._file.read(clock.key, part)
 
     def _scale(self, key: str, values: Float64[np.ndarray, "samples"], where: str) -> float:
         unit = self.voltage.unit or self._file.entry(key).unit

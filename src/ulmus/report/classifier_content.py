@@ -55,7 +55,7 @@ def classifier_content(classifier: Classifier, run: Run) -> ClassifierContent:
         confusion_absent=f"The test sequences have not been scored yet. Run ulmus evaluate {run.folder}, then ulmus report "
         "again.",
         time_constants=tuple(_time_constants(classifier)),
-        recipe_yaml=run.recipe_file.read_text(),
+        recipe_yaml=run.recipe_file.read_text(encoding="utf-8"),
         provenance=({} if test is None else {"test data hash": test["data_hash"]}) | run_provenance(run),
         notes=(
             *divergence(run),

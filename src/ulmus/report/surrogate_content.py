@@ -118,7 +118,7 @@ def surrogate_content(
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
         learning_curve=None if run is None else learning_curve(run, _VALIDATED, surrogate.card.get("step")),
         learned=_learned(surrogate, trials, geometry),
-        recipe_yaml="" if run is None else run.recipe_file.read_text(),
+        recipe_yaml="" if run is None else run.recipe_file.read_text(encoding="utf-8"),
         provenance=_provenance(trials, run),
         notes=(*auc_remark(scores), *divergence(run)),
         **({"learning_curve_absent": _NO_RUN} if run is None else {}),

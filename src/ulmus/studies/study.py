@@ -128,7 +128,7 @@ def load_study(source: str | Path) -> Study:
     known = shipped_studies()
     try:
         shipped = str(source) in known
-        text = ((SHIPPED / f"{source}.yaml") if shipped else Path(source)).read_text()
+        text = ((SHIPPED / f"{source}.yaml") if shipped else Path(source)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"study {str(source)!r} is neither a readable file nor a shipped study; shipped are {known}."

@@ -14,7 +14,7 @@ from ulmus.errors import ConfigError, DivergedError, UlmusError, closest, extra
 from ulmus.files.reading import read_json
 from ulmus.files.writing import write_json, write_text
 from ulmus.neuron import load
-from ulmus.settings import Settings, parse_yaml, validated
+from ulmus.settings import Settings, read_yaml, validated
 from ulmus.training.callbacks import TrainingProgress
 from ulmus.training.fit import fit
 from ulmus.training.recipe import Recipe
@@ -101,12 +101,8 @@ def load_search(path: str | Path) -> Search:
     Raises:
         ConfigError: it cannot be read or used.
     """
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"search {str(path)!r} is no readable file ({error}); name a YAML file.") from error
-    origin = str(path)
-    return validated(Search, parse_yaml(text, origin, "'recipe' and 'search'"), origin, "set it in the file")
+    values = read_yaml(Path(path), "'recipe' and 'search'")
+    return validated(Search, values, str(path), "set it in the file")
 
 
 def sweep(

@@ -71,7 +71,7 @@ def compiled_mechanisms() -> Path:
 @contextlib.contextmanager
 def _one_builder(lock: Path) -> Iterator[None]:
     """Let one process build while others wait for its result."""
-    with lock.open("w") as handle:
+    with lock.open("w", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -27,7 +27,7 @@ def recipes() -> list[str]:
     names = []
     for entry in SHIPPED.iterdir():
         stem = entry.name.removesuffix(".yaml")
-        models = yaml.safe_load(entry.read_text()).get("models")
+        models = yaml.safe_load(entry.read_text(encoding="utf-8")).get("models")
         names += [f"{stem}-{model}" for model in models] if models else [stem]
     return sorted(names)
 
@@ -107,9 +107,13 @@ def _read(source: str | Path) -> tuple[str, str, str | None]:
     stems = [entry.name.removesuffix(".yaml") for entry in SHIPPED.iterdir()]
     for stem in sorted(stems, key=len, reverse=True):
         if name == stem or (name.startswith(f"{stem}-") and name in recipes()):
-            return (SHIPPED / f"{stem}.yaml").read_text(), f"recipe {stem}", name[len(stem) + 1 :] or None
+            return (
+                (SHIPPED / f"{stem}.yaml").read_text(encoding="utf-8"),
+                f"recipe {stem}",
+                name[len(stem) + 1 :] or None,
+            )
     try:
-        return Path(source).read_text(), name, None
+        return Path(source).read_text(encoding="utf-8"), name, None
     except (OSError, UnicodeDecodeError) as error:
         known = recipes()
         raise ConfigError(

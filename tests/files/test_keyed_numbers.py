@@ -1,0 +1,123 @@
+"""NPZ archives and CSV columns as they lie on people's disks."""
+
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from ulmus.errors import DataError
+from ulmus.files.keyed_numbers import open_container
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def test_an_archive_is_read_key_by_key(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("v.npy", npy(np.arange(5.0)))
+        archive.writestr(
+            "huge.npy", npy(np.zeros(40_000_000))
+        )  # zeros: a thousandth of its size in the archive
+        archive.writestr("README.txt", "no array")
+        archive.writestr("objects.npy", _objects())
+    found = open_container(path)
+    assert list(found.entries) == ["v", "huge", "objects"]
+    assert found.entries["huge"].shape == (40_000_000,)
+    assert np.asarray(found.read("v", slice(1, 3))).tolist() == [1.0, 2.0]
+    with pytest.raises(DataError, match="huge declares 320 MB in"):
+        found.read("huge")
+    with pytest.raises(DataError, match="objects.*Python objects, which could run code"):
+        found.read("objects")
+
+
+def _objects():
+    file = io.BytesIO()
+    np.save(file, np.array([None, "text"], dtype=object), allow_pickle=True)
+    return file.getvalue()
+
+
+def test_an_array_under_the_name_of_an_archive(tmp_path):
+    (tmp_path / "a.npz").write_bytes(npy(np.arange(3)))
+    with pytest.raises(DataError, match=r"one array \(\.npy\).*numpy\.savez"):
+        open_container(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.replace(b"(5,)", b"(9,)"), "declares shape"),
+        (lambda data: data.replace(b"(5,), ", b"(-5,),"), "declares shape"),
+        (lambda data: data.replace(b"'<f8'", b"'<q9'"), "cannot be read"),
+        (lambda data: data.replace(b"NUMPY\x01", b"NUMPY\x07"), "version"),
+        (lambda data: data.replace(b"'shape': (5,), ", b"'shape': 9**9**9"), "cannot be read"),
+        (lambda data: b"text", "cannot be read"),
+    ],
+    ids=["long", "negative", "type", "version", "expression", "text"],
+)
+def test_a_damaged_array_is_named_and_the_others_are_read(tmp_path, change, message):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("good.npy", npy(np.arange(3)))
+        archive.writestr("bad.npy", change(npy(np.arange(5.0))))
+    found = open_container(tmp_path / "a.npz")
+    assert np.asarray(found.read("good")).tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match=f"a.npz: bad.*{message}"):
+        found.read("bad")
+
+
+def test_encrypted_and_unknown_members_are_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("v.npy", npy(np.arange(3)))
+    plain = (tmp_path / "a.npz").read_bytes()
+    directory = plain.index(b"PK\x01\x02")
+    for offset, value in ((8, 1), (10, 99)):  # flag of encryption, number of the compression
+        content = bytearray(plain)
+        struct.pack_into("<H", content, directory + offset, value)
+        struct.pack_into("<H", content, offset - 2, value)
+        (tmp_path / "a.npz").write_bytes(content)
+        found = open_container(tmp_path / "a.npz")
+        with pytest.raises(DataError, match=r"a\.npz: v"):
+            found.read("v")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",t,e1\n0,1,5\n1,2,6\n",
+        "t,e1,\n1,5,\n2,6,\n",
+        "\ufeff# a comment\n\nt;e1\n1;5\n2;6\n",
+    ],
+    ids=["pandas", "trailing", "mark"],
+)
+def test_columns_by_name(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    found = open_container(tmp_path / "a.csv")
+    assert list(found.entries) == ["t", "e1"]
+    assert np.asarray(found.read("e1")).tolist() == [5.0, 6.0]
+
+
+def test_columns_that_cannot_be_told_apart_or_read(tmp_path):
+    for content, message in [
+        (b"t,v,t\n1,2,3\n", "2 columns called 't'"),
+        (b"1,2\n3,4\n", "names of columns"),
+        (b"", "is empty"),
+        (b"t,\xff\n1,2\n", "cannot be read"),
+        (b"t" * 3_000_000, "cannot be read"),
+    ]:
+        (tmp_path / "a.csv").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            open_container(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("t,v\n1,x\n")
+    with pytest.raises(DataError, match=r"a\.csv: v cannot be read"):
+        open_container(tmp_path / "a.csv").read("v")
+
+
+def test_files_that_macos_leaves_are_no_data(tmp_path):
+    (tmp_path / "events.csv").write_text("t\n1\n")
+    (tmp_path / "._events.csv").write_bytes(b"\x00\x05\x16\x07")
+    assert list(open_container(tmp_path).entries) == ["events/t"]
