@@ -4,7 +4,8 @@ import pytest
 from pydantic import Field
 
 from ulmus.errors import LONGEST, ConfigError
-from ulmus.settings import Settings, parse_value, parse_yaml, read_yaml, validated
+from ulmus.files.reading import read_yaml
+from ulmus.settings import Settings, parse_value, parse_yaml, validated
 
 
 class Example(Settings):

@@ -3,14 +3,12 @@
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ulmus.errors import ConfigError, closest
-from ulmus.files.reading import read_text
 
 
 class Settings(BaseModel):
@@ -22,7 +20,7 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 _INTEGER = "tag:yaml.org,2002:int"
 _TIME = "tag:yaml.org,2002:timestamp"
-_LONGEST_TEXT = 1 << 20
+LONGEST_TEXT = 1 << 20
 _MOST_VALUES = 100_000
 _LARGEST_INTEGER = 2**64
 _PROBLEMS = 3  # that are told at once
@@ -63,23 +61,10 @@ def parse_yaml(text: str, origin: str, keys: str) -> dict[str, Any]:
     return values
 
 
-def read_yaml(path: Path, keys: str) -> dict[str, Any]:
-    """The dictionary that a YAML file (UTF-8) holds.
-
-    Raises:
-        ConfigError: no such file, too large, not YAML, or no dictionary.
-    """
-    if path.is_file() and path.stat().st_size > _LONGEST_TEXT:
-        raise ConfigError(
-            f"{path} has {path.stat().st_size} bytes; expected at most {_LONGEST_TEXT}; is it YAML?"
-        )
-    return parse_yaml(read_text(path, ConfigError, "check the path"), str(path), keys)
-
-
 def _loaded(text: str, origin: str) -> Any:
     """The values of YAML text: what anchors repeat is counted before it is built."""
-    if len(text) > _LONGEST_TEXT:
-        raise ConfigError(f"{origin} has {len(text)} letters; expected at most {_LONGEST_TEXT}; shorten it")
+    if len(text) > LONGEST_TEXT:
+        raise ConfigError(f"{origin} has {len(text)} letters; expected at most {LONGEST_TEXT}; shorten it")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()

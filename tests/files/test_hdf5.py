@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ulmus.errors import DataError
+from ulmus.files.containers import open_container
 from ulmus.files.hdf5 import Hdf5
-from ulmus.files.keyed_numbers import open_container
 from ulmus.files.limits import VARIABLE
 
 VALUES = np.arange(7.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ulmus.errors import DataError
-from ulmus.files.keyed_numbers import open_container
+from ulmus.files.containers import open_container
 
 
 def npy(array):

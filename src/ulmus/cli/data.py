@@ -69,7 +69,7 @@ def inspect(file: Path) -> None:
     Args:
         file: A file of HDF5, NPZ, NWB or CSV, or a folder of CSV files.
     """
-    from ulmus.files.keyed_numbers import open_container
+    from ulmus.files.containers import open_container
 
     rows = [
         (key, " ".join([" x ".join(map(str, entry.shape)), entry.dtype, entry.unit or ""]).strip())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ulmus.errors import DataError, UlmusError
+from ulmus.errors import ConfigError, DataError, UlmusError
 
 
 def read_text(path: Path, error: type[UlmusError] = DataError, remedy: str = "restore it from a copy") -> str:
@@ -23,6 +23,21 @@ def read_text(path: Path, error: type[UlmusError] = DataError, remedy: str = "re
         raise error(f"{path} cannot be read ({reason.strerror}); expected a text file; {remedy}") from reason
     except UnicodeDecodeError as reason:
         raise error(f"{path} is not UTF-8 text ({reason}); expected a text file; {remedy}") from reason
+
+
+def read_yaml(path: Path, keys: str) -> dict[str, Any]:
+    """The dictionary that a YAML file (UTF-8) holds; `keys` names some that are expected, for the message.
+
+    Raises:
+        ConfigError: no such file, too large, not YAML, or no dictionary.
+    """
+    from ulmus.settings import LONGEST_TEXT, parse_yaml  # brings pydantic, which reading data does without
+
+    if path.is_file() and path.stat().st_size > LONGEST_TEXT:
+        raise ConfigError(
+            f"{path} has {path.stat().st_size} bytes; expected at most {LONGEST_TEXT}; is it YAML?"
+        )
+    return parse_yaml(read_text(path, ConfigError, "check the path"), str(path), keys)
 
 
 def read_json(

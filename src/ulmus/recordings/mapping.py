@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BeforeValidator, Field, model_validator
 
-from ulmus.settings import Settings, read_yaml, validated
+from ulmus.files.reading import read_yaml
+from ulmus.settings import Settings, validated
 from ulmus.trials.trial import LARGEST_MV, MAX_INPUTS
 
 TimeUnit = Literal["s", "ms", "us"]

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int8, Int64
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.files.keyed_numbers import open_container
+from ulmus.files.containers import open_container
 from ulmus.files.limits import check_unpacked
 from ulmus.recordings.event_lists import Events, flat, input_count, read_events, time_scale
 from ulmus.recordings.mapping import LARGEST_MS, Inputs, Mapping, OutputSpikes, Trials, event_bins, selected

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.files.keyed_numbers import Container, Hdf5File
+from ulmus.files.hdf5_numbers import Hdf5File
+from ulmus.files.keyed_numbers import Container
 from ulmus.recordings.event_lists import flat, matches, rounding, time_scale, with_name
 from ulmus.recordings.mapping import LARGEST_MS, MILLIVOLTS, OutputSpikes, Voltage
 from ulmus.trials.trial import LARGEST_MV, Header

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, DivergedError, UlmusError, closest, extra
-from ulmus.files.reading import read_json
+from ulmus.files.reading import read_json, read_yaml
 from ulmus.files.writing import write_json, write_text
 from ulmus.neuron import load
-from ulmus.settings import Settings, read_yaml, validated
+from ulmus.settings import Settings, validated
 from ulmus.training.callbacks import TrainingProgress
 from ulmus.training.fit import fit
 from ulmus.training.recipe import Recipe

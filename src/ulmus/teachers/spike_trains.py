@@ -135,7 +135,7 @@ class SpikeTrains(EventsAlone):
 
 
 def _table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from ulmus.files.keyed_numbers import open_container
+    from ulmus.files.containers import open_container
 
     container = open_container(path)
     known = {name.strip("/"): name for name in container.entries}

@@ -1,0 +1,33 @@
+"""Files of numbers by their format: HDF5 (also MATLAB 7.3) and NWB, NPZ, CSV."""
+
+from pathlib import Path
+
+from ulmus.errors import DataError
+from ulmus.files.csv_columns import CsvFiles
+from ulmus.files.hdf5 import explained
+from ulmus.files.hdf5_numbers import Hdf5File
+from ulmus.files.keyed_numbers import Container
+from ulmus.files.npz import NpzFile
+
+FORMATS = {".h5": "hdf5", ".hdf5": "hdf5", ".mat": "hdf5", ".npz": "npz", ".csv": "csv", ".nwb": "nwb"}
+
+
+def open_container(path: Path, form: str | None = None) -> Container:
+    """Open a file (or a folder of CSV files) by its format, by default the one of its suffix.
+
+    Raises:
+        DataError: no such file, not of that format, an unknown suffix, or nothing in it.
+    """
+    form = form or ("csv" if path.is_dir() else FORMATS.get(path.suffix.lower()))
+    if form is None:
+        raise DataError(
+            f"{path} has a suffix unlike {', '.join(FORMATS)}; expected one of them; give `format` in the mapping"
+        )
+    with explained(str(path), f"a file of format {form}", "check path and format"):
+        if form in ("hdf5", "nwb"):
+            found: Container = Hdf5File(path, nwb=form == "nwb")
+        else:
+            found = NpzFile(path) if form == "npz" else CsvFiles(path)
+    if not found.entries:
+        raise DataError(f"{path} holds nothing; expected numbers under keys; check the file")
+    return found
