@@ -18,8 +18,9 @@ from digits_examples import make_recordings, make_spikes, write_digits, write_wa
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.unpacking import Unpacking
 from ulmus.sequences import Binning, SequencesData, make_listops, make_pathfinder, open_digits, task_splits
+from ulmus.sequences.digits.clips import describe
 from ulmus.sequences.digits.cochlea import read_wav
-from ulmus.sequences.digits.shd import SpikeFile, describe
+from ulmus.sequences.digits.shd import SpikeFile
 from ulmus.sequences.digits.spoken_digits import find_recordings, make_spoken_digits
 from ulmus.sequences.lra.fetch import fetch_lra
 from ulmus.sequences.lra.lines import Lines

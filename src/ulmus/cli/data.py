@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from ulmus.cli.console import console, print_table, progress, say
 from ulmus.errors import MissingToolError
 from ulmus.recordings.conversion import convert as convert_trials
-from ulmus.sequences.digits.shd import describe
+from ulmus.sequences.digits.clips import describe
 from ulmus.trials.store import Store
 
 _LISTED = 6

@@ -28,11 +28,11 @@ def make_digits(
     Args:
         out: Folder of spoken_digits_train.h5 and spoken_digits_test.h5.
         source: Folder or ZIP archive of WAV files with names like 7_jackson_32.wav.
-        test_speakers: Who is heard in the test file only; chosen by the seed by default.
-        test_share: Share of the clips in the test file, if the speakers are not named.
-        same_speakers: Hold out clips of all speakers, instead of all clips of some.
-        trials: How often each synthetic speaker says each digit, without --from.
-        seed: Of the choice of speakers, the spikes, and the synthetic speech.
+        test_speakers: Speakers for the test file only; chosen by the seed by default.
+        test_share: Share of the clips in the test file, unless speakers are named.
+        same_speakers: Hold out some clips of every speaker instead of all clips of some speakers.
+        trials: Without --from: how often each synthetic speaker says each digit.
+        seed: Seed for the choice of speakers, the spikes, and the synthetic speech.
         workers: Processes; all cores by default.
     """
     origin = "recordings"

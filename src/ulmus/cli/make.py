@@ -35,16 +35,16 @@ def listops(
 
     Args:
         out: Folder that stands for lra_release.
-        train: Expressions to train with.
-        valid: Expressions to validate with.
-        test: Expressions to test with.
-        seed: Files depend on the seed, for any number of workers the same.
+        train: Training expressions.
+        valid: Validation expressions.
+        test: Test expressions.
+        seed: Decides the content of the files, which are the same for any number of workers.
         shortest: Fewest tokens of an expression.
         longest: Most tokens.
-        depth: Levels of an expression.
+        depth: Levels of nested operators and digits.
         arguments: Most arguments of an operator.
-        operators: Operators that there are; all four by default.
-        repeats: Let the same expression come again, so that the few shortest keep their share: for lessons.
+        operators: Operators to use; all four by default.
+        repeats: Draw expressions independently, so that the few shortest keep their share; for lessons only.
         workers: Processes; all cores by default.
     """
     from ulmus.sequences.lra.listops.expressions import OPERATORS
@@ -84,8 +84,8 @@ def pathfinder(
         out: Folder that stands for lra_release.
         size: Width and height of the images; 128 is Pathfinder-X.
         contour: Paddles in a contour: 14 hard (the benchmark), 9 intermediate, 6 easy.
-        images: How many.
-        seed: Image k depends on the seed and k alone, for any number of workers.
+        images: Number of images.
+        seed: Decides the images, which are the same for any number of workers; lessons need one of their own.
         workers: Processes; all cores by default.
         as_published: Draw as the original program does: fewer distractors at 32 and 64, and disc places that give some of
             the labels away.

@@ -5,9 +5,9 @@ Python. ``make_*`` write data in the published layouts, ``fetch_*`` get the publ
 """
 
 from ulmus.sequences.digits.batches import AddedDigits, Binning, Digits
+from ulmus.sequences.digits.clips import open_digits
 from ulmus.sequences.digits.fetch import fetch_shd
 from ulmus.sequences.digits.settings import DigitsData
-from ulmus.sequences.digits.shd import open_digits
 from ulmus.sequences.digits.speech import speak_digits
 from ulmus.sequences.digits.spoken_digits import make_spoken_digits
 from ulmus.sequences.kinds import LABELLED_KINDS, LabelledData

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from ulmus.errors import ConfigError
 from ulmus.sequences.digits.augmentation import ClipAugmentation
 from ulmus.sequences.digits.batches import AddedDigits, Binning, Digits
-from ulmus.sequences.digits.shd import Clips, SpikeFile
+from ulmus.sequences.digits.clips import Clips
+from ulmus.sequences.digits.shd import SpikeFile
 
 PUBLISHED_STEPS = {1: 1000, 2: 500, 4: 250, 6: 167, 8: 125, 10: 100, 20: 50, 50: 20, 100: 10}
 

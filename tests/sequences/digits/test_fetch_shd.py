@@ -9,8 +9,8 @@ from digits_examples import write_digits
 
 from ulmus.errors import DataError
 from ulmus.sequences.digits import fetch
+from ulmus.sequences.digits.clips import open_digits
 from ulmus.sequences.digits.fetch import fetch_shd
-from ulmus.sequences.digits.shd import open_digits
 
 NAMES = ("shd_train.h5", "shd_test.h5")
 

@@ -7,15 +7,8 @@ import pytest
 from digits_examples import make_spikes, write_digits
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.digits.shd import (
-    Clips,
-    SpikeFile,
-    choose_speakers,
-    describe,
-    hold_out,
-    open_digits,
-    open_split,
-)
+from ulmus.sequences.digits.clips import Clips, choose_speakers, describe, hold_out, open_digits, open_split
+from ulmus.sequences.digits.shd import SpikeFile
 
 
 def test_clips_come_back_as_written(tmp_path):

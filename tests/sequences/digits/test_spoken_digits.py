@@ -9,8 +9,9 @@ from digits_examples import make_recordings, write_wav
 
 from ulmus.errors import ConfigError, DataError, MissingToolError
 from ulmus.sequences.digits import speech, spoken_digits
+from ulmus.sequences.digits.clips import open_digits
 from ulmus.sequences.digits.cochlea import hear, read_wav
-from ulmus.sequences.digits.shd import SpikeFile, open_digits
+from ulmus.sequences.digits.shd import SpikeFile
 from ulmus.sequences.digits.spoken_digits import find_recordings, make_spoken_digits
 
 

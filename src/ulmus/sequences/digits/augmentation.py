@@ -1,4 +1,4 @@
-"""Small changes of a clip that should not change the digit: they keep few speakers from being learnt by heart."""
+"""Small changes of a clip that should not change the digit: they keep a model from overfitting its few speakers."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class ClipAugmentation:
     """Random changes of the spikes of a clip.
 
     Attributes:
-        shift: Most channels by which a whole clip moves up or down, as another voice would (uniform).
-        jitter: Standard deviation in channels by which every spike moves for itself (normal).
+        shift: A whole clip moves up or down by at most this many channels, as another voice would (uniform).
+        jitter: Standard deviation in channels by which every spike moves on its own (normal).
         stretch: Largest relative change of the duration (uniform in ``1 - stretch`` to ``1 + stretch``).
         drop: Probability that a spike is left out.
 

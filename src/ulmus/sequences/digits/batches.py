@@ -12,7 +12,8 @@ from ulmus.errors import ConfigError
 from ulmus.files.batch_loading import random_of
 from ulmus.kernels.events import Events
 from ulmus.sequences.digits.augmentation import ClipAugmentation
-from ulmus.sequences.digits.shd import CHANNELS, Clips
+from ulmus.sequences.digits.clips import Clips
+from ulmus.sequences.digits.shd import CHANNELS
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
 
 _MOST_STEPS = 1_000_000

@@ -16,10 +16,10 @@ import numpy as np
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.lock import only_one
 from ulmus.files.writing import remove_leftovers, write_file
+from ulmus.sequences.digits.clips import choose_speakers
 from ulmus.sequences.digits.cochlea import hear, read_wav
 from ulmus.sequences.digits.cochlea.hearing import MODEL_VERSION
 from ulmus.sequences.digits.cochlea.wav import MOST_BYTES, too_large
-from ulmus.sequences.digits.shd import choose_speakers
 from ulmus.sequences.making import Report, begin, check_counts, in_order
 
 DIGITS = {
@@ -133,7 +133,7 @@ def make_spoken_digits(
         source: folder or ZIP archive of WAV files, named as in the Free Spoken Digit Dataset (``7_jackson_32.wav``)
             or the Heidelberg Digits (``lang-de_speaker-03_trial-1_digit-7.wav``).
         out: folder of the two files, made if absent.
-        test_speakers: who is heard in the test file only; chosen by the seed when not given.
+        test_speakers: speakers for the test file only; chosen by the seed when not given.
         test_share: of the clips that goes to the test file, if `test_speakers` is not given.
         same_speakers: hold out this share of what every speaker says of every digit, instead of speakers.
         seed: of the choice and of the spikes.
@@ -145,7 +145,7 @@ def make_spoken_digits(
         The files by split, ``train`` and ``test``.
 
     Raises:
-        DataError: names of recordings that do not tell what is said, damaged recordings, or a folder in other use.
+        DataError: names of recordings that do not say what is spoken, damaged recordings, or a folder in other use.
         ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
         UlmusError: a worker was killed; what was finished before stays.
     """

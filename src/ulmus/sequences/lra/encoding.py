@@ -109,9 +109,9 @@ class Intensity:
 class LitPixels:
     """Only the pixels that are not in the darkest bin, one a step, each with its gray bin and its place.
 
-    Most of an image of Pathfinder is dark, so that its sequence becomes five to twenty times shorter. What the number of
-    the step told before, the place, is told by channels: 32 for columns and 32 for rows, as many in an image of any
-    size. Between the middles of two of them a pixel is told by both, in proportion; beyond the outermost middles by one.
+    Most of an image of Pathfinder is dark, so that its sequence becomes five to twenty times shorter. The place, which the
+    number of the step gave before, is given by channels: 32 for columns and 32 for rows, as many in an image of any size.
+    Between the middles of two of them both are active, in proportion; beyond the outermost middles one.
 
     Attributes:
         width: of the images, which are square; 32 or more.
@@ -138,7 +138,7 @@ class LitPixels:
 
     @cached_property
     def _places(self) -> tuple[Int64[np.ndarray, "width 2"], Float32[np.ndarray, "width 2"]]:
-        """Channels of every column, and how much each of them tells."""
+        """Channels of every column, and the share of each."""
         middle = np.clip((np.arange(self.width) + 0.5) * PLACES / self.width - 0.5, 0, PLACES - 1)
         below = np.minimum(middle.astype(np.int64), PLACES - 2)
         above = (middle - below).astype(np.float32)

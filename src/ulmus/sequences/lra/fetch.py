@@ -47,7 +47,7 @@ def fetch_lra(
 
     Raises:
         ConfigError: a folder that the archive does not have.
-        DataError: the archive cannot be had or is damaged, or data that were made here are in its way.
+        DataError: the archive cannot be had or is damaged, or generated data are in its way.
     """
     folder, wanted = Path(folder).expanduser(), list(only or PARTS)
     for part in wanted:
@@ -68,7 +68,7 @@ def _there(part: Path) -> bool:
     made = [place for place in (part, *part.glob("curv_*")) if generated_by_us(place)]
     if made:
         raise DataError(
-            f"{made[0]} was made by `ulmus data make`; expected no data of ours in the way of the published ones; give "
+            f"{made[0]} was made by `ulmus data make`; expected no generated data where the published ones go; give "
             "another folder"
         )
     return part.is_dir()

@@ -1,4 +1,4 @@
-"""What somebody who follows the contours of a Pathfinder image row by row can know at every pixel."""
+"""What can be known at every pixel of a Pathfinder image by following its contours row by row."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,7 +9,7 @@ from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
 from ulmus.sequences.lra.pathfinder.strokes import strokes
 
 HINTS = ("no disc", "one disc", "both discs")
-"""What a hint says, from 1 on."""
+"""Meaning of the hints 1, 2 and 3."""
 _INK = 32  # gray level; fainter pixels are edges of a stroke and belong to nothing
 
 
