@@ -8,6 +8,7 @@ from ulmus.cli.console import print_table, say
 from ulmus.cli.train import parse_overrides
 from ulmus.errors import ConfigError
 from ulmus.evaluation.linear_probe import linear_probe
+from ulmus.training.kinds.arrays import ArraysRecipe
 from ulmus.training.kinds.labelled import ClassifierRecipe
 from ulmus.training.recipe_file import load_recipe
 
@@ -17,27 +18,32 @@ def probe(
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     bin_ms: float = 50.0,
     channels: int = 20,
+    parts: int = 8,
 ) -> None:
-    """Say how well a straight line tells the classes of a recipe apart: logistic regression on binned counts of events.
+    """Score a linear probe on the task of a recipe: logistic regression on what happens in coarse bins of time.
 
-    What a model scores above this comes from time and from interactions. Its penalty is chosen on the validation
+    What a model scores above this comes from finer time and from interactions. The penalty is chosen on the validation
     sequences. Any key of the recipe can be given: --data.folder DIR.
 
     Args:
-        recipe: Recipe file, or the name of a shipped one, for sequences of events: spoken-digits, shd.
+        recipe: Recipe file, or the name of a shipped one: spoken-digits, shd, or one of your own sequences with classes.
         overrides: Keys of the recipe with their values.
-        bin_ms: Width of a bin.
-        channels: Neighbouring channels that are counted together.
+        bin_ms: Width of a bin, for sequences of events of one length.
+        channels: Neighbouring channels that are counted together, for these.
+        parts: Equal parts into which each of your own sequences is cut; channels are averaged over every part.
     """
-    chosen = load_recipe(recipe, parse_overrides(overrides, ("bin-ms", "channels")))
-    if not isinstance(chosen, ClassifierRecipe):
+    chosen = load_recipe(recipe, parse_overrides(overrides, ("bin-ms", "channels", "parts")))
+    say("reading the sequences")
+    if isinstance(chosen, ArraysRecipe):
+        found = chosen.problem().probe(parts)
+    elif isinstance(chosen, ClassifierRecipe):
+        found = linear_probe(
+            chosen.data.open(chosen.training.batch, chosen.seed), bin_ms=bin_ms, channels=channels
+        )
+    else:
         raise ConfigError(
             f"recipe {recipe} fits trials of a neuron, which have no classes; expected one such as shd."
         )
-    say("reading the sequences")
-    found = linear_probe(
-        chosen.data.open(chosen.training.batch, chosen.seed), bin_ms=bin_ms, channels=channels
-    )
     rows = [
         ("test accuracy", f"{found.accuracy:.4f}"),
         ("validation accuracy", f"{found.validation_accuracy:.4f}"),

@@ -1,4 +1,4 @@
-"""What a straight line can tell: logistic regression on how many events fall into coarse bins."""
+"""The linear probe: logistic regression on what happens in coarse bins of time."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,7 @@ from jaxtyping import Float32, Int64
 
 from ulmus.errors import ConfigError, extra
 from ulmus.kernels.events import Events
+from ulmus.sequences.arrays.sequence_set import SequenceSet
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, Splits
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -44,26 +45,65 @@ def linear_probe(splits: Splits[LabelledBatches], *, bin_ms: float = 50.0, chann
         ConfigError: bins that are narrower than a step or a channel, or sequences that are not of this kind.
         DataError: a file of the data is damaged.
     """
+    return fit_probe(*(binned_counts(part, bin_ms=bin_ms, channels=channels) for part in splits))
+
+
+Labelled = tuple[Float32[np.ndarray, "sequences features"], Int64[np.ndarray, "sequences"]]
+"""Features and classes."""
+
+
+def fit_probe(train: Labelled, validation: Labelled, test: Labelled) -> ProbeScores:
+    """Logistic regression on standardised features: its penalty is chosen on the validation part, its score is of the "
+    "test part.
+    """
     with extra("sequences", "a linear probe"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-    (train, train_labels), (validation, validation_labels), (test, test_labels) = (
-        binned_counts(part, bin_ms=bin_ms, channels=channels) for part in splits
-    )
     probes = {
         strength: make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=_ITERATIONS)).fit(
-            train, train_labels
+            *train
         )
         for strength in _STRENGTHS
     }
-    right = {
-        strength: float(probe.score(validation, validation_labels)) for strength, probe in probes.items()
-    }
+    right = {strength: float(probe.score(*validation)) for strength, probe in probes.items()}
     best = max(right, key=lambda strength: right[strength])
-    accuracy = float(probes[best].score(test, test_labels))
-    return ProbeScores(right[best], accuracy, best, train.shape[1])
+    return ProbeScores(right[best], float(probes[best].score(*test)), best, train[0].shape[1])
+
+
+def part_means(
+    sequences: SequenceSet, parts: int, channels: int
+) -> Float32[np.ndarray, "sequences features"]:
+    """Every sequence cut into equal parts, of each the mean of every channel; of tokens and events how often each occurs.
+
+    Args:
+        sequences: numbers, tokens or events, of any lengths; missing values do not count.
+        parts: how many.
+        channels: channels or known tokens.
+
+    Raises:
+        ConfigError: no part.
+    """
+    if parts < 1:
+        raise ConfigError(f"parts={parts}: expected at least one.")
+    means = np.zeros((len(sequences), parts, channels), dtype=np.float32)
+    for index, length in enumerate(sequences.lengths.tolist()):
+        values, edges = sequences.sequence(index), np.linspace(0, length, parts + 1)
+        if sequences.input == "numbers":
+            part = np.minimum(np.searchsorted(edges, np.arange(length), side="right") - 1, parts - 1)
+            there = ~np.isnan(values)
+            total, count = np.zeros((parts, channels)), np.zeros((parts, channels))
+            np.add.at(total, part, np.nan_to_num(values))
+            np.add.at(count, part, there)
+            means[index] = total / np.maximum(count, 1)
+            continue
+        step, channel, amount = (
+            (np.arange(length), values, np.ones(length)) if sequences.input == "tokens" else values.T
+        )
+        part = np.minimum(np.searchsorted(edges, step, side="right") - 1, parts - 1)
+        np.add.at(means[index], (part, channel.astype(np.int64)), amount * parts / length)
+    return means.reshape(len(sequences), -1)
 
 
 def binned_counts(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.evaluation.linear_probe import ProbeScores, fit_probe, part_means
 from ulmus.evaluation.sequence_metrics import UPWARDS, sequence_scores
 from ulmus.kernels import Events
 from ulmus.neuron.predictor import CLASSIFYING, LOOKING_AHEAD, WHOLE, Predictor, Task
@@ -508,6 +509,25 @@ class ArraysProblem(Problem):
         if self.recipe.task.kind in CLASSIFYING:
             return f"validation accuracy {100 * scores['accuracy']:.2f} %"
         return f"validation RMSE {scores['rmse']:.4g}"
+
+    def probe(self, parts: int) -> ProbeScores:
+        """Scores of a linear probe on the same sequences, see `ulmus.evaluation.linear_probe`.
+
+        Raises:
+            ConfigError: the task is none of whole sequences with classes, or there are no test sequences.
+        """
+        if self.recipe.task.kind != "classification" or "test" not in self.parts:
+            raise ConfigError(
+                f"a linear probe needs task classification and test sequences; recipe {self.recipe.name} has task "
+                f"{self.recipe.task.kind} and parts {list(self.parts)}. Set data.test."
+            )
+        channels = len(self.model.channels)
+        return fit_probe(
+            *(
+                (part_means(self.parts[name], parts, channels), np.array(self.targets[name]))
+                for name in ("train", "validation", "test")
+            )
+        )
 
     def example(self) -> Tensor | Events:
         """Input of the first batch, as the model reads it."""
