@@ -21,6 +21,14 @@ def official() -> Path:
 
 
 @pytest.fixture(scope="session")
+def browser() -> str:
+    """A Chromium, or a skip that says which programs were looked for."""
+    from browsing import installed_browser
+
+    return installed_browser()
+
+
+@pytest.fixture(scope="session")
 def reference_data() -> Path:
     """The folder with reconstructions and recordings that may not be shipped, or a skip that says where it was looked for."""
     folder = Path(os.environ.get("ULMUS_REFERENCE", REPOSITORY.parent / "shared"))

@@ -31,6 +31,8 @@ def test_the_demo_simulates_fits_scores_and_reports(tmp_path, monkeypatch, capsy
             "trained",
         ):
             assert words in printed
+    assert str(folder / "explorer.html") in printed.replace("\n", "")
+    assert "recorded" in (folder / "explorer.html").read_text()
     assert str(folder / "run" / "report.html") in printed.replace("\n", "")
     assert "plotly" in (folder / "run" / "report.html").read_text()
     scores = json.loads((folder / "run" / "evaluation" / "official.json").read_text())

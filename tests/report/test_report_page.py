@@ -3,8 +3,6 @@
 import base64
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import opened
 
 from ulmus.errors import ConfigError
 from ulmus.evaluation.failures import SPIKE_KINDS, TIME_KINDS, Failures, Measure, TrialGroup
@@ -360,33 +359,6 @@ def test_a_failed_report_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.
 
 
 # In a browser -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def browser() -> str:
-    """A Chromium, or a skip that says which programs were looked for."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser to draw the report: none of {', '.join(names)} is installed")
-    return found
-
-
-def opened(browser: str, page: Path, script: str = "") -> dict[str, str]:
-    """Open a page with an additional script at its end; the attributes of its root element once all is drawn."""
-    source = page.read_text(encoding="utf-8")
-    probed = page.with_name("probed.html")
-    probed.write_text(
-        source.replace("</body>\n</html>", f"<script>{script}</script></body>\n</html>"), encoding="utf-8"
-    )
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    flags += [f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=15000", "--dump-dom"]
-    done = subprocess.run(
-        [browser, *flags, probed.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    root = re.search(r"<html[^>]*>", done.stdout)
-    assert root, done.stdout[:500] + done.stderr[-2000:]
-    return dict(re.findall(r'data-([a-z-]+)="([^"]*)"', root.group()))
 
 
 CLICK_EVERYTHING = """

@@ -39,6 +39,11 @@ COMMANDS = (
     ),
     ("report", "report:report", "Write a page that opens offline: scores, traces, weights, time constants."),
     ("export", "export:app", "Write a fitted neuron for another program: C, JavaScript, NEURON."),
+    (
+        "explore",
+        "explore:explore",
+        "Write a page to play with a fitted neuron: its input, voltage, spikes, memory.",
+    ),
     ("doctor", "doctor:doctor", "List the backends available here; --verify checks their results."),
     ("bench", "bench:app", "Time the kernels beside other implementations."),
     (

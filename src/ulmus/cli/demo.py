@@ -1,5 +1,6 @@
 """``ulmus demo``: from a detailed neuron to a fitted one, with a page to look at."""
 
+import os
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ulmus.cli.simulate import simulate_into
 from ulmus.cli.train import train_in
 from ulmus.evaluation.predictions import PROTOCOLS
 from ulmus.evaluation.scores import evaluate
+from ulmus.export import write_explorer
 from ulmus.neuron import load_surrogate
 from ulmus.report.content import ScoreRow
 from ulmus.report.page import write_report
@@ -24,9 +26,9 @@ SECONDS, SEED, STEP_MS = 6.0, 1, 0.1
 
 
 def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> None:
-    """Simulate a layer-5 pyramidal cell, fit a Branch-ELM to it, score it on trials it never saw, write a page.
+    """Simulate a layer-5 pyramidal cell, fit a Branch-ELM, score it on unseen trials, write a report and a page to play with.
 
-    An interrupted demo goes on where it was.
+    An interrupted demo resumes where it stopped.
 
     Args:
         folder: Where trials and run are kept.
@@ -36,11 +38,14 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> No
     say(
         f"1 of 3  simulating {trials} trials of {SECONDS:g} s of a layer-5 pyramidal cell (Arbor, {STEP_MS} ms steps)"
     )
-    started = time.perf_counter()
     data = folder / "trials"
+    begun_before, started = data.exists(), time.perf_counter()
     cell = L5PC()
     simulate_into(data, cell, cell.regime, trials, SECONDS, SEED, workers, STEP_MS)
     simulated = time.perf_counter() - started
+    # What an interrupted demo had simulated before is not in the time of this one.
+    cores = workers or os.cpu_count() or 1
+    simulated_cpu = None if begun_before else round(simulated * cores / (trials * SECONDS), 2)
 
     say("2 of 3  fitting a Branch-ELM to the first of them")
     splits = {"train": f"{data}[:{TRAIN}]", "validation": f"{data}[{TRAIN}:{TRAIN + VALIDATION}]"}
@@ -78,4 +83,13 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> No
         ),
         run.report_file,
     )
+    explorer = write_explorer(
+        surrogate,
+        folder / "explorer.html",
+        title="The neuron of the demo",
+        trials=unseen,
+        detailed_cpu_seconds=simulated_cpu,
+        detailed_source="simulated by this demo",
+    )
     console.print(f"open {page.resolve()}", soft_wrap=True)
+    console.print(f"and, to play with the neuron, {explorer.resolve()}", soft_wrap=True)

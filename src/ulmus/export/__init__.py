@@ -1,5 +1,6 @@
-"""Fitted neurons for other programs: C, JavaScript, NEURON."""
+"""Fitted neurons for other programs: C, JavaScript, NEURON, and a page to play with."""
 
+from ulmus.export.explorer import write_explorer
 from ulmus.export.formats import export
 
-__all__ = ["export"]
+__all__ = ["export", "write_explorer"]

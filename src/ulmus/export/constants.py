@@ -83,20 +83,6 @@ def identifier(name: str) -> str:
     return kept if re.match(r"[A-Za-z]", kept) else f"neuron_{kept}"
 
 
-def input_signs(surrogate: Surrogate) -> Int64[np.ndarray, "inputs"]:
-    """+1 for excitatory and -1 for inhibitory inputs, as far as the neuron tells: all excitatory where it does not.
-
-    Windows routing has as many inhibitory inputs after the excitatory ones; so has a cell on every piece of which an
-    input of either kind lies.
-    """
-    inputs, half = surrogate.neuron.inputs, surrogate.neuron.inputs // 2
-    neuron, geometry = surrogate.neuron, surrogate.geometry
-    halves = isinstance(neuron, ELM) and neuron.config["routing"] == "windows"
-    if geometry is not None and inputs % 2 == 0:
-        halves = halves or bool((geometry.input_piece[:half] == geometry.input_piece[half:]).all())
-    return np.repeat([1, -1], [half, half]) if halves else np.ones(inputs, dtype=np.int64)
-
-
 def described(surrogate: Surrogate, name: str) -> str:
     """One line on what a file holds."""
     source = surrogate.card.get("recipe") or surrogate.card.get("name") or name

@@ -71,7 +71,7 @@ def report(
         )
     else:
         surrogate = with_threshold(load_surrogate(loaded, name), threshold_on)
-        geometry = None if morphology is None else _geometry(morphology, surrogate)
+        geometry = None if morphology is None else geometry_of(morphology, surrogate)
         trials, shown = _trials(data, run, name)
         costs = () if run is None else (training_cost(run),)
         content = surrogate_content(
@@ -101,7 +101,7 @@ def _trials(data: Data | None, run: Run | None, name: str) -> tuple[TrialSource,
     return open_trials(specs), f"{what}: {', '.join(map(str, specs))}"
 
 
-def _geometry(morphology: str | Path, surrogate: Surrogate) -> Geometry:
+def geometry_of(morphology: str | Path, surrogate: Surrogate) -> Geometry:
     """Where the inputs of the layer-5 pyramidal cell with this morphology lie."""
     from ulmus.teachers import L5PC, load_morphology
 
