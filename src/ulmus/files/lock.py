@@ -32,7 +32,7 @@ def only_one(folder: Path, work: str, remedy: str = "wait for it, or stop it") -
     Raises:
         ConfigError: another process holds it; says which, and since when.
     """
-    file = folder / LOCK_FILE
+    file, absent = folder / LOCK_FILE, not folder.exists()
     try:
         descriptor = _locked(file)
     except BlockingIOError:
@@ -48,6 +48,9 @@ def only_one(folder: Path, work: str, remedy: str = "wait for it, or stop it") -
         with suppress(OSError):
             file.unlink()  # while it is held, so that nobody waits for a file that is gone
         os.close(descriptor)
+        if absent:
+            with suppress(OSError):  # not empty, as it should be
+                folder.rmdir()
 
 
 def try_lock(descriptor: int) -> bool | None:

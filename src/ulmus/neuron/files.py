@@ -23,6 +23,7 @@ from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official, is_official
 from ulmus.neuron.predictor import Predictor
 from ulmus.neuron.surrogate import Surrogate, VoltageUnits
+from ulmus.neuron.within import built_within
 
 FORMAT = 1
 KINDS: dict[str, Any] = {
@@ -120,14 +121,17 @@ def load(path: str | Path, model: nn.Module | None = None) -> Any:
             )
         path = path / RUN_CHECKPOINT
     header, tensors = _read(path)
-    neuron = _build(header, path, model)
+    stored = sum(tensor.numel() for tensor in tensors.values())
+    with built_within(stored, header.get("model", header), str(path)):
+        neuron = _build(header, path, model)
     floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
     neuron.to(floating[0] if floating else None)
     try:
         neuron.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()[:160]
         raise CheckpointError(
-            f"{path}: the weights do not fit the neuron described in the header ({str(error).splitlines()[-1].strip()}). "
+            f"{path}: the weights do not fit the neuron described in the header ({reason}). "
             "The file was changed by hand or is damaged; save it again."
         ) from error
     return neuron.eval()
@@ -164,7 +168,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[_HEADER])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is not a whole safetensors file ({error}); copy or save it again."
         ) from error

@@ -1,16 +1,17 @@
 """Neurons trained with the authors' code (AaronSpieler/elmneuron), both of its versions."""
 
-import json
-import pickle
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from ulmus.errors import CheckpointError, ConfigError, closest
+from ulmus.errors import CheckpointError, closest
+from ulmus.files.reading import read_json
+from ulmus.files.torch_file import read_torch
 from ulmus.neuron.elm import ELM
 from ulmus.neuron.surrogate import Surrogate
+from ulmus.neuron.within import built_within
 
 _ARGUMENTS = {
     "num_input": "inputs",
@@ -74,10 +75,9 @@ def neuron_from_official(settings: dict[str, Any], state: dict[str, Tensor], ori
     arguments = _constructor_arguments(settings, origin)
     version = "tau_s" if "tau_s" in state else "tau_b"
     arguments["update"] = "published" if version == "tau_s" else "bounded"
-    try:
+    stored = sum(value.numel() for value in state.values())
+    with built_within(stored, arguments, f"{origin}: model_config.json"):
         neuron = ELM(**arguments)
-    except ConfigError as error:
-        raise CheckpointError(f"{origin}: model_config.json does not describe a neuron: {error}") from error
     shape = neuron.synapses.raw.shape
     tau = _take(state, version, origin).view(-1)
     if tau.numel() == shape.numel():
@@ -139,21 +139,11 @@ def _constructor_arguments(settings: dict[str, Any], origin: str) -> dict[str, A
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{file} does not exist; an authors' checkpoint folder holds model_config.json and a .pt file."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{file} cannot be read as JSON ({error}); copy the checkpoint folder again."
-        ) from error
-    if not isinstance(settings, dict):
-        raise CheckpointError(
-            f"{file} holds a {type(settings).__name__}; expected a JSON object of arguments."
-        )
-    return settings
+    return read_json(
+        file,
+        CheckpointError,
+        "an authors' checkpoint folder holds it beside a .pt file; copy the folder again",
+    )
 
 
 def _weights_file(folder: Path) -> Path:
@@ -166,13 +156,7 @@ def _weights_file(folder: Path) -> Path:
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{file} cannot be read as PyTorch weights ({reason}); expected a state dict of tensors only. Copy it again."
-        ) from error
+    state = read_torch(file, "a state dict of tensors only; copy it again")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(
             f"{file} does not hold a state dict of tensors; save model.state_dict() of their model."

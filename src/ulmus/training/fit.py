@@ -1,12 +1,14 @@
 """Train a recipe in a run folder, resumable at any time."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ulmus.errors import CheckpointError, ConfigError, DivergedError
+from ulmus.files.lock import only_one
 from ulmus.training.callbacks import Callback, Logger, TrainingProgress, named_callbacks, named_loggers
 from ulmus.training.devices import launch
 from ulmus.training.loop import STATE_FORMAT, Loop
@@ -69,30 +71,33 @@ def fit(
     _check_folder(run, resume)
     torch.set_num_threads(recipe.training.threads)
     fabric = launch(recipe.training)
-    problem = problem or problem_of(recipe)
-    if not resume:
-        problem.check_new()
-    recipe = recipe.resolved(problem.batches_per_epoch, problem.validate_every)
-    state = _state_to_resume(run, recipe) if resume else None
-    loop = Loop(
-        problem,
-        recipe,
-        run,
-        fabric,
-        on_progress,
-        [*named_callbacks(recipe.training.callbacks), *callbacks],
-        [*named_loggers(recipe.training.loggers, run.folder), *loggers] if fabric.is_global_zero else (),
-    )
-    if fabric.is_global_zero:
-        run.begin(recipe, problem.hashes, problem.backend(fabric.device), resume)
-    if state is not None:
-        loop.restore(state)
-    try:
-        loop.train(stop)
-    except DivergedError as error:
+    # Of several processes, the one that writes the folder holds it.
+    alone = only_one(run.folder, "trained into", "wait for it, or give another folder with --run")
+    with alone if fabric.is_global_zero else nullcontext():
+        problem = problem or problem_of(recipe)
+        if not resume:
+            problem.check_new()
+        recipe = recipe.resolved(problem.batches_per_epoch, problem.validate_every)
+        state = _state_to_resume(run, recipe) if resume else None
+        loop = Loop(
+            problem,
+            recipe,
+            run,
+            fabric,
+            on_progress,
+            [*named_callbacks(recipe.training.callbacks), *callbacks],
+            [*named_loggers(recipe.training.loggers, run.folder), *loggers] if fabric.is_global_zero else (),
+        )
         if fabric.is_global_zero:
-            loop.note_cost(diverged=str(error))
-        raise
+            run.begin(recipe, problem.hashes, problem.backend(fabric.device), resume)
+        if state is not None:
+            loop.restore(state)
+        try:
+            loop.train(stop)
+        except DivergedError as error:
+            if fabric.is_global_zero:
+                loop.note_cost(diverged=str(error))
+            raise
     return run
 
 

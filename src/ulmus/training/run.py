@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 
 from ulmus.errors import CheckpointError
 from ulmus.files.reading import json_lines, read_json, read_text
-from ulmus.files.writing import append_json, write_file, write_json, write_text
+from ulmus.files.torch_file import read_torch
+from ulmus.files.writing import append_json, remove_leftovers, write_file, write_json, write_text
 from ulmus.neuron import Classifier, Surrogate, save
 from ulmus.neuron.files import RUN_CHECKPOINT
 from ulmus.settings import parse_yaml
@@ -21,6 +23,8 @@ from ulmus.training.recipe import Recipe
 from ulmus.training.recipe_file import parse_recipe
 
 _VERSIONS = ["ulmus", "torch", "numpy", "numba", "lightning-fabric", "h5py", "scikit-learn", "arbor"]
+
+_STATE_KEYS = {"model", "averaged", "optimizer", "position"}
 
 
 class Run:
@@ -63,6 +67,11 @@ class Run:
     def state_file(self) -> Path:
         """Everything needed to go on."""
         return self.folder / "checkpoints" / "state.pt"
+
+    @property
+    def state_before_file(self) -> Path:
+        """The checkpoint before the last one."""
+        return self.folder / "checkpoints" / "state-before.pt"
 
     @property
     def report_file(self) -> Path:
@@ -137,9 +146,11 @@ class Run:
     def provenance(self) -> dict[str, Any]:
         """Versions, machine and data of the run."""
         values = read_json(self.provenance_file, CheckpointError)
-        if not isinstance(values.get("data"), dict):
+        sessions = values.get("sessions")
+        good = isinstance(sessions, list) and sessions and all(isinstance(one, dict) for one in sessions)
+        if not isinstance(values.get("data"), dict) or not good:
             raise CheckpointError(
-                f"{self.provenance_file} does not say what the run learnt from; restore it from a copy."
+                f"{self.provenance_file} lacks 'data' (what the run learnt from) or 'sessions'; restore it from a copy."
             )
         return values
 
@@ -151,8 +162,27 @@ class Run:
         append_json(self.metrics_file, values)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All logged metrics; a line cut off by a crash is left out."""
-        return list(json_lines(self._text(self.metrics_file)))
+        """All logged metrics; a line cut off by a crash is left out.
+
+        Raises:
+            CheckpointError: the file is missing, or a line says no step.
+        """
+        lines = list(json_lines(self._text(self.metrics_file)))
+        for number, line in enumerate(lines, start=1):
+            if not isinstance(line.get("step"), int) or not isinstance(line.get("validation", {}), dict):
+                raise CheckpointError(
+                    f"{self.metrics_file}, line {number} says no step, or validation scores that are none; restore the file from "
+                    "a copy"
+                )
+        return lines
+
+    def evaluation(self, protocol: str) -> dict[str, Any]:
+        """Scores under one protocol.
+
+        Raises:
+            CheckpointError: there are none, or the file is damaged.
+        """
+        return read_json(self.evaluation_file(protocol), CheckpointError, "evaluate the run again")
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop metrics later than a checkpoint, which will be logged again."""
@@ -164,25 +194,40 @@ class Run:
         save(model, self.best_file)
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Replace the state to go on from, once the new one is whole on disk."""
+        """Replace the state to go on from, once the new one is whole on disk; the one before it is kept."""
+        remove_leftovers(self.state_file.parent, self.state_file.name)
+        if self.state_file.is_file():
+            self.state_file.replace(self.state_before_file)
         write_file(self.state_file, lambda made: torch.save(state, made))
 
     def load_state(self) -> dict[str, Any] | None:
-        """The state to go on from; None when the run stopped before its first checkpoint.
+        """The state to go on from, or the one before it where that is missing or damaged; None before the first checkpoint.
 
         Raises:
-            CheckpointError: the file is damaged.
+            CheckpointError: the files are damaged.
         """
-        if not self.state_file.is_file():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(self.state_file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
+        files = [file for file in (self.state_file, self.state_before_file) if file.is_file()]
+        for file in files[:-1]:
+            with suppress(CheckpointError):
+                return self._state_of(file)
+        return self._state_of(files[-1]) if files else None
+
+    def _state_of(self, file: Path) -> dict[str, Any]:
+        remedy = f"start the run again in another folder, or use its best neuron in {self.best_file}"
+        state = read_torch(file, remedy)
+        if (
+            not isinstance(state, dict)
+            or not state.keys() >= _STATE_KEYS
+            or not _is_position(state["position"])
+        ):
             raise CheckpointError(
-                f"{self.state_file} is damaged ({type(error).__name__}); start the run again in another folder, "
-                f"or use its best neuron in {self.best_file}."
-            ) from error
+                f"{file} holds something else than the state of a run; expected {sorted(_STATE_KEYS)}; {remedy}"
+            )
         return state
+
+
+def _is_position(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("step"), int)
 
 
 def _session(backend: str) -> dict[str, Any]:
