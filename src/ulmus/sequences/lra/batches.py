@@ -6,7 +6,7 @@ from jaxtyping import Int, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ulmus.errors import ConfigError
+from ulmus.errors import ConfigError, DataError
 from ulmus.files.batch_loading import random_of
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
 from ulmus.sequences.lra.encoding import Encoding
@@ -32,7 +32,7 @@ class SequenceBatches(LabelledBatches):
 
     Raises:
         ConfigError: a value that gives no batch.
-        DataError: hints are asked of data that have none.
+        DataError: there are no sequences, or hints are asked of data that have none.
     """
 
     def __init__(
@@ -45,6 +45,8 @@ class SequenceBatches(LabelledBatches):
         similar_lengths: bool = True,
         hints: bool = False,
     ) -> None:
+        if not len(sequences):
+            raise DataError(f"{sequences.path} holds no sequences; expected some; copy the file again")
         rest = len(sequences) % batch if batch > 0 else 0
         if batch < share[1] or 0 < rest < share[1]:
             raise ConfigError(

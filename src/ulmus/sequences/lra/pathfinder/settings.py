@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from ulmus.errors import ConfigError
 
-_MOST = 1024  # pixels, paddles: beyond any image that is made
+_MOST, _THICKEST = 1024, 32  # pixels, paddles, and pixels of a paddle: beyond any image that is made
 SUBSETS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
 """Folder of the images by the number of paddles in a contour: easy, intermediate, hard."""
 
@@ -48,9 +48,10 @@ class PathfinderSettings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
+            most = _THICKEST if name.startswith(("paddle_", "marker_")) else _MOST
             for number in value if isinstance(value, tuple) else (value,):
-                if not 0 <= number <= _MOST:
-                    raise ConfigError(f"{name}={value!r}: expected numbers from 0 to {_MOST}; correct {name}")
+                if not 0 <= number <= most:
+                    raise ConfigError(f"{name}={value!r}: expected numbers from 0 to {most}; correct {name}")
 
     @property
     def subset(self) -> str:
