@@ -62,3 +62,17 @@ def events(x: torch.Tensor) -> list[list[tuple[int, float]]]:
         value = float(x[step, channel])
         rows[step] += [(channel, value / abs(value))] * round(abs(value))
     return rows
+
+
+def showing(probability: list[float], threshold: float) -> list[int]:
+    """Steps in which a spike shows: the probability falls for the first time in a stretch above the threshold."""
+    found, start = [], None
+    for step in range(1, len(probability)):
+        if not probability[step - 1] > threshold:
+            start = None
+        elif start is None:
+            start = "rising"
+        if start == "rising" and probability[step] < probability[step - 1]:
+            found.append(step)
+            start = "done"
+    return found

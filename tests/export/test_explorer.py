@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from browsing import Window
-from export_cases import predicted, surrogate
+from export_cases import predicted, showing, surrogate
 
 import ulmus
 import ulmus.baselines
@@ -197,8 +197,7 @@ def test_the_page_computes_the_surrogate(case, size, browser, tmp_path):
     with ulmus.use_backend("reference"):
         memory = model.neuron.traces(x.unsqueeze(0)).memory[0].detach().numpy()
     np.testing.assert_allclose([row[4] for row in rows], memory, rtol=1e-9, atol=1e-12)
-    above = wanted[:, 0] > model.spike_threshold
-    assert spikes == (above & ~np.r_[False, above[:-1]]).sum()
+    assert spikes == len(showing(wanted[:, 0].tolist(), model.spike_threshold))
     assert len(rows[100][0]) >= 80  # both groups fired once
 
 

@@ -6,7 +6,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from export_cases import CASES, events, input_of, predicted, surrogate
+import torch
+from export_cases import CASES, events, input_of, predicted, showing, surrogate
 
 import ulmus
 import ulmus.baselines
@@ -22,7 +23,7 @@ C_MAIN = r"""
 #define JOIN(a, b) JOIN_(a, b)
 int main(void) {
     JOIN(NAME, _state) state;
-    int steps, step, events, event, site, input[10000];
+    int steps, step, events, event, site, spike, input[10000];
     double value[10000], probability, voltage[8];
     JOIN(NAME, _reset)(&state);
     if (scanf("%d", &steps) != 1) return 3;
@@ -30,8 +31,9 @@ int main(void) {
         if (scanf("%d", &events) != 1) return 3;
         for (event = 0; event < events; ++event)
             if (scanf("%d %lf", input + event, value + event) != 2) return 3;
-        if (JOIN(NAME, _step)(&state, events, input, value, &probability, voltage)) return 2;
-        printf("%.17g", probability);
+        spike = JOIN(NAME, _step)(&state, events, input, value, &probability, voltage);
+        if (spike < 0) return 2;
+        printf("%d %.17g", spike, probability);
         for (site = 0; site < SITES; ++site) printf(" %.17g", voltage[site]);
         printf("\n");
     }
@@ -50,11 +52,17 @@ for (const row of JSON.parse(readFileSync(0))) {
     neuron.step([0]);
     neuron.state = kept;
   }
-  const { spikeProbability, voltagesMv } = neuron.step(row.map((event) => event[0]), row.map((event) => event[1]));
-  told.push([spikeProbability, ...voltagesMv]);
+  const { spikeProbability, spike, voltagesMv } = neuron.step(row.map((event) => event[0]), row.map((event) => event[1]));
+  told.push([Number(spike), spikeProbability, ...voltagesMv]);
 }
 console.log(JSON.stringify(told));
 """
+
+
+def assert_agrees(found: np.ndarray, model: ulmus.Surrogate, x: torch.Tensor) -> None:
+    wanted = predicted(model, x).numpy()
+    np.testing.assert_allclose(found[:, 1:], wanted, rtol=1e-9, atol=1e-10)
+    assert np.flatnonzero(found[:, 0]).tolist() == showing(wanted[:, 0].tolist(), model.spike_threshold)
 
 
 def program(name: str) -> str:
@@ -88,7 +96,7 @@ def test_c_computes_the_surrogate(case, tmp_path):
         x = input_of(model, steps)
         code, found = run_c([compiler, "-std=c99"], file, model, events(x))
         assert code == 0
-        np.testing.assert_allclose(found, predicted(model, x), rtol=1e-9, atol=1e-10)
+        assert_agrees(found, model, x)
 
 
 def test_a_header_is_c_plus_plus_too_and_refuses_an_input_out_of_range(tmp_path):
@@ -97,7 +105,7 @@ def test_a_header_is_c_plus_plus_too_and_refuses_an_input_out_of_range(tmp_path)
     x = input_of(model, 50)
     code, found = run_c([compiler, "-x", "c++", "-Wno-unused-function"], file, model, events(x))
     assert code == 0
-    np.testing.assert_allclose(found, predicted(model, x), rtol=1e-9, atol=1e-10)
+    assert_agrees(found, model, x)
     for wrong in (-1, 4):
         code, found = run_c(
             [compiler, "-x", "c++", "-Wno-unused-function"], file, model, [[(1, 1.0)], [(wrong, 1.0)]]
@@ -116,7 +124,7 @@ def test_javascript_computes_the_surrogate(case, tmp_path):
         done = subprocess.run(
             [node, tmp_path / "main.mjs"], input=told, capture_output=True, text=True, check=True
         )
-        np.testing.assert_allclose(json.loads(done.stdout), predicted(model, x), rtol=1e-9, atol=1e-10)
+        assert_agrees(np.array(json.loads(done.stdout)), model, x)
 
 
 def test_javascript_says_what_it_cannot_read(tmp_path):

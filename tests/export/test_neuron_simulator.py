@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export_cases import events, input_of, predicted, surrogate
+from export_cases import events, input_of, predicted, showing, surrogate
 
 from ulmus.export import export
 
@@ -94,8 +94,7 @@ def test_the_artificial_cell_computes_the_surrogate(kind, case, mechanisms):
     told, spikes, idle, memory = nrn(mechanisms, RUN, kind, "soma_mV", told=json.dumps(events(x)))
     wanted = predicted(model, x).numpy()
     np.testing.assert_allclose(told, wanted, rtol=1e-9, atol=1e-10)
-    above = wanted[:, 0] > model.spike_threshold
-    assert spikes == (np.flatnonzero(above & ~np.r_[False, above[:-1]]) + 1.0).tolist()
+    assert spikes == [step + 1.0 for step in showing(wanted[:, 0].tolist(), model.spike_threshold)]
     assert len(spikes) >= 2
     assert idle < wanted[:, 0].max()  # cells do not share their state
     assert memory[0] != memory[1]

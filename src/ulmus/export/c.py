@@ -22,7 +22,7 @@ _FILE = Template(
    ${name}_state state;
    ${name}_reset(&state);
    for each step of $dt_ms ms:
-       ${name}_step(&state, events, input, value, &spike_probability, voltage_mv);
+       int spike = ${name}_step(&state, events, input, value, &spike_probability, voltage_mv);
 
    Links with -lm. Everything is computed in double precision; the state is copied like any other value.
 */
@@ -39,7 +39,8 @@ $static void ${name}_reset(${name}_state *state) {
 
 /* One step: `events` input events, each the number of an input (0 to $last_input) and its value (+1 for a spike of an excitatory
    input, -1 for an inhibitory one). Gives the probability of an output spike in this step and the voltage of $sites in mV.
-   Returns -1, and computes nothing, where an input is out of range; otherwise 0. */
+   Returns 1 where a spike shows (the step before was the first peak of a stretch above the threshold; the spike's time is the
+   beginning of this step), otherwise 0; or -1, having computed nothing, where an input is out of range. */
 $static int ${name}_step(${name}_state *state, int events, const int *input, const double *value,
         double *probability, double *voltage_mv) {
     int event;
@@ -48,7 +49,7 @@ $static int ${name}_step(${name}_state *state, int events, const int *input, con
     ${name}_decay(state->branches);
     for (event = 0; event < events; ++event) ${name}_receive(state->branches, input[event], value[event]);
     ${name}_advance(state->branches, state->memory, probability, voltage_mv);
-    return 0;
+    return ${name}_detect(&state->before, &state->phase, *probability, ${upper}_THRESHOLD);
 }
 $close"""
 )
@@ -75,7 +76,18 @@ static void ${name}_receive(double *branches, int input, double value) {
         branches[${name}_branch[synapse]] += ${name}_weight[synapse] * value;
 }
 
-$activation/* Memory one step on, then what is read out of it. */
+$activation/* Whether the step before was the first peak of a stretch above the threshold: a peak shows one step later. The phase
+   is 0 below the threshold, 1 while the probability rises above it, 2 after the spike. */
+static int ${name}_detect(double *before, int *phase, double probability, double threshold) {
+    int spike = *phase == 1 && probability < *before;
+    if (spike) *phase = 2;
+    if (!(probability > threshold)) *phase = 0;
+    else if (*phase == 0) *phase = 1;
+    *before = probability;
+    return spike;
+}
+
+/* Memory one step on, then what is read out of it. */
 static void ${name}_advance(const double *branches, double *memory, double *probability, double *voltage_mv) {
     int to, from;
     double sum, seen[${upper}_BRANCHES + ${upper}_MEMORY]$layer_arrays;
@@ -124,7 +136,8 @@ def c_source(model: Surrogate, name: str, *, header: bool = False) -> str:
         name=name, upper=upper, described=described(surrogate, name).replace("*/", "* /"),
         dt_ms=f"{surrogate.neuron.dt_ms:g}", last_input=surrogate.neuron.inputs - 1,
         sites=", ".join(surrogate.sites).replace("*/", "* /"), core=core(surrogate, name), static="static" if header else "",
-        declarations=f"typedef struct {{\n    double branches[{upper}_BRANCHES], memory[{upper}_MEMORY];\n}} {name}_state;\n",
+        declarations=f"typedef struct {{\n    double branches[{upper}_BRANCHES], memory[{upper}_MEMORY], before;\n"
+        f"    int phase;\n}} {name}_state;\n",
         open=f"#ifndef {upper}_H\n#define {upper}_H" if header else "", close="#endif\n" if header else "",
     ).replace("\n void", "\nvoid").replace("\n int ", "\nint ")  # fmt: skip
 

@@ -194,7 +194,7 @@ function drawTraces() {
     if (world.spike[at(k)]) tick(pen, x(k), boxes[0].top + 9, SURROGATE);
   }
   const most = Math.max(2 * world.neuron.spikeThreshold, maximum(world.probability));
-  heading(pen, boxes[1], left, "Spike probability; dotted: where the neuron fires", [0, most], 0, most);
+  heading(pen, boxes[1], left, "Spike probability; dotted: a peak above it is a spike", [0, most], 0, most);
   line(boxes[1], world.probability, 0, most, SURROGATE);
   dotted(pen, left, right, boxes[1].bottom - (world.neuron.spikeThreshold / most) * (boxes[1].bottom - boxes[1].top));
   const busiest = Math.max(10, maximum(world.excitation), maximum(world.inhibition));

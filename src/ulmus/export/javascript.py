@@ -13,7 +13,7 @@ _MODULE = """\
 //
 //   import {{ createNeuron }} from "./{name}.mjs";
 //   const neuron = createNeuron();
-//   const {{ spikeProbability, voltageMv }} = neuron.step([3, 700], [1, -1]);  // events of one step: inputs, values
+//   const {{ spikeProbability, spike, voltageMv }} = neuron.step([3, 700], [1, -1]);  // events: inputs, values
 
 {runtime}
 const SAVED = "{saved}";

@@ -77,6 +77,7 @@ export class Neuron {
     this.memory = this.read.subarray(0, memory);
     this.hiddenRead = this.read.subarray(memory);
     this.outputs = new Float64Array(1 + this.sites.length);
+    this.detector = new Float64Array(2);  // the probability of the step before, and the phase of `detect`
   }
 
   /** Synapses input by input: those of input i are from firstSynapse[i] to before firstSynapse[i + 1]. */
@@ -94,16 +95,34 @@ export class Neuron {
   reset() {
     this.seen.fill(0);
     this.read.fill(0);
+    this.detector.fill(0);
   }
 
-  /** Branches and memory as one array, to go on from later. */
+  /** Branches, memory and detector of spikes as one array, to go on from later. */
   get state() {
-    return Float64Array.of(...this.branches, ...this.memory);
+    return Float64Array.of(...this.branches, ...this.memory, ...this.detector);
   }
 
   set state(values) {
+    const end = this.branches.length + this.memory.length;
     this.branches.set(values.subarray(0, this.branches.length));
-    this.memory.set(values.subarray(this.branches.length));
+    this.memory.set(values.subarray(this.branches.length, end));
+    this.detector.set(values.subarray(end));
+  }
+
+  /**
+   * Whether the step before was the first peak of a stretch above the threshold: a peak shows one step later. The phase is 0
+   * below the threshold, 1 while the probability rises above it, 2 after the spike.
+   */
+  detect(probability) {
+    let [before, phase] = this.detector;
+    const spike = phase === 1 && probability < before;
+    if (spike) phase = 2;
+    if (!(probability > this.spikeThreshold)) phase = 0;
+    else if (phase === 0) phase = 1;
+    this.detector[0] = probability;
+    this.detector[1] = phase;
+    return spike;
   }
 
   /**
@@ -111,6 +130,7 @@ export class Neuron {
    * @param inputs numbers of the inputs with an event in this step
    * @param values one value for each: +1 for a spike of an excitatory input (the default), -1 for an inhibitory one
    * @param events how many of them count; all by default
+   * @returns spikeProbability; spike: whether one shows, whose time is the beginning of this step; voltageMv, and of all sites
    */
   step(inputs = [], values = null, events = inputs.length) {
     const { branches, memory, seen, decayed, firstSynapse, branchOfSynapse, weight } = this;
@@ -139,7 +159,8 @@ export class Neuron {
     }
     multiply(this.readout.weight, this.readout.bias, this.read, this.outputs);
     const voltages = Array.from(this.outputs.subarray(1), (y) => y / this.units.scale_per_mv + this.units.offset_mv);
-    return { spikeProbability: 1 / (1 + Math.exp(-this.outputs[0])), voltageMv: voltages[0], voltagesMv: voltages };
+    const spikeProbability = 1 / (1 + Math.exp(-this.outputs[0]));
+    return { spikeProbability, spike: this.detect(spikeProbability), voltageMv: voltages[0], voltagesMv: voltages };
   }
 }
 

@@ -20,7 +20,9 @@ Written by Ulmus. Compile with nrnivmodl, then, in Python:
     output = h.NetCon(cell, target)          # the cell's spikes
 
 Events that arrive within a step of $dt_ms ms act together at its end, where the cell may fire; an event that arrives exactly
-there belongs to the next step. A spike is sent when the spike probability rises above spike_threshold.
+there belongs to the next step. A spike is the first peak of a stretch in which the spike probability is above spike_threshold. It
+shows one step later, so it is sent $dt_ms ms after the time that Surrogate.predict gives: shorten the delays of outgoing NetCons
+by as much.
 ENDCOMMENT
 
 NEURON {
@@ -51,8 +53,8 @@ typedef struct {
     double branches[${upper}_BRANCHES], memory[${upper}_MEMORY];
     /* What arrived in this step, and at the very end of it. */
     double now[${upper}_BRANCHES], then[${upper}_BRANCHES];
-    double voltage_mv[${upper}_SITES];
-    int above;
+    double voltage_mv[${upper}_SITES], before;
+    int phase;
 } ${name}_cell;
 
 /* A pointer in a variable of the instance, as in NEURON's own vecevent.mod. */
@@ -131,8 +133,7 @@ VERBATIM
         memset(cell->then, 0, sizeof cell->then);
         ${name}_advance(cell->branches, cell->memory, &probability, cell->voltage_mv);
         spike_probability = probability;
-        fired = probability > spike_threshold && !cell->above;
-        cell->above = probability > spike_threshold;
+        fired = ${name}_detect(&cell->before, &cell->phase, probability, spike_threshold);
 $advance
     }
 ENDVERBATIM

@@ -63,7 +63,6 @@ export class World {
     this.neuron.reset();
     this.steps = 0;
     this.spikes = 0;
-    this.above = false;
     this.pending = [];
     this.glow.fill(0);
     for (const ring of [this.voltageMv, this.recordedMv]) ring.fill(NaN);
@@ -107,9 +106,7 @@ export class World {
   step() {
     this.draw();
     const { neuron, signs, glow } = this, at = this.steps % this.window, fade = Math.exp(-neuron.dtMs / GLOW_MS);
-    const { spikeProbability, voltageMv } = neuron.step(this.inputs, this.values, this.events);
-    const fires = spikeProbability > neuron.spikeThreshold && !this.above;
-    this.above = spikeProbability > neuron.spikeThreshold;
+    const { spikeProbability, spike, voltageMv } = neuron.step(this.inputs, this.values, this.events);
     let excited = 0;
     for (let i = 0; i < glow.length; i += 1) glow[i] *= fade;
     for (let event = 0; event < this.events; event += 1) {
@@ -118,7 +115,7 @@ export class World {
     }
     this.voltageMv[at] = voltageMv;
     this.probability[at] = spikeProbability;
-    this.spike[at] = fires ? 1 : 0;
+    this.spike[at] = spike ? 1 : 0;
     this.excitation[at] = excited;
     this.inhibition[at] = this.events - excited;
     const trial = this.replaying ? this.recorded : null, place = trial && this.steps % trial.voltageMv.length;
@@ -126,8 +123,8 @@ export class World {
     this.recordedSpike[at] = trial && trial.spike[place] ? 1 : 0;
     this.memory.set(neuron.memory, at * neuron.memory.length);
     this.steps += 1;
-    if (fires) this.spikes += 1;
-    return fires;
+    if (spike) this.spikes += 1;
+    return spike;
   }
 }
 
