@@ -383,7 +383,7 @@ def test_every_optimiser_lowers_the_loss(optimizer):
         (sides()[0], 0.2, {"task": "next-token"}, "holds numbers; expected tokens or characters"),
         (sides(), 0.2, {"learning_rat": 1}, "fit has no argument 'learning_rat'"),
         (sides(), 0.2, {"task": "classify"}, "'task.kind' is 'classify'"),
-        (sides(), 0.2, {"training": {"select": "rmse"}}, "'rmse' is no score of task classification"),
+        (sides(), 0.2, {"training": {"select": "rmse"}}, "training.select='rmse': expected one of"),
         (sides()[0], 0.2, {"task": {"kind": "forecasting", "channels": ["z"]}}, "task.channels names 'z'"),
     ],
 )
@@ -451,6 +451,9 @@ def test_the_commands_treat_it_as_any_other_run(tmp_path, capsys, monkeypatch):
     assert scores["notes"] == []
     assert run_command("evaluate", "run", "--data", saved(tmp_path, "other.npz"), "--json") == 0
     assert json.loads(capsys.readouterr().out)["sequences"] == 80
+    assert run_command("evaluate", "run", "--data", tmp_path / "data.npz", "--json") == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert note.endswith("data.npz is what it was trained on or chosen by: on other sequences expect worse")
     wide = saved(
         tmp_path,
         "wide.npz",
@@ -495,3 +498,32 @@ def test_words_for_the_baselines(tmp_path):
         problem = load_recipe(tmp_path / "mine.yaml", {"model.kind": kind}).problem()
         batch = next(problem.batches(0, 1, (0, 1)))
         assert problem.loss(problem.model, batch, torch.device("cpu")).isfinite().all()
+
+
+def test_a_sweep_ranks_runs_by_the_score_of_the_task_and_a_study_tables_them(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(
+        make_recipe(saved(tmp_path), training={"steps": 6, "validate_every": 3}).to_yaml()
+    )
+    search = {"name": "mine", "recipe": str(tmp_path / "mine.yaml"), "score": "balanced_accuracy", "runs": 3}
+    (tmp_path / "search.yaml").write_text(json.dumps(search | {"search": {"model.memory": [2, 4]}}))
+    assert run_command("sweep", tmp_path / "search.yaml", "--out", tmp_path / "sweep") == 0
+    ranked = [run["score"] for run in json.loads((tmp_path / "sweep" / "sweep.json").read_text())["runs"]]
+    assert ranked == sorted(ranked, reverse=True)
+    grid = {
+        "title": "Mine",
+        "recipes": [str(tmp_path / "mine.yaml")],
+        "models": ["elm"],
+        "key": "model.memory",
+        "values": [2, 3],
+    }
+    text = (tmp_path / "mine.yaml").read_text() + "models: {elm: {}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    (tmp_path / "study.yaml").write_text(
+        json.dumps({"name": "s", "title": "S", "seeds": 1, "grids": {"size": grid}})
+    )
+    assert run_command("reproduce", tmp_path / "study.yaml", "--out", tmp_path / "study") == 0
+    runs = json.loads((tmp_path / "study" / "results.json").read_text())["runs"]
+    assert [(run["row"], run["scores"]["test"]["sequences"]) for run in runs] == [(2, 16), (3, 16)]
+    assert (
+        f"{runs[0]['scores']['test']['accuracy']:.4f} (1)" in (tmp_path / "study" / "tables.md").read_text()
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ulmus.baselines
@@ -33,6 +33,7 @@ def test_the_headline_recipe_has_8002_parameters():
     rate=st.floats(1e-6, 1.0),
     sources=st.lists(st.text(min_size=1), min_size=1, max_size=3),
 )
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_written_recipe_reads_back_the_same(memory, activation, rate, sources):
     recipe = SurrogateRecipe.model_validate(
         {

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError, DivergedError, UlmusError, closest, extra
+from ulmus.evaluation.sequence_metrics import UPWARDS
 from ulmus.files.reading import read_json, read_yaml
 from ulmus.files.writing import write_json, write_text
 from ulmus.neuron import load
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
     from optuna import Study as Trials
     from optuna.trial import Trial
 
-_UPWARDS = ("auc", "accuracy")
+_UPWARDS = ("auc", *UPWARDS)
 _HEARTBEAT_S = 10
 """How often a run says that it is alive; one that was silent for three times as long was killed, and is queued again."""
-_FIXED_GROUPS = ("data.train", "data.validation", "data.folder", "data.kind", "data.task", "training.select")
+_FIXED_KEYS = (
+    "data.train", "data.validation", "data.folder", "data.kind", "data.task", "data.targets", "data.split_seed", "task.kind",
+    "training.select",
+)  # fmt: skip
 """Keys that decide what a score means: with other data, scores could not be compared."""
 
 
@@ -59,7 +63,7 @@ class Search(Settings):
     model: str | None = None
     """Which of the recipe's models."""
     score: str = "loss"
-    """Validation score that decides: loss, auc, rmse_mv, accuracy."""
+    """Validation score that decides: loss; auc or rmse_mv of trials; accuracy of classes; what else the task has."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Keys of the recipe, the same for all runs."""
     search: dict[str, Range | list[Any]] = Field(min_length=1)
@@ -75,7 +79,7 @@ class Search(Settings):
             if key not in all_keys():
                 raise ValueError(f"{key!r} is no key of a recipe.{closest(key, all_keys())}")
         for key in self.search:
-            if key in _FIXED_GROUPS:
+            if key in _FIXED_KEYS:
                 raise ValueError(
                     f"{key!r} decides what a score means and cannot be searched; put it under 'set'"
                 )
@@ -261,9 +265,9 @@ def _train(trial: "Trial", search: Search, recipe: Recipe, folder: Path) -> tupl
 
 def _recipe(search: Search, settings: Mapping[str, Any], values: Mapping[str, Any]) -> Recipe:
     recipe = load_recipe(search.recipe, {**settings, **values}, search.model)
-    if search.score not in recipe.validated:
+    if search.score not in recipe.validated():
         raise ConfigError(
-            f"score {search.score!r} is not among those that this recipe validates; expected one of {list(recipe.validated)}."
+            f"score {search.score!r} is not among those that this recipe validates; expected one of {list(recipe.validated())}."
         )
     return recipe.with_training(select=search.score)
 

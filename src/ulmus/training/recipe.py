@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -79,9 +79,6 @@ class TrainingSettings(Settings):
 class Recipe(Settings):
     """What the recipes of all training runs have in common; every kind of data has one of its own."""
 
-    validated: ClassVar[tuple[str, ...]]
-    """Scores of the validation data that can choose the best checkpoint."""
-
     name: str
     seed: int = Field(default=0, ge=0)
     start_from: str | None = None
@@ -92,11 +89,16 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _score_exists(self) -> Self:
-        if self.training.select not in self.validated:
+        known = list(self.validated())
+        if self.training.select not in known:
             raise ValueError(
-                f"training.select={self.training.select!r}: expected one of {list(self.validated)}; choose one of them"
+                f"training.select={self.training.select!r}: expected one of {known}; choose one of them"
             )
         return self
+
+    @abstractmethod
+    def validated(self) -> tuple[str, ...]:
+        """Scores of the validation data, one of which chooses the best checkpoint."""
 
     @abstractmethod
     def problem(self) -> Problem:
@@ -153,7 +155,9 @@ class Recipe(Settings):
         return self.training.steps
 
 
-PLACE_KEYS = frozenset({"data.folder", "data.train", "data.validation", "data.labelled", "data.workers"})
+PLACE_KEYS = frozenset(
+    {"data.folder", "data.train", "data.validation", "data.test", "data.labelled", "data.workers"}
+)
 """Keys that may change in the course of a run: where its data lie, whose hashes are compared anyway, and how many processes
 make the same batches."""
 

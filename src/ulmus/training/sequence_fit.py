@@ -16,9 +16,10 @@ from ulmus.neuron.predictor import LOOKING_AHEAD, Predictor, SequencePrediction,
 from ulmus.sequences.arrays.batches import side_by_side
 from ulmus.sequences.arrays.files import read_sequences, step_ms
 from ulmus.sequences.arrays.sequence_set import Input, SequenceSet, sequence_set
+from ulmus.sequences.arrays.settings import MEMORY, divided
 from ulmus.training.callbacks import Callback, Logger, TrainingProgress
 from ulmus.training.fit import fit as fit_recipe
-from ulmus.training.kinds.arrays import MEMORY, ArraysProblem, ArraysRecipe, divided, fitting
+from ulmus.training.kinds.arrays import ArraysProblem, ArraysRecipe, fitting
 from ulmus.training.recipe import Recipe
 from ulmus.training.recipe_file import parse_recipe
 from ulmus.training.run import Run

@@ -1,7 +1,8 @@
 """Anybody's sequences: classes or numbers for a sequence or for its steps, what comes next, learnt by any model."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -16,147 +17,14 @@ from ulmus.evaluation.sequence_metrics import UPWARDS, sequence_scores
 from ulmus.kernels import Events
 from ulmus.neuron.predictor import CLASSIFYING, LOOKING_AHEAD, WHOLE, Predictor, Task
 from ulmus.sequences.arrays.batches import NO_CLASS, ArrayBatches, SequenceBatch
-from ulmus.sequences.arrays.files import Layout, read_sequences, step_ms
+from ulmus.sequences.arrays.files import read_sequences
 from ulmus.sequences.arrays.sequence_set import SequenceSet, spelt, vocabulary
-from ulmus.sequences.arrays.splits import check_apart, split
+from ulmus.sequences.arrays.settings import MEMORY, ArraysData, Names, windows
+from ulmus.sequences.arrays.splits import check_apart
 from ulmus.sequences.arrays.targets import Ahead, class_targets, classes_of, number_targets
 from ulmus.settings import Settings
 from ulmus.training.problem import HeldOut, Problem
 from ulmus.training.recipe import Recipe
-
-
-def _several(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
-MEMORY = "given from Python"
-"""What a recipe calls data that lie in no file."""
-
-
-class ArraysData(Settings):
-    """Sequences in files of your own: NPZ, HDF5, CSV, or folders of .npy files."""
-
-    kind: Literal["arrays"]
-    train: Annotated[Names, Field(min_length=1)]
-    """Files to learn from; patterns such as ``"subject_*.npz"`` name several."""
-    validation: float | Names = 0.2
-    """Files, or a share of the sequences of ``train``: they choose the best checkpoint."""
-    test: float | Names | None = None
-    """Files, or a share of the sequences of ``train``, which ``ulmus evaluate`` scores."""
-    split: Literal["random", "time"] = "random"
-    """Shares are whole sequences drawn at random (classes in equal shares), or the end of every sequence."""
-    split_by: str | None = None
-    """Array or column, such as the subject, whose values are each on one side alone; also of files."""
-    split_seed: int = Field(default=0, ge=0)
-    """Decides which sequences go where; the same for every seed of a run."""
-    values: Names = ()
-    """The array of values, ``values`` by default; or the columns of a table that hold them, all others by default."""
-    targets: Names = ("targets",)
-    """The array of targets; or one or several columns of a table."""
-    sequence: str = "sequence"
-    """Column of a table with a row for every step: to which sequence it belongs. Without it, a row is a sequence."""
-    time: str | None = None
-    """Column of such a table with the time in ms."""
-    input: Literal["numbers", "tokens", "characters", "events"] | None = None
-    """What values are; needed only for whole numbers ``[sequence, time]`` and for tables of tokens or texts."""
-    dt_ms: PositiveFloat | None = None
-    """Duration of a step; 1 ms by default, or as the times of a table are apart."""
-    sample_rate_hz: PositiveFloat | None = None
-    """Instead of ``dt_ms``."""
-    normalise: bool = True
-    """Give every channel of numbers mean 0 and standard deviation 1, as measured on the training sequences alone."""
-    missing: Literal["refuse", "mask"] = "refuse"
-    """Refuse missing values (NaN, or False in ``mask``), or tell the model by further channels which are there."""
-    window: PositiveInt | None = None
-    """Cut sequences into pieces of so many steps."""
-    stride: PositiveInt | None = None
-    """Steps from one piece to the next; ``window`` by default."""
-    workers: int = Field(default=0, ge=0)
-    """Processes that make batches; batches are the same for any number."""
-
-    @model_validator(mode="after")
-    def _one_duration(self) -> Self:
-        if self.dt_ms is not None and self.sample_rate_hz is not None:
-            raise ValueError("dt_ms and sample_rate_hz say the same; give one of them")
-        if self.stride is not None and self.window is None:
-            raise ValueError("stride goes with window; give both or none")
-        return self
-
-    def layout(self, task: Task) -> Layout:
-        """What the parts of a file are called."""
-        dt_ms = self.dt_ms if self.sample_rate_hz is None else 1000 / self.sample_rate_hz
-        return Layout(
-            self.values,
-            None if task in LOOKING_AHEAD else self.targets,
-            self.sequence,
-            self.time,
-            (self.split_by,) if self.split_by else (),
-            self.input,
-            self.missing,
-            task.startswith("step-"),
-            dt_ms,
-        )
-
-    def parts(self, task: Task) -> tuple[dict[str, SequenceSet], float]:
-        """Sequences to learn from (``train``), to choose by (``validation``) and, where there are some, to report on
-        (``test``), and the duration of a step in ms.
-
-        Raises:
-            ConfigError: a part has no sequence.
-            DataError: files are missing or damaged, or two parts share sequences or subjects.
-        """
-        layout = self.layout(task)
-        files = {
-            name: value
-            for name, value in (("validation", self.validation), ("test", self.test))
-            if isinstance(value, tuple)
-        }
-        others = {name: read_sequences(sources, layout) for name, sources in files.items()}
-        return divided(self, task, read_sequences(self.train, layout), others), step_ms(self.train, layout)
-
-
-def divided(
-    data: ArraysData, task: Task, train: SequenceSet, others: Mapping[str, SequenceSet]
-) -> dict[str, SequenceSet]:
-    """The parts of the data, of which some may lie apart already.
-
-    Raises:
-        ConfigError: a part has no sequence.
-        DataError: two parts share sequences or subjects.
-    """
-    step_targets = task.startswith("step-")
-    given = {"validation": data.validation, "test": data.test}
-    shares = {
-        name: value for name, value in given.items() if isinstance(value, float | int) and name not in others
-    }
-    parts = {"train": train}
-    if shares:
-        parts = split(
-            train, shares, how=data.split, by=data.split_by, seed=data.split_seed, step_targets=step_targets
-        )
-    parts |= others
-    check_apart(parts, data.split_by if data.split == "random" else None)
-    if data.window is not None:
-        if task in WHOLE:
-            raise ConfigError(
-                f"data.window={data.window} cuts sequences, each of which has one answer in task {task}; leave it out."
-            )
-        parts = {
-            name: _windows(part, data.window, data.stride or data.window, step_targets)
-            for name, part in parts.items()
-        }
-    return {name: parts[name] for name in ("train", "validation", "test") if name in parts}
-
-
-def _windows(sequences: SequenceSet, window: int, stride: int, step_targets: bool) -> SequenceSet:
-    bounds = [
-        (index, first, min(first + window, int(length)))
-        for index, length in enumerate(sequences.lengths)
-        for first in range(0, max(1, int(length) - window + stride), stride)
-        if first < length
-    ]
-    return sequences.stretches(bounds, step_targets)
 
 
 class TaskSettings(Settings):
@@ -186,27 +54,12 @@ def _task(value: object) -> object:
 class ArraysRecipe(Recipe):
     """Train a model on sequences of your own."""
 
-    validated: ClassVar[tuple[str, ...]] = (
-        "loss", "accuracy", "balanced_accuracy", "f1", "rmse", "mae", "r2", "bits_per_token",
-    )  # fmt: skip
-
     data: ArraysData
     task: Annotated[TaskSettings, BeforeValidator(_task)]
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
-        kind, task, select = self.task.kind, self.task, self.training.select
-        of_classes = select in ("accuracy", "balanced_accuracy", "f1")
-        if (of_classes and kind not in CLASSIFYING) or (
-            select in ("rmse", "mae", "r2") and kind in CLASSIFYING
-        ):
-            raise ValueError(
-                f"training.select={select!r} is no score of task {kind}; choose another, such as 'loss'"
-            )
-        if select == "bits_per_token" and kind != "next-token":
-            raise ValueError(
-                f"training.select={select!r} is no score of task {kind}; choose another, such as 'loss'"
-            )
+        kind, task = self.task.kind, self.task
         if (task.class_weights or task.label_smoothing) and kind not in CLASSIFYING:
             raise ValueError(
                 f"task.class_weights and label_smoothing are for classes, which task {kind} has not; leave them out"
@@ -220,6 +73,14 @@ class ArraysRecipe(Recipe):
                 f"task.burn_in leaves steps out, but task {kind} has one answer a sequence; leave it out"
             )
         return self
+
+    def validated(self) -> tuple[str, ...]:
+        """Scores of this task that can choose the best checkpoint."""
+        if self.task.kind == "next-token":
+            return ("loss", "bits_per_token", "accuracy")
+        if self.task.kind in CLASSIFYING:
+            return ("loss", "accuracy", "balanced_accuracy", "f1")
+        return ("loss", "rmse", "mae", "r2")
 
     def problem(self) -> "ArraysProblem":
         """The model and the sequences."""
@@ -242,10 +103,16 @@ class ArraysRecipe(Recipe):
             sequences = read_sequences([place], self.data.layout(kind))
             if self.data.window is not None:
                 step_targets = kind.startswith("step-")
-                sequences = _windows(
+                sequences = windows(
                     sequences, self.data.window, self.data.stride or self.data.window, step_targets
                 )
-            return HeldOut(place, sequences.content_hash, {}, lambda *told: self.scores(sequences, *told))
+            notes = self._notes(place)
+            return HeldOut(
+                place,
+                sequences.content_hash,
+                {},
+                lambda *told: self.scores(sequences, *told) | {"notes": notes},
+            )
         if self.data.train == (MEMORY,):
             raise ConfigError(
                 f"run {self.name} learnt from arrays that lie in no file; name a file with --data."
@@ -258,6 +125,14 @@ class ArraysRecipe(Recipe):
         chosen = parts[split]
         hashes = {name: part.content_hash for name, part in parts.items() if name != "test"}
         return HeldOut(chosen.origin, chosen.content_hash, hashes, lambda *told: self.scores(chosen, *told))
+
+    def _notes(self, place: str) -> list[str]:
+        """What a reader of scores on a file must know."""
+        validation = self.data.validation if isinstance(self.data.validation, tuple) else ()
+        known = [Path(file).expanduser().resolve() for file in (*self.data.train, *validation)]
+        if Path(place).expanduser().resolve() not in known:
+            return []
+        return [f"{place} is what it was trained on or chosen by: on other sequences expect worse"]
 
     def scores(
         self, sequences: SequenceSet, predictor: Predictor, on_batch: Callable[[int, int], None] | None = None
@@ -343,6 +218,18 @@ def _targets(
     return found
 
 
+def _named(parts: Mapping[str, SequenceSet]) -> tuple[Mapping[str, SequenceSet], tuple[str, ...]]:
+    """Parts with characters as tokens, and names of the channels or of the tokens that training has."""
+    train = parts["train"]
+    if train.input == "characters":
+        known = vocabulary(list(train.values))
+        return {name: spelt(part, known) for name, part in parts.items()}, known
+    if train.input == "tokens" and not train.channels:
+        highest = max(int(np.max(train.sequence(index))) for index in range(len(train)))
+        return parts, tuple(map(str, range(highest + 1)))
+    return parts, train.channels
+
+
 class ArraysProblem(Problem):
     """A model, and sequences that it is to say something of.
 
@@ -364,14 +251,8 @@ class ArraysProblem(Problem):
         dt_ms: float,
         model: nn.Module | None = None,
     ) -> None:
-        self.recipe, task, train = recipe, recipe.task, parts["train"]
-        channels = train.channels
-        if train.input == "characters":
-            channels = vocabulary(list(train.values))
-            parts = {name: spelt(part, channels) for name, part in parts.items()}
-        elif train.input == "tokens":
-            highest = max(int(np.max(train.sequence(index))) for index in range(len(train)))
-            channels = channels or tuple(map(str, range(highest + 1)))
+        self.recipe, task = recipe, recipe.task
+        parts, channels = _named(parts)
         train = parts["train"]
         if (train.input == "tokens") != (task.kind == "next-token") and task.kind in LOOKING_AHEAD:
             wanted = "tokens or characters" if task.kind == "next-token" else "numbers"

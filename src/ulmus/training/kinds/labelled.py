@@ -1,7 +1,7 @@
 """Train a model to tell classes of sequences apart, and count how often it does."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -44,10 +44,12 @@ _ONE_MASK_FOR_ALL_STEPS = ("input_dropout", "memory_dropout", "hidden_dropout", 
 class ClassifierRecipe(Recipe):
     """Train a model to tell classes of sequences apart."""
 
-    validated: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
-
     data: LabelledData
     classifier: ClassifierSettings = ClassifierSettings()
+
+    def validated(self) -> tuple[str, ...]:
+        """Scores that can choose the best checkpoint."""
+        return ("loss", "accuracy")
 
     def problem(self) -> "ClassifierProblem":
         """The classifier and its sequences."""

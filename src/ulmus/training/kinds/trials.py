@@ -1,7 +1,7 @@
 """Fit a surrogate to trials of a detailed neuron."""
 
 from collections.abc import Collection, Iterator
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -77,11 +77,13 @@ class SurrogateSettings(Settings):
 class SurrogateRecipe(Recipe):
     """Fit a model to trials of a detailed neuron."""
 
-    validated: ClassVar[tuple[str, ...]] = ("loss", "auc", "rmse_mv")
-
     data: TrialsData
     training: TrainingSettings = TrainingSettings(steps=350_000)
     surrogate: SurrogateSettings = SurrogateSettings()
+
+    def validated(self) -> tuple[str, ...]:
+        """Scores that can choose the best checkpoint."""
+        return ("loss", "auc", "rmse_mv")
 
     def problem(self) -> "SurrogateProblem":
         """The surrogate and its trials."""
