@@ -1,6 +1,5 @@
 """Batches of spoken digits: events stay sparse, and every batch depends on its number alone."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
+from ulmus.arguments import check_sizes
 from ulmus.errors import ConfigError
 from ulmus.files.batch_loading import random_of
 from ulmus.kernels.events import Events
@@ -68,44 +68,59 @@ class Binning:
         return places, counts
 
 
-class DigitBatches(LabelledBatches):
-    """Batches of clips.
+class Digits(LabelledBatches):
+    """Every clip once per epoch; the last batch may be smaller.
+
+    Args:
+        clips: where the sequences come from.
+        batch: clips in a batch.
+        binning: steps of the sequences.
+        seed: of the order, 0 to 2**64 - 1; None keeps the order of `clips`, as for validation and test.
+        share: number of this process and of all processes that share the sequences of every batch.
+        augmentation: changes of the clips; none by default.
 
     Attributes:
-        clips: where the sequences come from.
-        binning: of every clip.
         steps: length of a sequence.
+
+    Raises:
+        ConfigError: a value that gives no batch.
     """
 
-    clips: Clips
-    binning: Binning
-    steps: int
     channels = CHANNELS
 
     def __init__(
         self,
         clips: Clips,
-        binning: Binning,
         batch: int,
-        share: tuple[int, int],
-        seed: int,
-        augmentation: ClipAugmentation | None,
+        binning: Binning = Binning(),
+        seed: int | None = None,
+        share: tuple[int, int] = (0, 1),
+        augmentation: ClipAugmentation | None = None,
     ) -> None:
-        _check(batch=batch)
-        _check_seed(seed)
-        self.clips, self.binning, self.batch_size = clips, binning, batch
+        check_sizes(batch=batch)
+        if not 0 <= (seed or 0) < 2**64:
+            raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
+        self.clips, self.binning, self.batch_size, self.seed = clips, binning, batch, seed
         self.augmentation = augmentation or ClipAugmentation()
-        self._random_seed = seed
+        self.steps, self.classes = binning.steps, clips.classes
         self.step_ms, self.content_hash = binning.bin_ms, clips.content_hash
+        self.batches_per_epoch = -(-len(clips) // batch)
         self._mine = slice(share[0], None, share[1])
 
-    @abstractmethod
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
         """The clips of every sequence of batch `k` in `epoch`."""
+        order: Int64[np.ndarray, "clips"] = np.arange(len(self.clips))
+        if self.seed is not None:
+            order = np.random.Generator(random_of(self.seed, epoch, 0)).permutation(order)
+        chosen: Int64[np.ndarray, "batch parts"] = order[
+            k * self.batch_size : (k + 1) * self.batch_size, None
+        ]
+        return chosen
 
-    @abstractmethod
     def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
         """The class of sequences made of these clips."""
+        labels: Int64[np.ndarray, "batch"] = self.clips.labels[chosen[:, 0]]
+        return labels
 
     def batch(self, epoch: int, k: int) -> LabelledBatch:
         """Batch `k` of `epoch`; `source` are its clips.
@@ -114,7 +129,7 @@ class DigitBatches(LabelledBatches):
             DataError: a file of the data is damaged.
         """
         chosen = self.plan(epoch, k)[self._mine]
-        random = random_of(self._random_seed, epoch, k).jumped(1 + self._mine.start)
+        random = random_of(self.seed or 0, epoch, k).jumped(1 + self._mine.start)
         events = self._side_by_side(chosen, np.random.Generator(random))
         return LabelledBatch(events, torch.from_numpy(self._labels(chosen)), None, torch.from_numpy(chosen))
 
@@ -132,50 +147,7 @@ class DigitBatches(LabelledBatches):
         return Events.counted(of_steps, inputs, np.concatenate(counts), CHANNELS)
 
 
-class Digits(DigitBatches):
-    """Every clip once per epoch; the last batch may be smaller.
-
-    Args:
-        clips: where the sequences come from.
-        batch: clips in a batch.
-        binning: steps of the sequences.
-        seed: of the order, 0 to 2**64 - 1; None keeps the order of `clips`, as for validation and test.
-        share: number of this process and of all processes that share the sequences of every batch.
-        augmentation: changes of the clips; none by default.
-
-    Raises:
-        ConfigError: a value that gives no batch.
-    """
-
-    def __init__(
-        self,
-        clips: Clips,
-        batch: int,
-        binning: Binning = Binning(),
-        seed: int | None = None,
-        share: tuple[int, int] = (0, 1),
-        augmentation: ClipAugmentation | None = None,
-    ) -> None:
-        super().__init__(clips, binning, batch, share, seed or 0, augmentation)
-        self.seed, self.steps, self.classes = seed, binning.steps, clips.classes
-        self.batches_per_epoch = -(-len(clips) // batch)
-
-    def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
-        """The clips of batch `k` in `epoch`."""
-        order: Int64[np.ndarray, "clips"] = np.arange(len(self.clips))
-        if self.seed is not None:
-            order = np.random.Generator(random_of(self.seed, epoch, 0)).permutation(order)
-        chosen: Int64[np.ndarray, "batch parts"] = order[
-            k * self.batch_size : (k + 1) * self.batch_size, None
-        ]
-        return chosen
-
-    def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
-        labels: Int64[np.ndarray, "batch"] = self.clips.labels[chosen[:, 0]]
-        return labels
-
-
-class AddedDigits(DigitBatches):
+class AddedDigits(Digits):
     """Two clips after each other, to be added: SHD-Adding of the ELM paper.
 
     Both clips are drawn uniformly with replacement, each takes one window, and the class is the sum of the two digits
@@ -204,33 +176,21 @@ class AddedDigits(DigitBatches):
         share: tuple[int, int] = (0, 1),
         augmentation: ClipAugmentation | None = None,
     ) -> None:
-        super().__init__(clips, binning, batch, share, seed, augmentation)
-        _check(batches_per_epoch=batches_per_epoch)
+        super().__init__(clips, batch, binning, seed, share, augmentation)
+        check_sizes(batches_per_epoch=batches_per_epoch)
         if len(clips.classes) not in (10, 20):
             raise ConfigError(
                 f"{clips!r} has {len(clips.classes)} classes; expected 10 digits, or 20 in two languages; add digits only"
             )
-        self.seed, self.steps, self.batches_per_epoch = seed, 2 * binning.steps, batches_per_epoch
+        self.steps, self.batches_per_epoch = 2 * binning.steps, batches_per_epoch
         self.classes = tuple(map(str, range(SUMS)))
 
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
         """The two clips of every sequence of batch `k` in `epoch`."""
-        drawn: Int64[np.ndarray, "batch parts"] = np.random.Generator(
-            random_of(self.seed, epoch, k)
-        ).integers(len(self.clips), size=(self.batch_size, 2))
+        random = np.random.Generator(random_of(self.seed or 0, epoch, k))
+        drawn: Int64[np.ndarray, "batch parts"] = random.integers(len(self.clips), size=(self.batch_size, 2))
         return drawn
 
     def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
         total: Int64[np.ndarray, "batch"] = (self.clips.labels[chosen] % 10).sum(axis=1)
         return total
-
-
-def _check(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"{name}={value}: expected at least 1; correct {name}")
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")

@@ -1,11 +1,12 @@
 """Retrieval: whether one of two papers cites the other, as tab-separated pairs of texts."""
 
+import hashlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
 from ulmus.errors import DataError
 from ulmus.files.reading import sha256_of_file
@@ -13,40 +14,71 @@ from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
 from ulmus.sequences.lra.lines import Lines
 from ulmus.sequences.lra.sequences import Sequences
-from ulmus.sequences.lra.text import Texts
+from ulmus.sequences.lra.text import TOKENS, longest_text, tokenize_text
 
 FOLDER = "tsv_data"
 FILES = ("new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv")
-RELATIONS = ("apart", "linked")
 _LONGEST = 4000
-_COLUMNS = 5  # label, two names, two texts
+_COLUMNS, _FIRST_TEXT = 5, 3  # label, two names, two texts
 _LABELS = {b"0.0": 0, b"1.0": 1, b"0": 0, b"1": 1}
 
 
-class TextColumn:
-    """One of the two texts of every line."""
+class Pairs(Sequences):
+    """Pairs of texts in the lines of a file: label, two names, two texts.
 
-    def __init__(self, lines: Lines, column: int) -> None:
-        self._lines, self._column = lines, column
+    Args:
+        file: of the pairs.
+        longest: of a sequence, its end token included; longer texts are cut.
 
-    @property
-    def sizes(self) -> Int64[np.ndarray, "documents"]:
-        """Half the bytes of every line; which text has how many is not known without reading them."""
-        return self._lines.sizes // 2
+    Raises:
+        DataError: the file is missing, or a line begins without a label.
+    """
 
-    @cached_property
-    def content_hash(self) -> str:
-        """SHA-256 of the file and of which column this is."""
-        return f"{sha256_of_file(self._lines.path)}{self._column}"
+    name, tokens, classes, towers = "Retrieval (AAN)", TOKENS, ("apart", "linked"), 2
 
-    def __getitem__(self, index: int) -> bytes:
+    def __init__(self, file: Path, longest: int) -> None:
+        if not file.is_file():
+            raise DataError(
+                f"{file} does not exist; expected the pairs of papers of the Long Range Arena archive (tsv_data); the address "
+                "of the ACL Anthology Network they come from is dead; unpack the archive completely"
+            )
+        self.path, self.longest, self._lines = file, longest, Lines(file)
+        self.labels = np.array([self._label(index) for index in range(len(self._lines))], dtype=np.int64)
+
+    def _label(self, index: int) -> int:
+        text = self._lines.beginning(index, 8).partition(b"\t")[0]
+        if text not in _LABELS:
+            raise DataError(
+                f"{self.path}, line {index + 1}: begins with {text!r}; expected 0.0 or 1.0 and a tab; restore the file from a "
+                "copy of the archive"
+            )
+        return _LABELS[text]
+
+    def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "time"]:
+        """A text as numbers of bytes; the index is not checked.
+
+        Raises:
+            DataError: the line is damaged.
+        """
         fields = self._lines[index].split(b"\t")
         if len(fields) != _COLUMNS:
             raise DataError(
-                f"{self._lines.path}, line {index + 1}: {len(fields)} fields; expected label, two names and two texts, "
+                f"{self.path}, line {index + 1}: {len(fields)} fields; expected label, two names and two texts, "
                 "separated by tabs; restore the file from a copy of the archive"
             )
-        return fields[self._column]
+        return tokenize_text(fields[_FIRST_TEXT + tower], self.longest)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the file, of its labels and of where texts are cut."""
+        texts = sha256_of_file(self.path)
+        known = "".join(f"{texts}{_FIRST_TEXT + tower}" for tower in range(self.towers))
+        return hashlib.sha256(f"{known}{self.longest}".encode() + self.labels.tobytes()).hexdigest()
+
+    @property
+    def rough_length(self) -> Int64[np.ndarray, "items"]:
+        """Half the bytes of every line; which text has how many is not known without reading them."""
+        return (self._lines.sizes // 2).clip(max=self.longest)
 
 
 def retrieval_splits(folder: Path, longest: int | None = None) -> Splits[Sequences]:
@@ -64,38 +96,10 @@ def retrieval_splits(folder: Path, longest: int | None = None) -> Splits[Sequenc
         raise holds_nothing(
             folder, f"{FOLDER} of the Long Range Arena archive (the address of the anthology itself is dead)"
         )
-    place = find_folder(folder, FOLDER)
-    return Splits(*(_pairs(place / name, _LONGEST if longest is None else longest) for name in FILES))
+    place, longest = find_folder(folder, FOLDER), longest_text(longest, _LONGEST)
+    return Splits(*(Pairs(place / name, longest) for name in FILES))
 
 
 def find(folder: Path) -> list[dict[str, Any]]:
     """Options of the one data set, if the folder holds it."""
     return [{}] if has_folder(folder, FOLDER) else []
-
-
-def _pairs(file: Path, longest: int) -> Texts:
-    if not file.is_file():
-        raise DataError(
-            f"{file} does not exist; expected the pairs of papers of the Long Range Arena archive (tsv_data); the address "
-            "of the ACL Anthology Network they come from is dead; unpack the archive completely"
-        )
-    lines = Lines(file)
-    labels = np.array([_label(lines, index) for index in range(len(lines))], dtype=np.int64)
-    return Texts(
-        [TextColumn(lines, 3), TextColumn(lines, 4)],
-        labels,
-        classes=RELATIONS,
-        name="Retrieval (AAN)",
-        path=file,
-        longest=longest,
-    )
-
-
-def _label(lines: Lines, index: int) -> int:
-    text = lines.beginning(index, 8).partition(b"\t")[0]
-    if text not in _LABELS:
-        raise DataError(
-            f"{lines.path}, line {index + 1}: begins with {text!r}; expected 0.0 or 1.0 and a tab; restore the file from a "
-            "copy of the archive"
-        )
-    return _LABELS[text]

