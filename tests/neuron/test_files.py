@@ -12,7 +12,8 @@ import ulmus.baselines
 from ulmus.errors import CheckpointError
 from ulmus.evaluation.scores import evaluate
 from ulmus.neuron import shipped_neurons
-from ulmus.neuron.surrogate import VoltageUnits, spike_times
+from ulmus.neuron.spikes import spike_times
+from ulmus.neuron.surrogate import VoltageUnits
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ulmus.errors import ConfigError, DataError, DivergedError, closest
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate
 from ulmus.neuron.files import shipped_neurons
-from ulmus.neuron.surrogate import spike_times
+from ulmus.neuron.spikes import spike_times
 from ulmus.trials import TrialSource, whole_trials
 from ulmus.trials.trial import label_bins
 
@@ -82,7 +82,7 @@ class Predictions:
     spike_times_ms: tuple[Float64[np.ndarray, "spikes"], ...]
     """Recorded output spikes of every trial."""
     predicted_times_ms: tuple[Float64[np.ndarray, "spikes"], ...]
-    """Predicted ones: see `ulmus.neuron.surrogate.spike_times`."""
+    """Predicted ones: see `ulmus.neuron.spikes.spike_times`."""
     clip_mv: float = -55.0
     """Where the recorded voltage was cut off."""
 

@@ -8,6 +8,7 @@ from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official
 from ulmus.neuron.predictor import Predictor, SequencePrediction
 from ulmus.neuron.sequence_model import SequenceModel
+from ulmus.neuron.stepper import Stepped, Stepper
 from ulmus.neuron.surrogate import Prediction, Surrogate, VoltageUnits
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "Predictor",
     "SequenceModel",
     "SequencePrediction",
+    "Stepped",
+    "Stepper",
     "Surrogate",
     "VoltageUnits",
     "import_official",

@@ -13,6 +13,8 @@ from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
 from ulmus.kernels import Events
 from ulmus.neuron.sequence_model import SequenceModel
+from ulmus.neuron.spikes import first_peaks
+from ulmus.neuron.stepper import Stepper
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class Prediction(NamedTuple):
     """Predicted spike times of every trial in the batch, from the start of this input."""
     state: Any
     """State to go on from."""
+
+
+class _PredictionState(NamedTuple):
+    """What the next prediction goes on from: the neuron's state, and what `first_peaks` was last told and said."""
+
+    neuron: Any
+    logit: Float64[np.ndarray, "batch"] | None
+    fired: list[bool] | None
 
 
 class Surrogate(nn.Module):
@@ -120,35 +130,43 @@ class Surrogate(nn.Module):
     def predict(self, inputs: Float[Tensor, "batch time inputs"] | Events, state: Any = None) -> Prediction:
         """Spike probability, voltage in mV and spike times for signed input (+1 excitatory, -1 inhibitory).
 
-        Long input can be given in pieces: pass the ``state`` of the last prediction on. Probability and voltage are
-        those of one call; a spike whose stretch above the threshold crosses a border is found in both pieces.
+        Long input can be given in pieces: pass the ``state`` of the last prediction on, and results are those of one call. A
+        spike is the first peak of a stretch above the threshold, which shows in the step after it: a peak in the very last
+        step of a piece is a spike at 0 ms of the next one.
         """
         training = self.training
         self.eval()  # nothing is dropped from a prediction
-        outputs, state = self.neuron(inputs, state)
+        known = state if isinstance(state, _PredictionState) else _PredictionState(state, None, None)
+        outputs, after = self.neuron(inputs, known.neuron)
         self.train(training)
-        probability = torch.sigmoid(outputs[..., 0])
-        times = [
-            spike_times(row, self.spike_threshold, self.neuron.dt_ms)
-            for row in probability.double().cpu().numpy()
+        logit = outputs[..., 0].double().cpu().numpy()
+        before = np.full(len(logit), -np.inf) if known.logit is None else known.logit
+        fired = [False] * len(logit) if known.fired is None else known.fired
+        limit = float(np.log(self.spike_threshold) - np.log1p(-self.spike_threshold))
+        found = [
+            first_peaks(row, limit, last, done) for row, last, done in zip(logit, before, fired, strict=True)
         ]
-        return Prediction(probability, self.units.decode(outputs[..., 1:]), times, state)
+        times = [(np.asarray(steps, dtype=np.float64) + 1) * self.neuron.dt_ms for steps, _ in found]
+        last = logit[:, -1] if logit.shape[1] else before
+        going_on = _PredictionState(after, last, [done for _, done in found])
+        return Prediction(
+            torch.sigmoid(outputs[..., 0]), self.units.decode(outputs[..., 1:]), times, going_on
+        )
+
+    def stepper(self, batch: int = 1, *, refractory_ms: float = 0.0) -> Stepper:
+        """Copies of this neuron to be followed step by step, as in a closed loop, from rest.
+
+        Args:
+            batch: Number of copies.
+            refractory_ms: Time after a spike in which no new stretch above the threshold counts.
+
+        Raises:
+            ConfigError: a model that is not a single ELM, or values that cannot be.
+        """
+        return Stepper(
+            self.neuron, self.geometry, self.units.decode, self.spike_threshold, batch, refractory_ms
+        )
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""
         return self.neuron.trainable_parameters()
-
-
-def spike_times(
-    probability: Float64[np.ndarray, "time"], threshold: float, dt_ms: float
-) -> Float64[np.ndarray, "spikes"]:
-    """Times in ms of predicted spikes: the peak of every stretch in which the probability exceeds the threshold.
-
-    Step k stands for spikes between (k + 1/2) dt and (k + 3/2) dt (the published binning), so its time is (k + 1) dt.
-    """
-    above = np.concatenate([[False], probability > threshold, [False]])
-    starts, stops = np.flatnonzero(above[1:] & ~above[:-1]), np.flatnonzero(above[:-1] & ~above[1:])
-    peaks = [
-        start + int(np.argmax(probability[start:stop])) for start, stop in zip(starts, stops, strict=True)
-    ]
-    return (np.asarray(peaks, dtype=np.float64) + 1) * dt_ms

@@ -12,7 +12,7 @@ from ulmus.evaluation.predictions import PROTOCOLS, Predictions, check_fit, pred
 from ulmus.evaluation.scores import roc_curve, score, scores_of_resamples, seen, seen_note, site_scores
 from ulmus.geometry import Geometry
 from ulmus.neuron import ELM, Surrogate
-from ulmus.neuron.surrogate import spike_times
+from ulmus.neuron.spikes import spike_times
 from ulmus.report.content import (
     Example,
     InputStretch,

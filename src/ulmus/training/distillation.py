@@ -14,7 +14,7 @@ import torch
 from ulmus.errors import ConfigError
 from ulmus.files.batch_loading import Numbered, random_of
 from ulmus.neuron import Surrogate, load_surrogate
-from ulmus.neuron.surrogate import spike_times
+from ulmus.neuron.spikes import spike_times
 from ulmus.teachers.plan import inputs_of
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher

@@ -1,0 +1,63 @@
+"""Spikes in and out of a fitted neuron: signs of its inputs, and where its spike probability says that it fires."""
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64
+
+from ulmus.geometry import Geometry
+from ulmus.neuron.elm import ELM
+from ulmus.neuron.sequence_model import SequenceModel
+
+
+def input_signs(neuron: SequenceModel, geometry: Geometry | None) -> tuple[Int64[np.ndarray, "inputs"], bool]:
+    """+1 for excitatory and -1 for inhibitory inputs, and whether the neuron tells: all +1 where it does not.
+
+    Windows routing has as many inhibitory inputs after the excitatory ones; so has a cell on every piece of which an
+    input of either kind lies.
+    """
+    inputs, half = neuron.inputs, neuron.inputs // 2
+    halves = isinstance(neuron, ELM) and neuron.config["routing"] == "windows"
+    if geometry is not None and inputs % 2 == 0:
+        halves = halves or bool((geometry.input_piece[:half] == geometry.input_piece[half:]).all())
+    return (np.repeat([1, -1], [half, half]) if halves else np.ones(inputs, dtype=np.int64)), halves
+
+
+def first_peaks(
+    drive: Float[np.ndarray, "time"], threshold: float, before: float = -np.inf, fired: bool = False
+) -> tuple[list[int], bool]:
+    """Steps of spikes: the first peak of every stretch above the threshold; and whether the last stretch has had its spike.
+
+    A peak shows when the next value is lower. So that long input may come in pieces, `before` is the last value of the piece
+    before, whose step is -1, and `fired` what this function said of it.
+    """
+    values = np.concatenate([[before], drive])
+    above = np.concatenate([[False], values > threshold, [False]])
+    starts, stops = np.flatnonzero(above[1:] & ~above[:-1]), np.flatnonzero(above[:-1] & ~above[1:])
+    falls = np.flatnonzero(values[1:] < values[:-1])
+    found: list[int] = []
+    after = False
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        place = int(np.searchsorted(falls, start))
+        fallen = place < len(falls) and falls[place] < stop
+        already = fired and start == 0
+        if fallen and not already:
+            found.append(int(falls[place]) - 1)
+        if stop == len(values):
+            after = fallen or already
+    return found, after
+
+
+def spike_times(
+    probability: Float64[np.ndarray, "time"], threshold: float, dt_ms: float
+) -> Float64[np.ndarray, "spikes"]:
+    """Times in ms of predicted spikes of a whole trial, for scores: the highest peak of every stretch above the threshold.
+
+    Step k stands for spikes between (k + 1/2) dt and (k + 3/2) dt (the published binning), so its time is (k + 1) dt. These are
+    the spikes of `first_peaks`, placed by what only who knows the whole stretch can see: F1 within 2 ms of l5pc-branch-20 is
+    0.353 with highest peaks, 0.356 with first ones.
+    """
+    above = np.concatenate([[False], probability > threshold, [False]])
+    starts, stops = np.flatnonzero(above[1:] & ~above[:-1]), np.flatnonzero(above[:-1] & ~above[1:])
+    peaks = [
+        start + int(np.argmax(probability[start:stop])) for start, stop in zip(starts, stops, strict=True)
+    ]
+    return (np.asarray(peaks, dtype=np.float64) + 1) * dt_ms
