@@ -1,4 +1,4 @@
-"""Small changes of the input that should not change the output: they keep a fit from learning trials by heart."""
+"""Small changes of the input that should not change the output: they keep a fit from overfitting few trials."""
 
 from dataclasses import dataclass
 
