@@ -29,8 +29,8 @@ class ArborCell(CustomCell):
 
     ``build`` returns what ``arbor.cable_cell`` is made of: ``(morphology or segment tree, decor, labels, cv_policy)``.
     The synapses are placed here, so the decor should hold none. Mechanisms are those of Arbor's default catalogue,
-    ``bbp::...``, ``ulmus::ampa_nmda`` and ``ulmus::two_exponentials`` (compiled when first used), and ``own::...`` from
-    ``catalogue``.
+    ``bbp::...`` (also as BluePyOpt names them, ``default::...`` and ``BBP::...``), ``ulmus::ampa_nmda`` and
+    ``ulmus::two_exponentials`` (compiled when first used), and ``own::...`` from ``catalogue``.
 
     Attributes:
         catalogue: file that ``arbor-build-catalogue`` made, if any.
@@ -260,6 +260,9 @@ def _mechanisms(cell: ArborCell) -> "arbor.catalogue":
     catalogue = arbor.catalogue()
     catalogue.extend(arbor.default_catalogue(), "")
     catalogue.extend(arbor.bbp_catalogue(), "bbp::")
+    # As BluePyOpt writes them.
+    catalogue.extend(arbor.default_catalogue(), "default::")
+    catalogue.extend(arbor.bbp_catalogue(), "BBP::")
     if cell._compiled:
         catalogue.extend(arbor.load_catalogue(str(compiled_mechanisms())), "ulmus::")
     if cell.catalogue is not None:
