@@ -31,9 +31,21 @@ def test_the_cell_of_neuron(tmp_path):
     assert store.info()["output_hz"] > 0
 
 
-def test_the_cell_of_arbor_and_its_regime(tmp_path):
-    run(BLOCKS[1] + BLOCKS[2], tmp_path)
-    stores = [Store(tmp_path / name) for name in ("arbor-trials", "strong-trials")]
+def test_the_cell_of_neuron_from_the_command_line(tmp_path):
+    pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    (tmp_path / "pyramid.py").write_text(BLOCKS[0])
+    command = [sys.executable, "-m", "ulmus", "simulate", "pyramid.py", "--trials", "2", "--seconds", "0.3"]
+    command += ["--step-ms", "0.1", "--workers", "2", "--out", "trials"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert len(Store(tmp_path / "trials")) == 2
+    assert not (tmp_path / "neuron-trials").exists()  # the simulation of the file itself did not run
+
+
+def test_the_cell_of_arbor_its_rates_and_its_current(tmp_path):
+    run("".join(BLOCKS[1:4]), tmp_path)
+    stores = [Store(tmp_path / name) for name in ("arbor-trials", "strong-trials", "current-trials")]
+    assert stores.pop().header.event_inputs == 0
     assert all(store.info()["output_hz"] > 0 for store in stores)
     rates = [store.info()["excitatory_events_per_second"] for store in stores]
     assert rates[1] > 2 * rates[0]
