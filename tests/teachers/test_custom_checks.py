@@ -211,6 +211,20 @@ def test_several_weights_reach_the_mechanism_and_too_many_are_refused(h):
         Synapse("soma(0.5)", "Exp2Syn", weight="strong")
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_delayed_synapse_answers_as_a_later_event_does(which):
+    if which:
+        pytest.importorskip("neuron", reason="NEURON (pip install neuron) is not installed")
+    cell = pair(active=True)[which]
+    delayed = replace(cell, synapses=[replace(cell.synapses[0], delay_ms=7.0)])
+    at = np.zeros(1, dtype=np.int64)
+    late = delayed.run_trial(at + 13, at, 60, dt_ms=0.1).voltage_mv
+    assert late == pytest.approx(cell.run_trial(at + 20, at, 60, dt_ms=0.1).voltage_mv, abs=1e-4)
+    assert np.ptp(late) > 5
+    with pytest.raises(ConfigError, match="no negative delay"):
+        replace(cell.synapses[0], delay_ms=-1.0)
+
+
 def test_groups_have_rates_of_their_own():
     from ulmus.teachers.regimes import regime_of_rates
 

@@ -33,6 +33,7 @@ class CableModel:
         probes: where the voltage is read, by name, the soma first.
         properties: ions and mechanisms.
         weight: weight of an event at each input, as its synapse takes it.
+        delay_ms: how long after its event each input is reached; not at all by default.
         spike_above_mv: a local maximum of the somatic voltage above this is a spike.
         refractory_ms: time after a spike without another.
     """
@@ -42,6 +43,7 @@ class CableModel:
     probes: dict[str, "arbor.probe"]
     properties: "arbor.cable_global_properties"
     weight: Float64[np.ndarray, "inputs"]
+    delay_ms: Float64[np.ndarray, "inputs"] | None = None
     spike_above_mv: float = SPIKE_ABOVE_MV
     refractory_ms: float = 0.0
 
@@ -153,7 +155,8 @@ def _generators(
             continue
         schedule = arbor.explicit_schedule()
         # Arbor applies an event at the start of the step that holds it: stay clear of the border's rounding.
-        schedule.times_ms = (steps + dt_ms / 4).tolist()
+        delay_ms = 0.0 if model.delay_ms is None else model.delay_ms[index]
+        schedule.times_ms = (steps + delay_ms + dt_ms / 4).tolist()
         target = arbor.cell_local_label(str(index))
         generators.append(arbor.event_generator(target, float(model.weight[index]), schedule))
     return generators

@@ -129,7 +129,8 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
                 )
         weight = np.array([synapse.weights[0] for synapse in cell.synapses], dtype=np.float64)
         parts, detector = (shape, decor, labels, policy), (cell.spike_above_mv, cell.refractory_ms)
-        model = CableModel(parts, cell.soma, probes, properties, weight, *detector)
+        delay_ms = np.array([synapse.delay_ms for synapse in cell.synapses])
+        model = CableModel(parts, cell.soma, probes, properties, weight, delay_ms, *detector)
         run_cable(model, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1, dt_ms=0.25)
     except (RuntimeError, ValueError) as error:
         if isinstance(error, ConfigError):

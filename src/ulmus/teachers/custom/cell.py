@@ -56,6 +56,7 @@ class Synapse:
             as those of AMPA and NMDA (NEURON).
         sign: +1 where it excites, -1 where it inhibits.
         group: the inputs with which it shares a rate (see `InputRegime`).
+        delay_ms: how long after its event the synapse is reached.
 
     Raises:
         ConfigError: A place, sign, weight or parameter that no synapse can have.
@@ -67,18 +68,20 @@ class Synapse:
     weight: float | Sequence[float] = 1.0
     sign: int = 1
     group: str = "synapses"
+    delay_ms: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at", place_name(self.at))
         if self.sign not in (1, -1):
             raise ConfigError(f"sign={self.sign} of the synapse at {self.at}: expected 1 or -1. Correct it.")
         try:
-            values = np.array([*self.weights, *self.parameters.values()], dtype=np.float64)
+            values = np.array([*self.weights, self.delay_ms, *self.parameters.values()], dtype=np.float64)
         except (TypeError, ValueError):
             values = np.full(1, np.nan)
-        if not np.isfinite(values).all():
+        if not np.isfinite(values).all() or self.delay_ms < 0:
             raise ConfigError(
-                f"synapse at {self.at}: weight={self.weight}, {dict(self.parameters)}: expected finite numbers. Correct them."
+                f"synapse at {self.at}: weight={self.weight}, delay_ms={self.delay_ms}, {dict(self.parameters)}: expected finite "
+                f"numbers, and no negative delay. Correct them."
             )
 
     @property
@@ -211,6 +214,7 @@ class CustomCell(ABC):
                 "at": synapse.at,
                 "mechanism": synapse.mechanism,
                 "parameters": dict(synapse.parameters),
+                "delay_ms": synapse.delay_ms,
                 "weight": synapse.weights[0] if len(synapse.weights) == 1 else list(synapse.weights),
             }
             for synapse in self.synapses

@@ -134,7 +134,7 @@ class NeuronCell(CustomCell):
             h.secondorder, h.dt = 0, dt_ms
             h.finitialize(self.initial_mv)
             for step, index in zip(event_step.tolist(), event_input.tolist(), strict=True):
-                built.connections[index].event(float(step))
+                built.connections[index].event(step + self.synapses[index].delay_ms)
             context = h.ParallelContext()
             context.set_maxstep(10)
             context.psolve(steps)
