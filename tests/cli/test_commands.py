@@ -197,7 +197,7 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
         (
             ["simulate", "lif", "--trials", "1", "--out", "x", "--regime", "ampa"],
             2,
-            "says nothing of the inputs",
+            "does not mention the inputs",
         ),
         (["simulate", "lif", "--trials", "1.5", "--out", "x"], 2, "--trials: 1.5 is not a whole number"),
         (

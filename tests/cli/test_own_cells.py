@@ -140,7 +140,7 @@ def test_a_current_drives_a_cell_alone_or_beside_its_synapses(script, tmp_path, 
         (("--current", "0:1", "--spike-trains", "x"), "together with rates, a current"),
         (("--rates", "inputs=1:2", "--regime", "ampa"), "--rates together with --regime ampa"),
         (("--rates", "inputs"), "--rates inputs: expected a range"),
-        (("--rates", "all=0:1"), "the neuron has no such inputs; expected inputs"),
+        (("--rates", "all=0:1"), "the neuron has no inputs of that name; expected inputs"),
     ],
 )
 def test_inputs_that_do_not_go_together_are_refused(tmp_path, capsys, options, message):

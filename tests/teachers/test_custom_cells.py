@@ -157,7 +157,7 @@ def test_synapses_off_an_arbor_cell_are_refused(change, message):
     [
         ({"at": "sma(0.5)"}, "no section 'sma'.*Did you mean 'soma'"),
         ({"at": "soma(1.5)"}, r"place 'soma\(1.5\)'"),
-        ({"mechanism": "Exp3Syn"}, "Exp3Syn is no mechanism that NEURON knows.*Did you mean"),
+        ({"mechanism": "Exp3Syn"}, "Exp3Syn is not a mechanism that NEURON knows.*Did you mean"),
         ({"mechanism": "IClamp"}, "IClamp takes no events.*NET_RECEIVE"),
         ({"mechanism": "IntFire1"}, "IntFire1 takes no events"),
     ],

@@ -39,7 +39,7 @@ def test_a_temperature_set_outside_of_build_does_not_reach_the_workers_and_is_re
 
     h.celsius = 34
     with pytest.raises(
-        ConfigError, match=r"another one in a worker.*built_sha256.*Set inside build.*celsius"
+        ConfigError, match=r"neuron of a worker process differs.*built_sha256.*Set inside build.*celsius"
     ):
         simulate(cell_of(bare), out=tmp_path / "store", workers=2, **SHORT)
     # Nothing was stored, so the same folder may hold the corrected cell.

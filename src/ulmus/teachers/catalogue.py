@@ -80,7 +80,7 @@ def _build(sources: dict[str, bytes], target: Path) -> None:
     missing = [tool for tool, programs in TOOLS.items() if not any(map(shutil.which, programs))]
     if missing:
         raise MissingToolError(
-            f"the synapses have to be compiled once, and there is no {' and no '.join(missing)} on this machine; "
+            f"the synapses must be compiled once, and this machine has no {' and no '.join(missing)}; "
             f"expected a C++ compiler, CMake and make. {INSTALL}"
         )
     script = Path(arbor.__file__).parent / "bin" / "arbor-build-catalogue"

@@ -255,7 +255,7 @@ def _check_unit(source: str, centre: np.ndarray, sections: list[Section]) -> Non
     far = [np.abs(section.point_um - centre).max(initial=0) for section in sections]
     extent = float(np.max(far, initial=0))
     if not np.isfinite(extent) or not sections or EXTENT_UM[0] <= extent <= EXTENT_UM[1]:
-        return  # a coordinate that is no number is named with its line, later
+        return  # a coordinate that is not finite is named with its line, later
     likely = [unit for unit, um in UNITS_UM.items() if 50 <= extent * um <= 5000]
     raise DataError(
         f"{source}: the dendrites reach {extent:g} from the soma; expected micrometres, {EXTENT_UM[0]:g} to {EXTENT_UM[1]:g} of "

@@ -98,8 +98,8 @@ def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int,
     except Exception as error:  # whatever a cell of the user's own raises
         raise ConfigError(
             f"the cell cannot be sent to other processes ({type(error).__name__}: {error}); expected a build function that "
-            "uses no NEURON or Arbor object from outside. Make all of them inside build, and keep them as attributes of "
-            "the cell that it returns."
+            "uses no NEURON or Arbor object from outside. Make them inside build, and keep them as attributes of the "
+            "cell that it returns."
         ) from error
     return pickled, ((index, plan.draw(index) if given else None) for index in waiting)
 
@@ -121,8 +121,8 @@ def _unpickled(pickled: bytes) -> Plan:
             f"{key}: {str(found.get(key))[:40]} != {str(expected[key])[:40]}" for key in different
         )
         raise ConfigError(
-            f"the neuron is another one in a worker process than where the simulation was started ({shown}); expected the same "
-            f"everywhere. Set inside build all that it depends on, such as h.celsius and global parameters: what is set "
+            f"the neuron of a worker process differs from that of the process that started the simulation ({shown}); expected "
+            f"the same. Set inside build all that it depends on, such as h.celsius and global parameters: what is set "
             f"outside does not reach the workers. On a cluster, have the same simulators on all machines."
         )
     return plan  # type: ignore[no-any-return]

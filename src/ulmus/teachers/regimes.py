@@ -58,7 +58,7 @@ class InputRegime(EventsAlone):
         synchrony: share of draws in which all rates swing together, by 60 % with a period of 30 to 200 ms.
         removed_inhibition: share of draws without inhibition; excitation is then scaled by 0.1 to 0.5.
         clustered: share of draws in which only some clusters of 20 neighbouring inputs of a group are active.
-        spliced_pieces: so many pieces of 0.5 to 1.5 s, each a draw of its own, are spliced into the trial, with joins
+        spliced_pieces: number of pieces of 0.5 to 1.5 s, each drawn anew, that are spliced into the trial, with joins
             smoothed over 25 ms.
     """
 
@@ -103,7 +103,7 @@ class InputRegime(EventsAlone):
         }
 
     def check(self, teacher: Inputs, steps: int, trials: int) -> None:
-        """Whether it says something of every group of the teacher's inputs.
+        """Check that it has spike counts for every group of the teacher's inputs.
 
         Raises:
             ConfigError: It does not.
@@ -174,11 +174,11 @@ class InputRegime(EventsAlone):
         """How many spikes reach a group.
 
         Raises:
-            ConfigError: The regime says nothing of it.
+            ConfigError: The regime does not mention it.
         """
         if group.label not in self.groups:
             raise ConfigError(
-                f"regime {self.name!r} says nothing of the inputs {group.label!r}; expected spike counts for them beside "
+                f"regime {self.name!r} does not mention the inputs {group.label!r}; expected spike counts for them beside "
                 f"{', '.join(map(repr, self.groups))}. Use the cell's own regime, or make an InputRegime with them."
             )
         return self.groups[group.label]
@@ -237,8 +237,8 @@ def regime_of_rates(
     for label in rates_hz:
         if label not in groups:
             raise ConfigError(
-                f"rates of {label!r}: the neuron has no such inputs; expected {', '.join(groups)}.{closest(label, list(groups))} "
-                "Correct the name."
+                f"rates of {label!r}: the neuron has no inputs of that name; expected {', '.join(groups)}."
+                f"{closest(label, list(groups))} Correct the name."
             )
     missing = [label for label in groups if label not in rates_hz]
     if missing:

@@ -71,7 +71,7 @@ def simulate(
     Args:
         teacher: The neuron, such as an `L5PC`.
         stimulus: Where its input comes from; by default the teacher's own regime.
-        trials: How many trials the store shall hold.
+        trials: Number of trials in the store.
         seconds: Length of a trial in seconds.
         out: Folder of the store.
         seed: Seed of the whole store.
@@ -104,7 +104,7 @@ def simulate(
     plan = Plan(teacher, driven, round(seconds * 1000), seed, dt_ms, tuple(sites))
     plan.stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
-    teacher.prepare()  # once here, so that workers find what was made and a missing tool is met at once
+    teacher.prepare()  # before any worker starts: it finds what was compiled, and a missing tool is reported at once
     for doubt in teacher.doubts():
         on_note(doubt)
     # A cluster that cannot be reached begins no store.
@@ -181,7 +181,7 @@ def _writer(out: str | Path, header: Header, trials: int) -> StoreWriter:
     except ConfigError as error:
         if "settings.cell" not in str(error):
             raise
-        raise ConfigError(f"the cell differs from the one whose trials are there: {error}") from error
+        raise ConfigError(f"the cell differs from the one whose trials the store holds: {error}") from error
 
 
 def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, dt_ms: float) -> None:

@@ -164,7 +164,7 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         column = columns[name]
         if not (np.isfinite(column).all() and (column == np.floor(column)).all() and (column >= 0).all()):
             raise DataError(
-                f"{path}: {name} holds what is no number from 0 on; expected whole numbers. Correct it."
+                f"{path}: {name} holds values other than 0, 1, 2, ...; expected whole numbers from 0 on. Correct them."
             )
     return (
         columns["trial"].astype(np.int64),

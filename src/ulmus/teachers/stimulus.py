@@ -66,7 +66,7 @@ class Stimulus(Protocol):
         """What it is, for the header of a data set."""
 
     def check(self, teacher: Inputs, steps: int, trials: int) -> None:
-        """Whether it can drive so many trials of the teacher.
+        """Check that it can drive this number of trials of the teacher.
 
         Raises:
             ConfigError: It cannot.

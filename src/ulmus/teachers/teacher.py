@@ -35,7 +35,7 @@ class Teacher(Inputs, Protocol):
         """What the neuron is, for the header of a data set (anything JSON can hold)."""
 
     def prepare(self) -> None:
-        """Do once, before any trial, what may fail for lack of a tool.
+        """Make ready for trials, once: compile, build, check.
 
         Raises:
             MissingToolError: A program or package is missing.
@@ -81,10 +81,10 @@ class Teacher(Inputs, Protocol):
 
 
 def check_step(dt_ms: float, name: str = "dt_ms") -> None:
-    """Whether this integration step can be used; ``name`` is what the user calls it.
+    """Check an integration step; ``name`` is what the user calls it.
 
     Raises:
-        ConfigError: It is no whole fraction of a millisecond, or too long.
+        ConfigError: It is not a whole fraction of a millisecond, or too long.
     """
     if not (0 < dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
         raise ConfigError(
@@ -100,7 +100,7 @@ def check_trial(
     dt_ms: float,
     current_na: np.ndarray | None = None,
 ) -> None:
-    """Whether a neuron with so many inputs can be given these events and this current.
+    """Check that events and a current fit a neuron with this number of inputs.
 
     Raises:
         ConfigError: Steps, events, a current or an integration step that do not fit.
@@ -116,12 +116,12 @@ def check_trial(
         check_indices(name, values, size)
     if len(event_step) != len(event_input):
         raise ConfigError(
-            f"{len(event_step)} event steps for {len(event_input)} event inputs: expected as many. Correct one of them."
+            f"{len(event_step)} event steps for {len(event_input)} event inputs: expected equal numbers. Correct one of them."
         )
 
 
 def check_indices(name: str, values: np.ndarray, size: int) -> None:
-    """Whether all values count something of which there are ``size``.
+    """Check that all values are indices below ``size``.
 
     Raises:
         ConfigError: Names the first that does not.
@@ -141,7 +141,7 @@ def recorded_trial(
     """A trial from what a simulator recorded.
 
     Raises:
-        DataError: A voltage is not finite, or none that a membrane has.
+        DataError: A voltage is not finite, or beyond that of any membrane.
     """
     voltage = voltage_mv.astype(np.float32)
     if not np.isfinite(voltage).all():

@@ -1,4 +1,4 @@
-"""What a cell of the user's own needs to become a teacher: a function that builds it, and its synapses."""
+"""What turns a user's own cell into a teacher: a function that builds it, and its synapses."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -101,7 +101,7 @@ class CustomCell(ABC):
         name: what to call the cell in a data set.
         soma: the place whose voltage is the output, in the simulator's words.
         spike_above_mv: a local maximum of that voltage above this is an output spike.
-        refractory_ms: for so long after an output spike there is no other.
+        refractory_ms: time after an output spike in which no other is counted.
 
     Raises:
         ConfigError: No excitatory synapse, or a value that no detector of spikes can have.

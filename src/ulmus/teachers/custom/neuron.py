@@ -152,7 +152,7 @@ class NeuronCell(CustomCell):
 
 
 def _injected(h: Any, built: "_Built", soma: str, current_na: np.ndarray) -> tuple[Any, ...]:
-    """A current clamp at the soma, and what it plays; the current flows while these are held."""
+    """A current clamp at the soma and what it plays; the current flows as long as these objects live."""
     clamp = h.IClamp(_segment(built.sections, soma, "soma"))
     clamp.delay, clamp.dur = 0.0, 1e9
     values, times = h.Vector(current_na), h.Vector(np.arange(len(current_na), dtype=np.float64))
@@ -255,7 +255,7 @@ def _point_process(h: Any, where: str, synapse: Synapse, segment: Any, receives:
     """
     if not receives.get(synapse.mechanism, False):
         known = [name for name in receives if receives[name]]
-        what = "takes no events" if hasattr(h, synapse.mechanism) else "is no mechanism that NEURON knows"
+        what = "takes no events" if hasattr(h, synapse.mechanism) else "is not a mechanism that NEURON knows"
         # NEURON crashes where events are sent to one without NET_RECEIVE.
         raise ConfigError(
             f"{where}: {synapse.mechanism} {what}; expected a point process whose MOD file has NET_RECEIVE: {', '.join(known)}."
@@ -331,6 +331,6 @@ def _segment(sections: dict[str, Any], place: str, where: str) -> Any:
 
 
 def _neuron() -> Any:
-    os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")  # else it complains where there is no display
+    os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")  # else it warns where there is no display
     with extra("neuron", "a cell of the NEURON simulator"):
         return importlib.import_module("neuron")

@@ -1,4 +1,4 @@
-"""A cell of the user's own from a Python file, for the command line."""
+"""A user's own cell from a Python file, for the command line."""
 
 import importlib.util
 import sys
