@@ -10,11 +10,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 
 from ulmus.errors import extra
-from ulmus.teachers.teacher import SPIKE_ABOVE_MV, check_trial, detect_spikes, recorded_trial
-from ulmus.trials.trial import Trial
+from ulmus.teachers.teacher import SPIKE_ABOVE_MV, Answer, Drive, cable_answer
 
 with extra("simulate", "simulating a detailed neuron"):
     import arbor
@@ -34,8 +33,6 @@ class CableModel:
         properties: ions and mechanisms.
         weight: weight of an event at each input, as its synapse takes it.
         delay_ms: how long after its event each input is reached; not at all by default.
-        spike_above_mv: a local maximum of the somatic voltage above this is a spike.
-        refractory_ms: time after a spike without another.
     """
 
     parts: tuple[Any, "arbor.decor", "arbor.label_dict", "arbor.cv_policy"]
@@ -44,8 +41,6 @@ class CableModel:
     properties: "arbor.cable_global_properties"
     weight: Float64[np.ndarray, "inputs"]
     delay_ms: Float64[np.ndarray, "inputs"] | None = None
-    spike_above_mv: float = SPIKE_ABOVE_MV
-    refractory_ms: float = 0.0
 
     @cached_property
     def cell(self) -> "arbor.cable_cell":
@@ -98,59 +93,43 @@ class CableRecipe(arbor.recipe):  # type: ignore[misc]
 
 def run_cable(
     model: CableModel,
-    event_step: Int[np.ndarray, "events"],
-    event_input: Int[np.ndarray, "events"],
-    steps: int,
-    *,
+    drive: Drive,
     dt_ms: float,
     silent: AbstractSet[int] = frozenset(),
-    current_na: Float64[np.ndarray, "time"] | None = None,
-) -> Trial:
-    """Simulate a trial of ``steps`` milliseconds from the cell's initial state.
-
-    An event of step t arrives at t ms. Voltage is that of 0, 1, 2, ... ms; a spike is a local maximum of the
-    somatic voltage at 8 samples per ms (Beniaguev et al. 2021).
+    above_mv: float = SPIKE_ABOVE_MV,
+    refractory_ms: float = 0.0,
+) -> Answer:
+    """Simulate a trial from the cell's initial state.
 
     Args:
         model: The cell.
-        event_step: Step of each input event, in any order.
-        event_input: Input of each event.
-        steps: Length in ms.
-        dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
+        drive: Its input.
+        dt_ms: Integration step.
         silent: Inputs whose events do not arrive.
-        current_na: Current into the soma, constant from each ms to the next.
-
-    Returns:
-        The trial, voltage ``[steps, probes]``.
-
-    Raises:
-        ConfigError: Steps or events that do not fit.
-        DataError: The voltage did not stay finite.
+        above_mv: A local maximum of the somatic voltage above this is a spike.
+        refractory_ms: Time after a spike without another.
     """
-    event_step, event_input = np.asarray(event_step), np.asarray(event_input)
-    check_trial(len(model.weight), event_step, event_input, steps, dt_ms, current_na)
-    cell = model.cell if current_na is None else model.with_current(current_na)
-    recipe = CableRecipe(model, cell, _generators(model, event_step, event_input, dt_ms, silent))
+    cell = model.cell if drive.current_na is None else model.with_current(drive.current_na)
+    recipe = CableRecipe(model, cell, _generators(model, drive, dt_ms, silent))
     simulation = arbor.simulation(recipe, arbor.context(threads=1))
     handles = [
         simulation.sample((0, tag), arbor.regular_schedule(0 * U.ms, (1.0 if number else dt_ms) * U.ms))
         for number, tag in enumerate(model.probes)
     ]
-    simulation.run(steps * U.ms, dt_ms * U.ms)
+    simulation.run(drive.steps * U.ms, dt_ms * U.ms)
     soma, *others = (np.asarray(simulation.samples(handle)[0][0]) for handle in handles)
     time_ms, trace = soma.T
-    columns = [np.interp(np.arange(steps), time_ms, trace), *(samples[:steps, 1] for samples in others)]
-    spikes = detect_spikes(time_ms, trace, model.spike_above_mv, model.refractory_ms)
-    return recorded_trial(event_step, event_input, np.stack(columns, axis=1), spikes, dt_ms)
+    other_traces = [samples[:, 1] for samples in others]
+    return cable_answer(time_ms, trace, other_traces, drive.steps, above_mv, refractory_ms)
 
 
 def _generators(
-    model: CableModel, event_step: np.ndarray, event_input: np.ndarray, dt_ms: float, silent: AbstractSet[int]
+    model: CableModel, drive: Drive, dt_ms: float, silent: AbstractSet[int]
 ) -> list["arbor.event_generator"]:
     generators = []
-    order = np.lexsort((event_step, event_input))
-    inputs, first = np.unique(event_input[order], return_index=True)
-    for index, steps in zip(inputs.tolist(), np.split(event_step[order], first)[1:], strict=True):
+    order = np.lexsort((drive.event_step, drive.event_input))
+    inputs, first = np.unique(drive.event_input[order], return_index=True)
+    for index, steps in zip(inputs.tolist(), np.split(drive.event_step[order], first)[1:], strict=True):
         if index in silent:
             continue
         schedule = arbor.explicit_schedule()

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from ulmus.errors import ConfigError, closest
 from ulmus.teachers.regimes import InputRegime
-from ulmus.teachers.stimulus import DrawnInput, Inputs
+from ulmus.teachers.stimulus import DrawnInput, Inputs, Stimulus
 from ulmus.trials.trial import Channel
 
 Kind = Literal["step", "ramp", "chirp", "noise"]
@@ -18,7 +18,7 @@ NOISE_TAU_MS = (2.0, 50.0)
 
 
 @dataclass(frozen=True)
-class CurrentRegime:
+class CurrentRegime(Stimulus):
     """Random current into the soma, alone or beside the synapses.
 
     A trial is a row of pieces of random length, each of a random kind. A step has one level from the range; a ramp goes

@@ -1,26 +1,24 @@
 """The simplest teachers: a leaky integrate-and-fire neuron, without and with spike-frequency adaptation."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int, Int8
+from jaxtyping import Float64, Int8
 
 from ulmus.errors import ConfigError
 from ulmus.teachers.regimes import InputRegime, SpikeCounts
 from ulmus.teachers.stimulus import InputGroup
-from ulmus.teachers.teacher import check_trial, recorded_trial
-from ulmus.trials.trial import Trial
+from ulmus.teachers.teacher import Answer, Drive, Teacher
 
 WEIGHT_OF_ALL_MV = 480.0
 """Drive of one event at every excitatory input, from which the weight of one follows."""
 
 
 @dataclass(frozen=True)
-class IntegrateAndFire:
+class IntegrateAndFire(Teacher):
     """A leaky integrate-and-fire neuron with exponential synaptic currents.
 
     Between spikes, ``tau_membrane dv/dt = rest + bias + R I - v + s`` and ``tau_synapse ds/dt = -s``; an event adds
@@ -124,54 +122,20 @@ class IntegrateAndFire:
         """Ulmus itself."""
         return "exact integration"
 
-    @property
-    def geometry(self) -> None:
-        """None: the neuron is a point."""
-
     def settings(self) -> dict[str, Any]:
         """What the neuron is, for the header of a data set."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {"cell": "adaptive-lif" if self.adaptation_mv else "lif", **fields, "weight_mv": self.event_mv}
 
-    def prepare(self) -> None:
-        """Nothing is needed."""
-
-    def doubts(self) -> list[str]:
-        """None: signs and weights follow from each other."""
-        return []
-
-    def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
-        """None: the neuron is a point.
-
-        Raises:
-            ConfigError: A site was asked for.
-        """
-        if sites:
-            raise ConfigError(
-                f"sites holds {sites[0]!r}: expected none, the neuron is a point. Leave sites out."
-            )
-        return ()
-
-    def run_trial(
-        self,
-        event_step: Int[np.ndarray, "events"],
-        event_input: Int[np.ndarray, "events"],
-        steps: int,
-        *,
-        dt_ms: float = 0.05,
-        sites: Sequence[int | str] = (),
-        current_na: Float64[np.ndarray, "time"] | None = None,
-    ) -> Trial:
-        """Simulate a trial of ``steps`` milliseconds from rest; arguments and errors of `Teacher.run_trial`."""
-        self.site_names(sites)
-        event_step, event_input = np.asarray(event_step), np.asarray(event_input)
-        check_trial(len(self.input_sign), event_step, event_input, steps, dt_ms, current_na)
-        drive = self.event_mv * np.bincount(
-            event_step, weights=self.input_sign[event_input].astype(np.float64), minlength=steps
+    def answer(self, drive: Drive, dt_ms: float, sites: tuple[str, ...]) -> Answer:
+        """Exact integration from step to step."""
+        sign = self.input_sign[drive.event_input].astype(np.float64)
+        arriving = self.event_mv * np.bincount(drive.event_step, weights=sign, minlength=drive.steps)
+        injected = (
+            np.zeros(drive.steps) if drive.current_na is None else self.resistance_mohm * drive.current_na
         )
-        injected = np.zeros(steps) if current_na is None else self.resistance_mohm * current_na
-        voltage, spikes = self._integrate(drive, injected, round(1 / dt_ms))
-        return recorded_trial(event_step, event_input, voltage[:, None], spikes, dt_ms)
+        voltage, spikes = self._integrate(arriving, injected, round(1 / dt_ms))
+        return Answer(voltage[:, None], spikes)
 
     def _integrate(
         self, drive_mv: Float64[np.ndarray, "time"], injected_mv: Float64[np.ndarray, "time"], parts: int

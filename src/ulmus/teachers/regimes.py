@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from ulmus.errors import ConfigError, closest
-from ulmus.teachers.stimulus import DrawnInput, EventsAlone, InputGroup, Inputs
+from ulmus.teachers.stimulus import DrawnInput, InputGroup, Inputs, Stimulus
 
 RATE_HOLD_MS = (25, 30, 35, 40, 45, 55, 60, 65, 70, 75, 80, 85, 90, 100, 150, 200, 300, 450)
 SMOOTHING_MS = (25, 30, 35, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 600)
@@ -42,7 +42,7 @@ class SpikeCounts:
 
 
 @dataclass(frozen=True)
-class InputRegime(EventsAlone):
+class InputRegime(Stimulus):
     """The statistics of the input; see `REGIMES` for the named ones.
 
     Rates are drawn anew every hold interval and smoothed with a Gaussian; interval and width are drawn once per

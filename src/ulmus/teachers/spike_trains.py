@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.teachers.stimulus import DrawnInput, EventsAlone, Inputs
+from ulmus.teachers.stimulus import DrawnInput, Inputs, Stimulus
 
 
 @dataclass(frozen=True, eq=False)
-class SpikeTrains(EventsAlone):
+class SpikeTrains(Stimulus):
     """Spike times (ms) of the inputs, trial by trial; a spike at t arrives at floor(t) ms.
 
     Attributes:

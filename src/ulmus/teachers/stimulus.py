@@ -1,5 +1,6 @@
 """What input is: the inputs of a neuron, and where the events that reach them in a trial come from."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -51,20 +52,24 @@ class DrawnInput(NamedTuple):
         return None if self.current_na is None else self.current_na[:, None].astype(np.float32)
 
 
-class Stimulus(Protocol):
+class Stimulus(ABC):
     """Where the input of a trial comes from."""
 
     @property
     def current(self) -> Channel | None:
         """The current into the soma, where the input has one."""
+        return None
 
     @property
     def synaptic(self) -> bool:
         """Whether events reach the synapses; without them a trial has the current as its only input."""
+        return True
 
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What it is, for the header of a data set."""
 
+    @abstractmethod
     def check(self, teacher: Inputs, steps: int, trials: int) -> None:
         """Check that it can drive this number of trials of the teacher.
 
@@ -72,18 +77,6 @@ class Stimulus(Protocol):
             ConfigError: It cannot.
         """
 
+    @abstractmethod
     def draw(self, teacher: Inputs, steps: int, seed: int, trial: int) -> DrawnInput:
-        """The input of a trial; the same arguments give the same events anywhere."""
-
-
-class EventsAlone:
-    """What stimuli without a current have in common."""
-
-    @property
-    def current(self) -> None:
-        """None."""
-
-    @property
-    def synaptic(self) -> bool:
-        """Yes."""
-        return True
+        """The input of a trial; the same arguments give the same input anywhere."""

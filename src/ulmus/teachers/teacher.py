@@ -1,55 +1,104 @@
 """What a teacher is: a neuron, detailed or simple, that turns input events into trials."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64, Int, Int8
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
 from ulmus.teachers.regimes import InputRegime
-from ulmus.teachers.stimulus import Inputs
+from ulmus.teachers.stimulus import InputGroup
 from ulmus.trials.trial import LARGEST_MV, Trial
 
 SPIKE_ABOVE_MV = -25.0
 
 
-class Teacher(Inputs, Protocol):
-    """A neuron that makes trials; `ulmus.simulate` takes any object that has these."""
+class Drive(NamedTuple):
+    """What reaches a neuron in a trial of ``steps`` milliseconds, checked.
+
+    Attributes:
+        event_step: step of each input event, in any order; an event of step t arrives at t ms.
+        event_input: input of each event.
+        steps: length in ms.
+        current_na: current into the soma, constant from each ms to the next; None where there is none.
+    """
+
+    event_step: Int[np.ndarray, "events"]
+    event_input: Int[np.ndarray, "events"]
+    steps: int
+    current_na: Float64[np.ndarray, "time"] | None
+
+
+class Answer(NamedTuple):
+    """What a neuron makes of it: voltage in mV at 0, 1, 2, ... ms, the soma's first, and output spikes in ms."""
+
+    voltage_mv: Float64[np.ndarray, "time sites"]
+    spike_time_ms: Float64[np.ndarray, "spikes"]
+
+
+class Teacher(ABC):
+    """A neuron that makes trials. Any other one is a subclass with its inputs, its settings, and `answer`."""
 
     @property
+    @abstractmethod
+    def input_sign(self) -> Int8[np.ndarray, "inputs"]:
+        """+1 for each excitatory, -1 for each inhibitory input."""
+
+    @property
+    @abstractmethod
+    def groups(self) -> tuple[InputGroup, ...]:
+        """Inputs with a common rate; an input in no group stays silent under an `InputRegime`."""
+
+    @property
+    @abstractmethod
     def regime(self) -> InputRegime:
         """The input that drives it unless another one is asked for."""
 
     @property
+    @abstractmethod
     def simulator(self) -> str:
         """What integrates it, with its version."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What the neuron is, for the header of a data set (anything JSON can hold)."""
+
+    @abstractmethod
+    def answer(self, drive: Drive, dt_ms: float, sites: tuple[str, ...]) -> Answer:
+        """Voltage at the soma and at ``sites`` (names from `site_names`), and spikes, with an integration step of ``dt_ms``."""
 
     @property
     def geometry(self) -> Geometry | None:
         """Where the inputs lie, for drawing; None for a point, or where the cell does not say."""
+        return None
 
-    def settings(self) -> dict[str, Any]:
-        """What the neuron is, for the header of a data set (anything JSON can hold)."""
-
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 (most neurons need nothing)
         """Make ready for trials, once: compile, build, check.
 
         Raises:
+            ConfigError: The neuron cannot be simulated as it is.
             MissingToolError: A program or package is missing.
         """
 
     def doubts(self) -> list[str]:
         """What looks like a mistake without being one for certain, for the user to hear before the simulation."""
+        return []
 
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
-        """Names of the places, besides the soma, whose voltage is to be recorded.
+        """Names of the places, besides the soma, whose voltage is to be recorded; a point has none.
 
         Raises:
             ConfigError: The neuron has no such place.
         """
+        if sites:
+            raise ConfigError(
+                f"sites holds {sites[0]!r}: expected none, the neuron is a point. Leave sites out."
+            )
+        return ()
 
     def run_trial(
         self,
@@ -57,17 +106,17 @@ class Teacher(Inputs, Protocol):
         event_input: Int[np.ndarray, "events"],
         steps: int,
         *,
-        dt_ms: float,
+        dt_ms: float = 0.025,
         sites: Sequence[int | str] = (),
         current_na: Float64[np.ndarray, "time"] | None = None,
     ) -> Trial:
-        """Simulate a trial of ``steps`` milliseconds; an event of step t arrives at t ms, in any order.
+        """Simulate a trial from rest.
 
         Args:
-            event_step: Step of each input event.
+            event_step: Step of each input event, in any order; an event of step t arrives at t ms.
             event_input: Input of each event.
             steps: Length in ms.
-            dt_ms: Integration step.
+            dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
             sites: Places whose voltage is recorded beside the soma's.
             current_na: Current into the soma, constant from each ms to the next; none by default.
 
@@ -75,9 +124,13 @@ class Teacher(Inputs, Protocol):
             The trial: voltage ``[steps, 1 + sites]`` in mV at 0, 1, 2, ... ms, and output spikes in ms.
 
         Raises:
-            ConfigError: A step, site or event that the neuron does not have.
-            DataError: The voltage did not stay finite.
+            ConfigError: A step, site, event or current that does not fit the neuron.
+            DataError: The voltage did not stay finite, or within that of a membrane.
+            MissingToolError: See `prepare`.
         """
+        drive = Drive(np.asarray(event_step), np.asarray(event_input), steps, current_na)
+        check_drive(drive, len(self.input_sign), dt_ms)
+        return recorded_trial(drive, self.answer(drive, dt_ms, self.site_names(sites)), dt_ms)
 
 
 def check_step(dt_ms: float, name: str = "dt_ms") -> None:
@@ -92,19 +145,13 @@ def check_step(dt_ms: float, name: str = "dt_ms") -> None:
         )
 
 
-def check_trial(
-    inputs: int,
-    event_step: Int[np.ndarray, "events"],
-    event_input: Int[np.ndarray, "events"],
-    steps: int,
-    dt_ms: float,
-    current_na: np.ndarray | None = None,
-) -> None:
+def check_drive(drive: Drive, inputs: int, dt_ms: float) -> None:
     """Check that events and a current fit a neuron with this number of inputs.
 
     Raises:
         ConfigError: Steps, events, a current or an integration step that do not fit.
     """
+    event_step, event_input, steps, current_na = drive
     check_step(dt_ms)
     if current_na is not None and (np.shape(current_na) != (steps,) or not np.isfinite(current_na).all()):
         raise ConfigError(
@@ -131,19 +178,13 @@ def check_indices(name: str, values: np.ndarray, size: int) -> None:
         raise ConfigError(f"{name} holds {wrong[0]}: expected 0 to {size - 1} on this cell. Correct it.")
 
 
-def recorded_trial(
-    event_step: Int[np.ndarray, "events"],
-    event_input: Int[np.ndarray, "events"],
-    voltage_mv: Float64[np.ndarray, "time sites"],
-    spike_time_ms: Float64[np.ndarray, "spikes"],
-    dt_ms: float,
-) -> Trial:
+def recorded_trial(drive: Drive, answer: Answer, dt_ms: float) -> Trial:
     """A trial from what a simulator recorded.
 
     Raises:
         DataError: A voltage is not finite, or beyond that of any membrane.
     """
-    voltage = voltage_mv.astype(np.float32)
+    voltage = answer.voltage_mv.astype(np.float32)
     if not np.isfinite(voltage).all():
         first = int(np.flatnonzero(~np.isfinite(voltage).all(axis=1))[0])
         raise DataError(
@@ -158,10 +199,9 @@ def recorded_trial(
             f"the simulated voltage is {value:.4g} mV at {first} ms; expected a membrane voltage from {-LARGEST_MV:g} to "
             f"{LARGEST_MV:g} mV. Correct the weights, signs and reversal potentials of the synapses, or use a smaller dt_ms."
         )
-    order = np.lexsort((event_input, event_step))
-    return Trial(
-        event_step[order].astype(np.int32), event_input[order].astype(np.uint16), voltage, spike_time_ms, {}
-    )
+    order = np.lexsort((drive.event_input, drive.event_step))
+    step, of = drive.event_step[order].astype(np.int32), drive.event_input[order].astype(np.uint16)
+    return Trial(step, of, voltage, answer.spike_time_ms, {})
 
 
 def detect_spikes(
@@ -185,6 +225,19 @@ def detect_spikes(
         if not kept or time - kept[-1] >= refractory_ms:
             kept.append(time)
     return np.array(kept, dtype=np.float64)
+
+
+def cable_answer(
+    time_ms: Float64[np.ndarray, "samples"],
+    soma_mv: Float64[np.ndarray, "samples"],
+    others_mv: Sequence[np.ndarray],
+    steps: int,
+    above_mv: float = SPIKE_ABOVE_MV,
+    refractory_ms: float = 0.0,
+) -> Answer:
+    """The answer of a cable whose soma was sampled at every integration step and other places at every ms."""
+    columns = [np.interp(np.arange(steps), time_ms, soma_mv), *(trace[:steps] for trace in others_mv)]
+    return Answer(np.stack(columns, axis=1), detect_spikes(time_ms, soma_mv, above_mv, refractory_ms))
 
 
 def group_spans(teacher: Teacher) -> list[dict[str, Any]]:

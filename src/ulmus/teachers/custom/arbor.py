@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int
 
 from ulmus.errors import ConfigError, MissingToolError, closest, extra
 from ulmus.geometry import Geometry
 from ulmus.teachers.arbor_engine import SIMULATOR, CableModel, run_cable
 from ulmus.teachers.catalogue import compiled_mechanisms
 from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
-from ulmus.trials.trial import Trial
+from ulmus.teachers.teacher import Answer, Drive
 
 with extra("simulate", "simulating a detailed neuron"):
     import arbor
@@ -94,19 +93,10 @@ class ArborCell(CustomCell):
             compiled_mechanisms()
         _describe(self, ())
 
-    def run_trial(
-        self,
-        event_step: Int[np.ndarray, "events"],
-        event_input: Int[np.ndarray, "events"],
-        steps: int,
-        *,
-        dt_ms: float = 0.025,
-        sites: Sequence[int | str] = (),
-        current_na: Float64[np.ndarray, "time"] | None = None,
-    ) -> Trial:
-        """Simulate a trial with Arbor; arguments and errors of `Teacher.run_trial`, and those of `prepare`."""
-        model = _describe(self, self.site_names(sites))
-        return run_cable(model, event_step, event_input, steps, dt_ms=dt_ms, current_na=current_na)
+    def answer(self, drive: Drive, dt_ms: float, sites: tuple[str, ...]) -> Answer:
+        """Simulate with Arbor."""
+        model, above_mv, refractory_ms = _describe(self, sites), self.spike_above_mv, self.refractory_ms
+        return run_cable(model, drive, dt_ms, above_mv=above_mv, refractory_ms=refractory_ms)
 
 
 @lru_cache(maxsize=4)
@@ -128,10 +118,10 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
                     f"cell {cell.name!r}: {place} is {len(cable.locations(place))} places; expected one. Correct it."
                 )
         weight = np.array([synapse.weights[0] for synapse in cell.synapses], dtype=np.float64)
-        parts, detector = (shape, decor, labels, policy), (cell.spike_above_mv, cell.refractory_ms)
+        parts = (shape, decor, labels, policy)
         delay_ms = np.array([synapse.delay_ms for synapse in cell.synapses])
-        model = CableModel(parts, cell.soma, probes, properties, weight, delay_ms, *detector)
-        run_cable(model, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1, dt_ms=0.25)
+        model = CableModel(parts, cell.soma, probes, properties, weight, delay_ms)
+        run_cable(model, Drive(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1, None), dt_ms=0.25)
     except (RuntimeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise

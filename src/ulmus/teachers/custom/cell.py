@@ -1,7 +1,7 @@
 """What turns a user's own cell into a teacher: a function that builds it, and its synapses."""
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +13,7 @@ from jaxtyping import Int8
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.regimes import InputRegime, regime_of_rates
 from ulmus.teachers.stimulus import InputGroup
-from ulmus.teachers.teacher import SPIKE_ABOVE_MV
+from ulmus.teachers.teacher import SPIKE_ABOVE_MV, Teacher
 
 HIGHEST_RATE_HZ = 20.0
 
@@ -91,7 +91,7 @@ class Synapse:
 
 
 @dataclass(frozen=True, eq=False)
-class CustomCell(ABC):
+class CustomCell(Teacher):
     """What cells of all simulators have in common.
 
     Attributes:

@@ -10,14 +10,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
 
 from ulmus.errors import ConfigError, closest, extra
 from ulmus.geometry import ON_SOMA, Geometry
 from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
 from ulmus.teachers.custom.neuron_description import described, mechanisms, variables
-from ulmus.teachers.teacher import check_trial, detect_spikes, recorded_trial
-from ulmus.trials.trial import Trial
+from ulmus.teachers.teacher import Answer, Drive, cable_answer
 
 _ONE_AT_A_TIME = threading.RLock()  # NEURON has one clock in a process
 QUIET_MS = 50
@@ -107,48 +105,30 @@ class NeuronCell(CustomCell):
                 f"input of synapses), or reset what a run leaves behind."
             )
 
-    def run_trial(
-        self,
-        event_step: Int[np.ndarray, "events"],
-        event_input: Int[np.ndarray, "events"],
-        steps: int,
-        *,
-        dt_ms: float = 0.025,
-        sites: Sequence[int | str] = (),
-        current_na: Float64[np.ndarray, "time"] | None = None,
-    ) -> Trial:
-        """Simulate a trial with NEURON; arguments and errors of `Teacher.run_trial`, and those of `prepare`."""
-        event_step, event_input = np.asarray(event_step), np.asarray(event_input)
-        check_trial(len(self.synapses), event_step, event_input, steps, dt_ms, current_na)
+    def answer(self, drive: Drive, dt_ms: float, sites: tuple[str, ...]) -> Answer:
+        """Simulate with NEURON."""
         with _ONE_AT_A_TIME:
             h, built = _neuron().h, _built(self)
-            places = [self.soma, *self.site_names(sites)]
+            places = [self.soma, *sites]
             traces = [
                 h.Vector().record(
                     _segment(built.sections, place, "site")._ref_v, dt_ms if place is places[0] else 1.0
                 )
                 for place in places
             ]
-            injected = None if current_na is None else _injected(h, built, self.soma, current_na)
+            injected = None if drive.current_na is None else _injected(h, built, self.soma, drive.current_na)
             h.cvode_active(0)
             h.secondorder, h.dt = 0, dt_ms
             h.finitialize(self.initial_mv)
-            for step, index in zip(event_step.tolist(), event_input.tolist(), strict=True):
+            for step, index in zip(drive.event_step.tolist(), drive.event_input.tolist(), strict=True):
                 built.connections[index].event(step + self.synapses[index].delay_ms)
             context = h.ParallelContext()
             context.set_maxstep(10)
-            context.psolve(steps)
+            context.psolve(drive.steps)
             soma, *others = (np.array(trace) for trace in traces)
             del injected  # no current in the next trial
         time_ms = np.arange(len(soma)) * dt_ms
-        columns = [np.interp(np.arange(steps), time_ms, soma), *(trace[:steps] for trace in others)]
-        return recorded_trial(
-            event_step,
-            event_input,
-            np.stack(columns, axis=1),
-            detect_spikes(time_ms, soma, self.spike_above_mv, self.refractory_ms),
-            dt_ms,
-        )
+        return cable_answer(time_ms, soma, others, drive.steps, self.spike_above_mv, self.refractory_ms)
 
 
 def _injected(h: Any, built: "_Built", soma: str, current_na: np.ndarray) -> tuple[Any, ...]:

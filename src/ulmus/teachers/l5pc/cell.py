@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int, Int8
+from jaxtyping import Int8
 
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
@@ -15,12 +15,11 @@ from ulmus.teachers.l5pc.parameters import PyramidalParameters
 from ulmus.teachers.morphology import APICAL, BASAL, REGION_NAMES
 from ulmus.teachers.regimes import REGIMES, InputRegime
 from ulmus.teachers.stimulus import InputGroup
-from ulmus.teachers.teacher import check_indices
-from ulmus.trials.trial import Trial
+from ulmus.teachers.teacher import Answer, Drive, Teacher, check_indices
 
 
 @dataclass(frozen=True, eq=False)
-class L5PC(PyramidalParameters):
+class L5PC(PyramidalParameters, Teacher):
     """A layer-5 pyramidal cell with one excitatory and one inhibitory synapse on each dendritic segment.
 
     Inputs ``0 .. S-1`` are the excitatory synapses of the S segments, ``S .. 2S-1`` the inhibitory ones.
@@ -82,10 +81,6 @@ class L5PC(PyramidalParameters):
 
         compiled_mechanisms()
 
-    def doubts(self) -> list[str]:
-        """None."""
-        return []
-
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
         """``"segment N"`` for each dendritic segment, given by its number.
 
@@ -104,42 +99,15 @@ class L5PC(PyramidalParameters):
         check_indices("sites", np.array(numbers, dtype=np.int64), self.morphology.segments)
         return tuple(f"segment {number}" for number in numbers)
 
-    def run_trial(
-        self,
-        event_step: Int[np.ndarray, "events"],
-        event_input: Int[np.ndarray, "events"],
-        steps: int,
-        *,
-        dt_ms: float = 0.05,
-        sites: Sequence[int | str] = (),
-        current_na: Float64[np.ndarray, "time"] | None = None,
-    ) -> Trial:
-        """Simulate a trial of ``steps`` milliseconds with Arbor, from the resting gates at -76 mV.
-
-        Args:
-            event_step: Step of each input event, in any order; an event of step t arrives at t ms.
-            event_input: Input of each event.
-            steps: Length in ms.
-            dt_ms: Integration step; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
-            sites: Dendritic segments whose voltage is recorded beside the soma's.
-            current_na: Current into the soma besides the synapses, constant from each ms to the next.
-
-        Raises:
-            ConfigError: A step, site or event that the cell does not have.
-            DataError: The voltage did not stay finite.
-            MissingToolError: The synapses must be compiled first and cannot be.
-        """
+    def answer(self, drive: Drive, dt_ms: float, sites: tuple[str, ...]) -> Answer:
+        """Simulate with Arbor, from the resting gates at -76 mV."""
         from ulmus.teachers.arbor_engine import run_cable
         from ulmus.teachers.l5pc.arbor import describe
 
-        event_step, event_input = np.asarray(event_step), np.asarray(event_input)
         silent: set[int] = set()
-        if self.quirks.silenced_by_event_at_zero and len(event_step) == len(event_input):
-            silent = set(event_input[event_step == 0].tolist())
-        model = describe(self, self.site_names(sites))
-        return run_cable(
-            model, event_step, event_input, steps, dt_ms=dt_ms, silent=silent, current_na=current_na
-        )
+        if self.quirks.silenced_by_event_at_zero:
+            silent = set(drive.event_input[drive.event_step == 0].tolist())
+        return run_cable(describe(self, sites), drive, dt_ms, silent)
 
     def settings(self) -> dict[str, Any]:
         """What the cell is, for the header of a data set."""
