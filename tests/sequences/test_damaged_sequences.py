@@ -307,6 +307,14 @@ def test_labels_of_cifar_are_one_for_each_image(tmp_path):
     refused(lambda: task_splits("image", tmp_path), "data_batch_1 does not hold CIFAR-10")
 
 
+def test_what_a_killed_maker_left_is_removed(images):
+    root, folder = images
+    left = folder / "imgs" / ".0.0123456789ab.partial"
+    (left / "0").mkdir(parents=True)
+    make_pathfinder(root, published_settings(32, 6), images=20, workers=1)
+    assert sorted(path.name for path in (folder / "imgs").iterdir()) == ["0"]
+
+
 # Texts and expressions
 
 

@@ -4,20 +4,25 @@
 Python. ``make_*`` write data in the published layouts, ``fetch_*`` get the published ones.
 """
 
-from ulmus.sequences.digits.batches import AddedDigits, Binning, Digits
-from ulmus.sequences.digits.clips import open_digits
-from ulmus.sequences.digits.fetch import fetch_shd
-from ulmus.sequences.digits.settings import DigitsData
-from ulmus.sequences.digits.speech import speak_digits
-from ulmus.sequences.digits.spoken_digits import make_spoken_digits
-from ulmus.sequences.kinds import LABELLED_KINDS, LabelledData
-from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, Splits
-from ulmus.sequences.lra.fetch import fetch_lra
-from ulmus.sequences.lra.listops.writer import make_listops
-from ulmus.sequences.lra.pathfinder.settings import published_settings
-from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
-from ulmus.sequences.lra.settings import Lesson, SequencesData, open_sequences, task_splits
-from ulmus.sequences.lra.tasks import TASKS
+from typing import TYPE_CHECKING
+
+from ulmus.lazy import lazy
+
+if TYPE_CHECKING:
+    from ulmus.sequences.digits.batches import AddedDigits, Binning, Digits
+    from ulmus.sequences.digits.clips import open_digits
+    from ulmus.sequences.digits.fetch import fetch_shd
+    from ulmus.sequences.digits.settings import DigitsData
+    from ulmus.sequences.digits.speech import speak_digits
+    from ulmus.sequences.digits.spoken_digits import make_spoken_digits
+    from ulmus.sequences.kinds import LABELLED_KINDS, LabelledData
+    from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, Splits
+    from ulmus.sequences.lra.fetch import fetch_lra
+    from ulmus.sequences.lra.listops.writer import make_listops
+    from ulmus.sequences.lra.pathfinder.settings import published_settings
+    from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
+    from ulmus.sequences.lra.settings import Lesson, SequencesData, open_sequences, task_splits
+    from ulmus.sequences.lra.tasks import TASKS
 
 __all__ = [
     "LABELLED_KINDS",
@@ -43,3 +48,24 @@ __all__ = [
     "speak_digits",
     "task_splits",
 ]
+
+# Processes that draw images need no PyTorch, which takes seconds to load.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "digits.batches": "AddedDigits Binning Digits",
+        "digits.clips": "open_digits",
+        "digits.fetch": "fetch_shd",
+        "digits.settings": "DigitsData",
+        "digits.speech": "speak_digits",
+        "digits.spoken_digits": "make_spoken_digits",
+        "kinds": "LABELLED_KINDS LabelledData",
+        "labelled_batches": "LabelledBatch LabelledBatches Splits",
+        "lra.fetch": "fetch_lra",
+        "lra.listops.writer": "make_listops",
+        "lra.pathfinder.settings": "published_settings",
+        "lra.pathfinder.writer": "make_pathfinder",
+        "lra.settings": "Lesson SequencesData open_sequences task_splits",
+        "lra.tasks": "TASKS",
+    },
+)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float16, Float64, Integer, UInt8
+from jaxtyping import Float, Float64, Integer
 
 from ulmus.errors import ConfigError
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
@@ -32,9 +32,9 @@ class Balance(NamedTuple):
         value: of the leaves; their sum is the logarithm of the ratio.
     """
 
-    feature: UInt8[np.ndarray, "trees inner"]
-    threshold: Float16[np.ndarray, "trees inner"]
-    value: Float16[np.ndarray, "trees leaves"]
+    feature: Integer[np.ndarray, "trees inner"]
+    threshold: Float[np.ndarray, "trees inner"]
+    value: Float[np.ndarray, "trees leaves"]
 
     def log_odds(self, places: Float64[np.ndarray, "n 7"]) -> Float64[np.ndarray, "n"]:
         """Logarithm of how much more frequent these places are with label 1."""
@@ -77,7 +77,9 @@ def balance(settings: PathfinderSettings) -> Balance:
                 f"Pathfinder of size {settings.size} with {settings.contour_paddles} paddles: disc places have not been "
                 "measured; expected published settings; measure these, or make the images unbalanced"
             )
-        return Balance(*(tables[name] for name in names))
+        feature, *numbers = (tables[name] for name in names)
+        # Wide, so that NumPy converts nothing for every scene.
+        return Balance(feature.astype(np.intp), *(part.astype(np.float64) for part in numbers))
 
 
 def table_name(settings: PathfinderSettings) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ulmus.files.writing import new_folder, write_text
+from ulmus.files.writing import new_folder, remove_leftovers, write_text
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
 from ulmus.sequences.making import Report, begin, check_counts, check_seed, in_order
@@ -53,6 +53,7 @@ def make_pathfinder(
         folder,
         {"task": "pathfinder", "seed": seed, "balanced": balanced, "images": images, **settings.to_json()},
     )
+    remove_leftovers(folder / "imgs")
     starts = range(0, images, IMAGES_PER_BATCH)
     waiting = [
         (folder, batch, start, min(start + IMAGES_PER_BATCH, images), settings, seed, balanced)
