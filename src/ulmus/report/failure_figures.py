@@ -156,10 +156,11 @@ def _key(plot: go.Figure, inner: float) -> None:
     text = "&nbsp;&nbsp;&nbsp;".join(
         f"<span style='color:{colour}'>■</span> {label}" for colour, label in parts
     )
-    plot.add_annotation(
-        text=text, xref="paper", yref="paper", x=0, xanchor="left", y=1 + 24 / inner, yanchor="bottom",
-        showarrow=False, font={"size": 12, "color": style.MUTED},
-    )  # fmt: skip
+    plot.add_annotation(style.panel_title(text, 0, 1 + 24 / inner))
+
+
+def _of(number: int) -> dict[str, str]:
+    return {"xref": axis_name("x", number), "yref": axis_name("y", number)}
 
 
 def _axes(
@@ -189,10 +190,7 @@ def _stacked(
     for place, (label, right, near) in enumerate(rows):
         y = count - 1 - place
         if right is None or near is None or right.value is None or near.value is None:
-            plot.add_annotation(
-                text="no spike", x=0.01, xanchor="left", y=y, xref=axis_name("x", number), yref=axis_name("y", number),
-                showarrow=False, font={"size": 11, "color": style.MUTED},
-            )  # fmt: skip
+            style.note(plot, "no spike", x=0.01, xanchor="left", y=y, **_of(number))
             continue
         # A spike that has a partner within 3 ms has one within 10 ms.
         parts = (right.value, near.value - right.value, 1 - near.value)
@@ -238,20 +236,18 @@ def _errors(
     for place, (_, error, bias) in enumerate(rows):
         y = count - 1 - place
         if error is None or error.value is None or bias is None or bias.value is None:
-            plot.add_annotation(
-                text="none", x=0.01 * reach, xanchor="left", y=y, xref=axis_name("x", number), yref=axis_name("y", number),
-                showarrow=False, font={"size": 11, "color": style.MUTED},
-            )  # fmt: skip
+            style.note(plot, "none", x=0.01 * reach, xanchor="left", y=y, **_of(number))
             continue
         _whisker(plot, number, error, y, style.SURROGATE, marker=True)
         if abs(bias.value) > 0.5 * error.value:
             low, high = error.interval or (error.value, error.value)
             left = low > 0.35 * reach
-            plot.add_annotation(
-                text=f"bias {bias.value:.1f} mV".replace("-", "−"), x=low if left else high, xshift=-8 if left else 8,
-                xanchor="right" if left else "left", y=y, xref=axis_name("x", number), yref=axis_name("y", number),
-                showarrow=False, font={"size": 11, "color": style.MUTED},
-            )  # fmt: skip
+            beside = {
+                "x": low if left else high,
+                "xshift": -8 if left else 8,
+                "xanchor": "right" if left else "left",
+            }
+            style.note(plot, f"bias {bias.value:.1f} mV".replace("-", "−"), y=y, **beside, **_of(number))
 
 
 def rates_figure(found: Failures) -> go.Figure:

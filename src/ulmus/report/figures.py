@@ -99,11 +99,8 @@ def learning_curve_figure(curve: LearningCurve) -> go.Figure:
         plot.update_layout({f"yaxis{number}": place})
         plot.add_annotation(style.panel_title(title, 0, domain[1] + 0.008))
         if not np.isfinite(np.asarray(y, dtype=float)).any():
-            plot.add_annotation(
-                text="undefined: no spike to validate on" if "AUC" in title else "not recorded",
-                xref="paper", x=0.5, yref="paper", y=sum(domain) / 2, showarrow=False,
-                font={"size": 12, "color": style.MUTED},
-            )  # fmt: skip
+            said = "undefined: no spike to validate on" if "AUC" in title else "not recorded"
+            style.note(plot, said, xref="paper", x=0.5, yref="paper", y=sum(domain) / 2)
     if curve.best_step is not None:
         plot.add_shape(
             type="line", xref="x", x0=curve.best_step, x1=curve.best_step, yref="paper", y0=0, y1=1,
@@ -255,10 +252,8 @@ def time_constants_figure(tau: TimeConstants) -> go.Figure:
         plot.add_vline(x=float(value), line={"color": style.NEURON, "width": 1.2, "dash": "dot"})
     several = len(synapse_ms) > 1
     text = f"synapses {synapse_ms[0]:.3g}" + (f" to {synapse_ms[-1]:.3g} ms" if several else " ms")
-    plot.add_annotation(
-        text=text, x=float(np.log10(synapse_ms[-1])), xref="x", xanchor="left", y=1, yref="paper",
-        yanchor="bottom", showarrow=False, font={"size": 12, "color": style.NEURON},
-    )  # fmt: skip
+    at = float(np.log10(synapse_ms[-1]))
+    style.note(plot, text, x=at, xref="x", xanchor="left", y=1, yref="paper", yanchor="bottom")
     plot.update_layout(
         xaxis=style.logarithmic_axis("time constant (ms, logarithmic)", low, high),
         yaxis=style.axis(

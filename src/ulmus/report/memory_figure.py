@@ -74,10 +74,16 @@ def memory_figure(found: MemoryEncoding) -> go.Figure:
             tickvals=shown, ticktext=[_time_constant(found, row) for row in shown], fixedrange=True,
         ),
     )  # fmt: skip
-    plot.add_annotation(
-        text="time constant<br>(ms)", xref="paper", x=0, xanchor="right", yref="paper", y=1, yanchor="bottom", yshift=4,
-        showarrow=False, align="right", font={"size": 11, "color": style.MUTED},
-    )  # fmt: skip
+    corner = {
+        "xref": "paper",
+        "x": 0,
+        "xanchor": "right",
+        "yref": "paper",
+        "y": 1,
+        "yanchor": "bottom",
+        "yshift": 4,
+    }
+    style.note(plot, "time constant<br>(ms)", align="right", **corner)
     return plot
 
 

@@ -6,7 +6,7 @@ from ulmus.errors import CheckpointError, ConfigError
 from ulmus.files.reading import read_json
 from ulmus.geometry import Geometry
 from ulmus.neuron import Classifier, Predictor, Surrogate, load, load_surrogate
-from ulmus.report.classifier_content import classifier_content, predictor_content
+from ulmus.report.classifier_content import classifier_content
 from ulmus.report.content import ClassifierContent, SurrogateContent
 from ulmus.report.page import write_report
 from ulmus.report.surrogate_content import surrogate_content, training_cost
@@ -64,11 +64,7 @@ def report(
                 f"{name} is a model of sequences, whose report is made from its run folder alone; give the run folder, without "
                 "--data, --threshold-on and --morphology."
             )
-        content: SurrogateContent | ClassifierContent = (
-            classifier_content(loaded, run)
-            if isinstance(loaded, Classifier)
-            else predictor_content(loaded, run)
-        )
+        content: SurrogateContent | ClassifierContent = classifier_content(loaded, run)
     else:
         surrogate = with_threshold(load_surrogate(loaded, name), threshold_on)
         geometry = None if morphology is None else geometry_of(morphology, surrogate)

@@ -209,7 +209,4 @@ def _scale_bar(plot: go.Figure, flat: Float[np.ndarray, "pieces ends 2"]) -> Non
         x=[x - length, x], y=[y, y], mode="lines", line={"color": style.NEURON, "width": 2}, hoverinfo="skip",
         xaxis="x1", yaxis="y1",
     )  # fmt: skip
-    plot.add_annotation(
-        text=f"{length} µm", x=x - length / 2, y=y, xref="x", yref="y", yanchor="bottom", showarrow=False,
-        font={"size": 11, "color": style.NEURON},
-    )  # fmt: skip
+    style.note(plot, f"{length} µm", x=x - length / 2, y=y, xref="x", yref="y", yanchor="bottom")

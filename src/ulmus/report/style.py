@@ -91,3 +91,8 @@ def panel_title(text: str, x: float, y: float, colour: str = MUTED) -> dict[str,
         "text": text, "xref": "paper", "yref": "paper", "x": x, "y": y, "xanchor": "left", "yanchor": "bottom",
         "showarrow": False, "font": {"size": 12, "color": colour}, "align": "left",
     }  # fmt: skip
+
+
+def note(plot: go.Figure, text: str, **place: Any) -> None:
+    """Small words in a figure at x, y of the axes ``xref`` and ``yref``."""
+    plot.add_annotation(text=text, showarrow=False, **({"font": {"size": 11, "color": MUTED}} | place))
