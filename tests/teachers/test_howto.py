@@ -51,6 +51,13 @@ def test_the_cell_of_arbor_its_rates_and_its_current(tmp_path):
     assert rates[1] > 2 * rates[0]
 
 
+def test_a_teacher_of_ones_own(tmp_path):
+    run(BLOCKS[4], tmp_path)
+    store = Store(tmp_path / "leaky-trials")
+    assert store.verify() == []
+    assert store.info()["output_hz"] > 0
+
+
 SCRIPTS = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "docs/howto/cluster.md").read_text(), re.DOTALL)
 
 

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from ulmus.teachers.regimes import InputRegime, SpikeCounts, regime_named, regime_of_rates
     from ulmus.teachers.runner import simulate
     from ulmus.teachers.spike_trains import SpikeTrains
-    from ulmus.teachers.teacher import Teacher
+    from ulmus.teachers.stimulus import InputGroup
+    from ulmus.teachers.teacher import Answer, Drive, Teacher
 
 __all__ = [
     "L5PC",
+    "Answer",
     "ArborCell",
     "CurrentRegime",
+    "Drive",
+    "InputGroup",
     "InputRegime",
     "IntegrateAndFire",
     "NeuronCell",
@@ -50,6 +54,7 @@ __getattr__, __dir__ = lazy(
         "regimes": "InputRegime SpikeCounts regime_named regime_of_rates",
         "runner": "simulate",
         "spike_trains": "SpikeTrains",
-        "teacher": "Teacher",
+        "stimulus": "InputGroup",
+        "teacher": "Answer Drive Teacher",
     },
 )
