@@ -176,7 +176,7 @@ def test_wrong_names_list_the_right_ones(h):
     assert "Did you mean 'exp2syn'" in refused(arbor_cell, mechanism="exp2sin")
 
 
-def test_segments_and_locations_are_places(h):
+def test_segments_and_locations_are_places(h, tmp_path):
     import arbor
 
     made = neuron_cable(False)
@@ -185,6 +185,14 @@ def test_segments_and_locations_are_places(h):
     with pytest.raises(ConfigError, match="is a Section; expected where on the cell"):
         Synapse(made.soma, "Exp2Syn")
     assert cell_of(lambda: neuron_cable(False), soma=made.soma(0.5)).soma == "soma(0.5)"
+    store = simulate(
+        cell_of(lambda: neuron_cable(False)),
+        out=tmp_path / "store",
+        sites=[made.soma(0.1)],
+        workers=1,
+        **SHORT,
+    )
+    assert store.header.sites == ("soma", "soma(0.1)")
 
 
 @pytest.mark.parametrize(

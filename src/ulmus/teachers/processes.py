@@ -21,9 +21,11 @@ def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) ->
     Raises:
         UlmusError: Workers are killed again and again without finishing a trial.
     """
+    import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     left, lost = dict.fromkeys(waiting), 0
+    workers = workers or joblib.cpu_count()
     if workers == 1:  # here, with the cell that is built already: some can be built only once in a process
         yield from (simulated_trial(plan, index) for index in waiting)
         return
@@ -43,11 +45,11 @@ def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) ->
                 ) from error
 
 
-def _results_of_pool(plan: Plan, waiting: list[int], workers: int | None) -> Iterator[SimulatedTrial]:
+def _results_of_pool(plan: Plan, waiting: list[int], workers: int) -> Iterator[SimulatedTrial]:
     import joblib
 
     pool = joblib.Parallel(
-        n_jobs=min(workers or joblib.cpu_count(), len(waiting)),
+        n_jobs=min(workers, max(2, len(waiting))),  # with 1, the trial that killed a worker would run here
         return_as="generator_unordered",
         batch_size=1,
         initializer=_end_with,

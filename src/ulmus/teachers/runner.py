@@ -15,6 +15,7 @@ from ulmus.errors import ConfigError, extra
 from ulmus.files.lock import only_one
 from ulmus.files.writing import append_json
 from ulmus.teachers.cluster import connected, results_of_dask
+from ulmus.teachers.custom.cell import place_name
 from ulmus.teachers.plan import Plan
 from ulmus.teachers.processes import results_of_processes
 from ulmus.teachers.stimulus import Stimulus
@@ -100,8 +101,9 @@ def simulate(
         import_module("cloudpickle"), import_module("joblib")
     _check_counts(trials, seconds, seed, workers, dt_ms)
     _check_kinds(stimulus, sites)
+    named = tuple(int(site) if hasattr(site, "__index__") else place_name(site) for site in sites)
     driven = teacher.regime if stimulus is None else stimulus
-    plan = Plan(teacher, driven, round(seconds * 1000), seed, dt_ms, tuple(sites))
+    plan = Plan(teacher, driven, round(seconds * 1000), seed, dt_ms, named)
     plan.stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
     teacher.prepare()  # before any worker starts: it finds what was compiled, and a missing tool is reported at once
@@ -201,8 +203,8 @@ def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, d
 def _check_kinds(stimulus: Stimulus | None, sites: Sequence[int | str]) -> None:
     if stimulus is not None and not hasattr(stimulus, "draw"):
         raise ConfigError(
-            f"stimulus={stimulus!r}: expected an InputRegime or SpikeTrains. Make one, or name one of the cell l5pc: "
-            f"ulmus.teachers.regimes.regime_named('default')."
+            f"stimulus={stimulus!r}: expected an InputRegime, CurrentRegime or SpikeTrains. Make one, or name one of the cell "
+            f"l5pc: ulmus.teachers.regime_named('default')."
         )
     if isinstance(sites, str):
         raise ConfigError(f"sites={sites!r}: expected a list of places. Write [{sites!r}].")
