@@ -38,7 +38,7 @@ def reproduce(
     compare: list[Path] | None = None,
     dry_run: bool = False,
 ) -> None:
-    """Run or resume an experiment of the paper, and write its tables and figures beside the published numbers.
+    """Run or resume an experiment of the paper, and write its tables and figures next to the published numbers.
 
     Any key of the recipes can be given for all runs: --data.folder DIR. Finished runs are not run
     again, nor those that diverged: delete a run's folder to train it anew.

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from ulmus.evaluation.intervals import Counts, interval, resampled
+from ulmus.evaluation.metrics import largest_difference, near_spikes
 from ulmus.evaluation.predictions import Predictions, Protocol
-from ulmus.evaluation.spike_metrics import largest_difference, near_spikes
 from ulmus.trials import TrialSource
 from ulmus.trials.spike_matching import matched_spikes
 

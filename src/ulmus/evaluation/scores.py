@@ -12,13 +12,11 @@ from ulmus.evaluation.intervals import (
     FEW_TRIALS,
     LEVEL,
     RESAMPLES,
-    SpikeRanking,
-    VoltageErrors,
     intervals,
     resampled,
 )
+from ulmus.evaluation.metrics import SpikeMetrics, SpikeRanking, VoltageErrors
 from ulmus.evaluation.predictions import Predictions, Protocol, check_fit, find_protocol, predict
-from ulmus.evaluation.spike_metrics import SpikeMetrics
 from ulmus.neuron import Surrogate
 from ulmus.trials import TrialSource
 from ulmus.trials.overlap import Part, overlap, parts

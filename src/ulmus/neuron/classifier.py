@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ulmus.baselines import Transformer
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
-from ulmus.neuron.sequence_model import SequenceModel
+from ulmus.neuron.sequence_model import SequenceModel, pooled
 from ulmus.neuron.state_clipping import outputs_with_clipped_states
 
 READINGS = ["last", "mean"]
@@ -139,7 +139,7 @@ class Classifier(nn.Module):
                 f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but the sequences have {outputs.shape[1]} "
                 "steps; expected 1 to that number."
             )
-        read = self._read(outputs, lengths)
+        read = pooled(outputs, lengths, self.reading)
         if self.towers == 1:
             return read
         if len(read) % 2:
@@ -147,16 +147,6 @@ class Classifier(nn.Module):
         first, second = read.chunk(2)
         logits: Tensor = self.head(torch.cat([first, second, first - second, first * second], dim=-1))
         return logits
-
-    def _read(
-        self, outputs: Float[Tensor, "sequences time outputs"], lengths: Tensor | None
-    ) -> Float[Tensor, "sequences outputs"]:
-        if lengths is None:
-            return outputs[:, -1] if self.reading == "last" else outputs.mean(dim=1)
-        if self.reading == "last":
-            return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
-        inside = torch.arange(outputs.shape[1], device=outputs.device) < lengths.unsqueeze(1)
-        return (outputs * inside.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(1)
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""

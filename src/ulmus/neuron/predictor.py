@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ulmus.arguments import check_choice
@@ -13,6 +13,7 @@ from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
 from ulmus.neuron.elm import ELM
 from ulmus.neuron.network import ELMNetwork
+from ulmus.neuron.sequence_model import pooled
 
 Task = Literal[
     "classification", "step-classification", "regression", "step-regression", "forecasting", "next-token"
@@ -228,22 +229,6 @@ class Predictor(nn.Module):
         told = [self.readout(self.model(self.encode(part.to(device)))[0])[:, :4] for part in inputs]
         self.train(training)
         return not torch.allclose(told[0], told[1], rtol=1e-4, atol=1e-5)
-
-
-def pooled(
-    outputs: Float[Tensor, "sequences time outputs"],
-    lengths: Int64[Tensor, "sequences"] | None,
-    reading: str,
-) -> Float[Tensor, "sequences outputs"]:
-    """Outputs at the last step of every sequence (``last``), or their mean over its steps (``mean``)."""
-    if lengths is None:
-        return outputs[:, -1] if reading == "last" else outputs.mean(dim=1)
-    if reading == "last":
-        return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
-    inside: Bool[Tensor, "sequences time"] = torch.arange(
-        outputs.shape[1], device=outputs.device
-    ) < lengths.unsqueeze(1)
-    return (outputs * inside.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(1)
 
 
 @torch.no_grad()

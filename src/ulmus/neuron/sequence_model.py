@@ -2,7 +2,8 @@
 
 from typing import Any, Protocol
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ulmus.kernels import Events
@@ -32,3 +33,19 @@ class SequenceModel(Protocol):
     def trainable_parameters(self) -> int:
         """Number of trained values."""
         ...
+
+
+def pooled(
+    outputs: Float[Tensor, "sequences time outputs"],
+    lengths: Int64[Tensor, "sequences"] | None,
+    reading: str,
+) -> Float[Tensor, "sequences outputs"]:
+    """Outputs at the last step of every sequence (``last``), or their mean over its steps (``mean``)."""
+    if lengths is None:
+        return outputs[:, -1] if reading == "last" else outputs.mean(dim=1)
+    if reading == "last":
+        return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
+    inside: Bool[Tensor, "sequences time"] = torch.arange(
+        outputs.shape[1], device=outputs.device
+    ) < lengths.unsqueeze(1)
+    return (outputs * inside.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(1)

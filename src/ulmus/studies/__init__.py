@@ -1,4 +1,4 @@
-"""The paper's experiments: many runs from recipes, their scores in tables and figures beside the published ones."""
+"""The paper's experiments: many runs from recipes, their scores in tables and figures next to the published ones."""
 
 from typing import TYPE_CHECKING
 

@@ -84,7 +84,7 @@ def _shortened(recipe: Recipe, seconds: float, per_step: float, per_validation: 
     steps = min(recipe.steps, int((seconds - validations * per_validation) / per_step))
     if steps < min(10, recipe.steps):
         raise BudgetError(
-            f"in {seconds:g} s only {max(steps, 0)} steps of {per_step:.2f} s fit beside a validation of {per_validation:.1f} s; "
+            f"in {seconds:g} s only {max(steps, 0)} steps of {per_step:.2f} s fit with a validation of {per_validation:.1f} s; "
             "expected at least 10. Give a longer budget, or use a smaller batch or model."
         )
     return recipe.with_training(

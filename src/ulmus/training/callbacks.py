@@ -1,4 +1,4 @@
-"""What a training calls besides itself: callbacks of your own, and loggers."""
+"""Callbacks and loggers: what training calls as it goes."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -46,7 +46,7 @@ class Callback:
 
 
 class Logger(Protocol):
-    """Where metrics go beside the run folder: Lightning's loggers are of this kind."""
+    """Receives metrics in addition to the run folder; Lightning's loggers fit."""
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Keep the metrics of a step."""

@@ -52,8 +52,8 @@ def fit(
             may lie elsewhere.
         on_progress: Called after every logged step and every validation.
         stop: Asked after every step; when it says yes, the state is saved and `fit` returns early.
-        callbacks: Called in the course of training, beside those that the recipe names.
-        loggers: Where metrics go beside the run folder and what the recipe names; Lightning's loggers are of this kind.
+        callbacks: Called in the course of training, after those that the recipe names.
+        loggers: Receive metrics in addition to the run folder; Lightning's loggers fit.
 
     Returns:
         The run: `ulmus.load` reads its best checkpoint from ``run.folder``, `ulmus.evaluate` and `ulmus.report` take the

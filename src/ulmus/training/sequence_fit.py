@@ -168,7 +168,7 @@ def fit(
         on_progress: Called after every logged step and every validation.
         stop: Asked after every step; when it says yes, the state is saved and `fit` returns early.
         callbacks: See `ulmus.training.Callback`.
-        loggers: Where metrics go beside the run folder; Lightning's loggers are of this kind.
+        loggers: Receive metrics in addition to the run folder; Lightning's loggers fit.
         folder: For sequences, the run folder; a temporary one by default, which vanishes with the run.
         settings: For sequences. ``task`` is needed: classification, step-classification, regression, step-regression,
             forecasting or next-token, or a dictionary with its settings (``{"kind": "forecasting", "horizon": 5}``). Then

@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from ulmus.evaluation.spike_metrics import SpikeMetrics, largest_difference
+from ulmus.evaluation.metrics import SpikeMetrics, largest_difference
 from ulmus.trials.spike_matching import matched_spikes
 
 trains = st.lists(st.integers(0, 80), max_size=12).map(
