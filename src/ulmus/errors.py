@@ -3,6 +3,7 @@
 Every message has three parts: what was wrong with which value, what was expected, what to do next.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -88,6 +89,15 @@ def extra(name: str, what: str) -> Iterator[None]:
         raise MissingPackageError(
             f"{what} needs the package {missing}, which is not installed; pip install 'ulmus[{name}]'"
         ) from error
+
+
+def remedy(error: OSError) -> str:
+    """What a user can do about a file that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there and run the same command again; nothing is left half-written"
+    if error.errno == errno.EROFS:
+        return "it can be read only; choose another folder"
+    return "choose a path that exists and that you may write to"
 
 
 def closest(word: str, known: list[str]) -> str:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from training_examples import make_recipe, same, weights
 
 import ulmus
 from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
@@ -22,36 +23,8 @@ from ulmus.training.run import Run
 from ulmus.trials import open_trials
 
 
-def make_recipe(store, **training) -> SurrogateRecipe:
-    defaults = {
-        "steps": 60,
-        "validate_every": 20,
-        "checkpoint_every": 10,
-        "log_every": 7,
-        "learning_rate": 5e-3,
-    }
-    return SurrogateRecipe.model_validate(
-        {
-            "name": "test",
-            "model": {"memory": 5, "tau_memory_ms": [1.0, 50.0], "learn_tau_memory": True},
-            "data": {
-                "train": f"{store}[:12]", "validation": f"{store}[12:]", "window_ms": 200, "burn_in_ms": 50,
-            },
-            "training": defaults | training,
-        }
-    )  # fmt: skip
-
-
 def with_data(recipe: SurrogateRecipe, **data) -> SurrogateRecipe:
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
-
-
-def weights(run: Run) -> dict[str, torch.Tensor]:
-    return run.load_state()["model"]
-
-
-def same(one, other) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.values(), other.values(), strict=True))
 
 
 def test_an_interrupted_run_ends_as_if_it_had_never_stopped(integrator_store, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from cyclopts import App, Parameter
 
-from ulmus.cli.console import error_console
+from ulmus.cli.console import error_console, say
 from ulmus.errors import (
     BackendError,
     CheckpointError,
@@ -20,6 +21,7 @@ from ulmus.errors import (
     DivergedError,
     MissingToolError,
     UlmusError,
+    remedy,
 )
 
 # Named as text and described here, so that the list of commands appears without importing what they need.
@@ -99,10 +101,7 @@ def exit_on_error(interrupted: str = "interrupted") -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        _complain(
-            f"{error.filename or 'a file'}: {error.strerror or error}; choose a path that exists and that you may "
-            "write to."
-        )
+        _complain(f"{error.filename or 'a file'}: {error.strerror or error}; {remedy(error)}.")
         sys.exit(1)
 
 
@@ -110,8 +109,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line with these arguments, by default those of the process; exits."""
     arguments = sys.argv[1:] if arguments is None else arguments
     goes_on = arguments[:1] and arguments[0] in GO_ON
-    with exit_on_error("interrupted; run the same command again to go on" if goes_on else "interrupted"):
+    with (
+        _warnings_as_notes(),
+        exit_on_error("interrupted; run the same command again to go on" if goes_on else "interrupted"),
+    ):
         _run(arguments)
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Show warnings as sentences, without the line of the code that gave them."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"note: {message}")
+        yield
 
 
 def _run(arguments: list[str]) -> None:

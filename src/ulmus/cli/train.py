@@ -101,7 +101,12 @@ def train_in(recipe: Recipe, folder: Path, resume: bool, problem: Problem | None
     say(f"training {recipe.name} (seed {recipe.seed}) in {folder}")
     with stopping_on_signals() as stopped, training_progress() as report:
         run = fit(
-            recipe, folder, problem=problem, resume=resume, on_progress=report, stop=lambda: bool(stopped)
+            recipe,
+            folder,
+            problem=problem,
+            resume=resume,
+            on_progress=report,
+            stop=lambda: bool(stopped),
         )
     return run.finished()
 

@@ -29,7 +29,7 @@ def write_file(path: Path, write: Callable[[Path], object], *, replace: bool = T
     Raises:
         OSError: it cannot be written; nothing is left of it.
     """
-    with work_folder(path) as folder:
+    with _named(path), work_folder(path) as folder:
         made = folder / path.name
         write(made)
         # Of the file alone: should the power fail before its folder is on the disk, the file is absent, not damaged.
@@ -89,8 +89,19 @@ def append_json(path: Path, values: Mapping[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with path.open("a", encoding="utf-8") as file:
+    with _named(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(values) + "\n")
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give errors the name of the file and the system's words for them; libraries leave out the one or the other."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
-from ulmus.errors import CheckpointError, ConfigError, closest
+from ulmus.errors import CheckpointError, ConfigError, closest, remedy
 from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.geometry import Geometry
 from ulmus.neuron.cell import ELMCell
@@ -61,16 +61,16 @@ def save(neuron: nn.Module, path: str | Path) -> Path:
     try:
         metadata = {_HEADER: json.dumps(header)}
         tensors = {key: value.contiguous() for key, value in neuron.state_dict().items()}
-        write_file(path, lambda made: save_file(tensors, made, metadata=metadata))
+        # Not by safetensors itself, whose error on a full disk is not the system's.
+        content = serialize(tensors, metadata=metadata)
+        write_file(path, lambda made: made.write_bytes(content))
         remove_leftovers(path.parent, path.name)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the neuron holds a value that JSON cannot ({error}); use plain numbers and texts."
         ) from error
     except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}); choose a folder you may write to."
-        ) from error
+        raise CheckpointError(f"{path} cannot be written ({error.strerror}); {remedy(error)}.") from error
     return path
 
 

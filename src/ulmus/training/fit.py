@@ -1,17 +1,17 @@
 """Train a recipe in a run folder, resumable at any time."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ulmus.errors import CheckpointError, ConfigError, DivergedError
 from ulmus.files.lock import only_one
 from ulmus.training.callbacks import Callback, Logger, TrainingProgress, named_callbacks, named_loggers
-from ulmus.training.devices import launch
-from ulmus.training.loop import STATE_FORMAT, Loop
+from ulmus.training.devices import Processes, launch
+from ulmus.training.loop import Loop
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import PLACE_KEYS, Recipe, changed_keys
 from ulmus.training.recipe_file import load_recipe
@@ -44,6 +44,8 @@ def fit(
 ) -> Run:
     """Train the recipe in a run folder; an interrupted run resumes and ends as if it had never stopped.
 
+    Warns when it begins again, or from the state before the last one, because the last one is missing or damaged.
+
     Args:
         recipe: What to do: a recipe, its file, or the name of a shipped one; see `ulmus.load_recipe` to change its keys.
         folder: Run folder, new or (with ``resume``) the one to go on in.
@@ -60,7 +62,7 @@ def fit(
         folder too.
 
     Raises:
-        ConfigError: the folder holds a run already, or the recipe does not fit the data.
+        ConfigError: the folder holds a run already, another process trains in it, or the recipe does not fit the data.
         CheckpointError: the run in the folder cannot be resumed.
         DataError: data are missing or damaged.
         DivergedError: a loss, gradient or prediction is not finite; the run folder notes it.
@@ -68,36 +70,53 @@ def fit(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(_named(recipe))
     run = Run(folder)
-    _check_folder(run, resume)
     torch.set_num_threads(recipe.training.threads)
     fabric = launch(recipe.training)
     # Of several processes, the one that writes the folder holds it.
     alone = only_one(run.folder, "trained into", "wait for it, or give another folder with --run")
-    with alone if fabric.is_global_zero else nullcontext():
-        problem = problem or problem_of(recipe)
-        if not resume:
-            problem.check_new()
-        recipe = recipe.resolved(problem.batches_per_epoch, problem.validate_every)
-        state = _state_to_resume(run, recipe) if resume else None
-        loop = Loop(
-            problem,
-            recipe,
-            run,
-            fabric,
-            on_progress,
-            [*named_callbacks(recipe.training.callbacks), *callbacks],
-            [*named_loggers(recipe.training.loggers, run.folder), *loggers] if fabric.is_global_zero else (),
-        )
+    try:
+        with alone if fabric.is_global_zero else nullcontext():
+            return _fit(run, recipe, problem, fabric, resume, on_progress, stop, callbacks, loggers)
+    finally:
+        run.remove_if_empty()
+
+
+def _fit(
+    run: Run,
+    recipe: Recipe,
+    problem: Problem | None,
+    fabric: Processes,
+    resume: bool,
+    on_progress: Callable[[TrainingProgress], None] | None,
+    stop: Callable[[], bool],
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+) -> Run:
+    _check_folder(run, resume)
+    problem = problem or problem_of(recipe)
+    if not resume:
+        problem.check_new()
+    recipe = recipe.resolved(problem.batches_per_epoch, problem.validate_every)
+    loop = Loop(
+        problem,
+        recipe,
+        run,
+        fabric,
+        on_progress,
+        [*named_callbacks(recipe.training.callbacks), *callbacks],
+        [*named_loggers(recipe.training.loggers, run.folder), *loggers] if fabric.is_global_zero else (),
+    )
+    note = _restore(run, recipe, loop) if resume else ""
+    if note and fabric.is_global_zero:
+        warnings.warn(note, stacklevel=3)
+    if fabric.is_global_zero:
+        run.begin(recipe, problem.hashes, problem.backend(fabric.device), resume)
+    try:
+        loop.train(stop)
+    except DivergedError as error:
         if fabric.is_global_zero:
-            run.begin(recipe, problem.hashes, problem.backend(fabric.device), resume)
-        if state is not None:
-            loop.restore(state)
-        try:
-            loop.train(stop)
-        except DivergedError as error:
-            if fabric.is_global_zero:
-                loop.note_cost(diverged=str(error))
-            raise
+            loop.note_cost(diverged=str(error))
+        raise
     return run
 
 
@@ -119,17 +138,13 @@ def _check_folder(run: Run, resume: bool) -> None:
         )
 
 
-def _state_to_resume(run: Run, recipe: Recipe) -> dict[str, Any] | None:
+def _restore(run: Run, recipe: Recipe, loop: Loop) -> str:
+    """Go on where the run stopped; what a user must know of it."""
     if changed := changed_keys(run.recipe(), recipe, PLACE_KEYS):
         raise ConfigError(
             f"the recipe differs from the one {run.folder} was started with: {'; '.join(changed)}. Go on with `ulmus train "
             f"--resume --run {run.folder}` alone, which takes the recipe from the folder, or start a new run in another one."
         )
-    state = run.load_state()
-    if state is not None and state.get("format") != STATE_FORMAT:
-        raise CheckpointError(
-            f"{run.state_file} was written by another version of Ulmus; go on with that version, or start the run again in "
-            "another folder."
-        )
-    run.keep_metrics_until(0 if state is None else state["position"]["step"])
-    return state
+    found = run.resumable(loop.restore)
+    run.keep_metrics_until(loop.position.step)
+    return found.note

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ulmus.errors import DivergedError
+from ulmus.errors import CheckpointError, DivergedError
 from ulmus.kernels import memory_budget
 from ulmus.training.callbacks import Callback, Logger, TrainingProgress, log
 from ulmus.training.devices import Processes
@@ -87,11 +87,20 @@ class Loop:
         self.started = (time.perf_counter(), time.process_time())
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state.
+
+        Raises:
+            CheckpointError: it is of another version.
+        """
+        if state.get("format") != STATE_FORMAT:
+            raise CheckpointError(
+                f"{self.run.folder} has a state that another version of Ulmus wrote; go on with that version"
+            )
+        position = _Position(**state["position"])
         self.problem.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.position = _Position(**state["position"])
+        self.position = position
 
     def save(self) -> None:
         """Keep everything needed to go on from here."""

@@ -1,14 +1,17 @@
 """The run folder: what a training run leaves behind, and what it needs to go on after an interruption."""
 
+import io
 import json
 import os
 import platform
+import shutil
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -35,7 +38,7 @@ class Run:
         recipe.yaml         every key, defaults filled in; itself a valid recipe
         provenance.json     versions, machine, data with hashes, command, backend
         metrics.jsonl       one line per logged step and per validation
-        checkpoints/        best.safetensors (a neuron for ulmus.load), state.pt (for going on)
+        checkpoints/        best.safetensors (a neuron for ulmus.load); state.pt for going on, and the one before it
         evaluation/         scores per protocol
         report.html
     """
@@ -85,6 +88,11 @@ class Run:
     def exists(self) -> bool:
         """Whether a run was started in this folder."""
         return self.recipe_file.is_file()
+
+    def remove_if_empty(self) -> None:
+        """Leave no folder behind in which nothing came to be."""
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def finished(self) -> bool:
         """Whether every step of the recipe was done, or training stopped early."""
@@ -195,35 +203,84 @@ class Run:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the state to go on from, once the new one is whole on disk; the one before it is kept."""
-        remove_leftovers(self.state_file.parent, self.state_file.name)
+        content = io.BytesIO()
+        torch.save(state, content)  # to a file of its own, torch would fail on a full disk without saying so
         if self.state_file.is_file():
-            self.state_file.replace(self.state_before_file)
-        write_file(self.state_file, lambda made: torch.save(state, made))
+            write_file(self.state_before_file, lambda made: _link_or_copy(self.state_file, made))
+        write_file(self.state_file, lambda made: made.write_bytes(content.getbuffer()))
+        remove_leftovers(self.state_file.parent)
 
     def load_state(self) -> dict[str, Any] | None:
-        """The state to go on from, or the one before it where that is missing or damaged; None before the first checkpoint.
+        """The last state to go on from that is whole; None when the run stopped before its first checkpoint.
 
         Raises:
-            CheckpointError: the files are damaged.
+            CheckpointError: there were checkpoints, and none is whole any more.
         """
-        files = [file for file in (self.state_file, self.state_before_file) if file.is_file()]
-        for file in files[:-1]:
-            with suppress(CheckpointError):
-                return self._state_of(file)
-        return self._state_of(files[-1]) if files else None
+        return self.resumable().state
 
-    def _state_of(self, file: Path) -> dict[str, Any]:
-        remedy = f"start the run again in another folder, or use its best neuron in {self.best_file}"
-        state = read_torch(file, remedy)
-        if (
-            not isinstance(state, dict)
-            or not state.keys() >= _STATE_KEYS
-            or not _is_position(state["position"])
-        ):
+    def resumable(self, restore: Callable[[dict[str, Any]], object] = lambda state: None) -> "Resumable":
+        """The last state to go on from that is whole and can be restored, and what a user must know of it.
+
+        Args:
+            restore: Called with a state; raises what it likes where it is not one of this run.
+
+        Raises:
+            CheckpointError: there were checkpoints, and none is whole any more.
+        """
+        wrong: list[str] = []
+        for file in (self.state_file, self.state_before_file):
+            try:
+                state = _read_state(file)
+                if state is None:
+                    continue
+                restore(state)
+            except CheckpointError as error:
+                wrong.append(str(error))
+                continue
+            except (
+                Exception
+            ) as error:  # keys, shapes, types: whatever reads a value finds wrong with another one
+                wrong.append(f"{file} does not fit the run ({type(error).__name__})")
+                continue
+            note = ""
+            if file != self.state_file:
+                why = "; ".join(wrong) or f"{self.state_file} is missing"
+                note = f"{why}. Going on from the state before it, step {state['position']['step']}."
+            return Resumable(state, note)
+        saved = max((session.get("step", 0) for session in self.provenance()["sessions"]), default=0)
+        if wrong or saved:
+            why = "; ".join(wrong) or f"{self.state_file}, saved after step {saved}, is missing"
             raise CheckpointError(
-                f"{file} holds something else than the state of a run; expected {sorted(_STATE_KEYS)}; {remedy}"
+                f"{why}, and there is no other state to go on from. Restore one from a copy, or start the run again in another "
+                f"folder; its best model so far is {self.best_file}."
             )
-        return state
+        return Resumable(
+            None, f"{self.folder} was interrupted before its first checkpoint; it begins again at step 0."
+        )
+
+
+class Resumable(NamedTuple):
+    """A state to go on from, and what a user must know of it."""
+
+    state: dict[str, Any] | None
+    note: str
+
+
+def _link_or_copy(file: Path, made: Path) -> None:
+    try:
+        os.link(file, made)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(file, made)
+
+
+def _read_state(file: Path) -> dict[str, Any] | None:
+    """What is in the file; None when there is none."""
+    if not file.is_file():
+        return None
+    state = read_torch(file, "restore it from a copy")
+    if not isinstance(state, dict) or not state.keys() >= _STATE_KEYS or not _is_position(state["position"]):
+        raise CheckpointError(f"{file} is not the state of a training run")
+    return state
 
 
 def _is_position(value: Any) -> bool:
