@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 
 from ulmus import ELM
 from ulmus.errors import BackendError, ConfigError
-from ulmus.kernels import backend_for, backends, dispatch, memory_budget, reference, run, use_backend
+from ulmus.kernels import backend_for, backends, dispatch, memory_budget, reference, run, use_backend, warning
 
 
 def test_fused_kernels_are_the_default_on_a_cpu():
@@ -56,7 +56,7 @@ def test_numba_that_may_not_compile(monkeypatch):
 
 
 def test_what_has_no_fused_form_is_said_once(monkeypatch):
-    monkeypatch.setattr(dispatch._Settings, "warned", set())
+    monkeypatch.setattr(warning, "warned", set())
     case = make("dense")
     with forward_ad.dual_level():
         with pytest.warns(UserWarning, match="forward-mode"):

@@ -10,6 +10,7 @@ from ulmus.errors import ConfigError, closest
 from ulmus.export.c import c_source
 from ulmus.export.javascript import javascript_source
 from ulmus.export.nmodl import nmodl_source
+from ulmus.export.onnx_file import write_onnx
 from ulmus.files.writing import write_text
 
 
@@ -26,6 +27,7 @@ FORMATS: dict[str, Callable[[nn.Module, Path], None]] = {
     ".js": _text(javascript_source),
     ".mjs": _text(javascript_source),
     ".mod": _text(nmodl_source),
+    ".onnx": write_onnx,
 }
 """What writes a model, by the end of the file's name."""
 
@@ -37,9 +39,13 @@ def export(model: nn.Module, path: str | Path) -> Path:
     ``.c``, ``.h``  one self-contained file of C99: ``NAME_reset(&state)``, ``NAME_step(&state, ...)``
     ``.js``, ``.mjs``  one JavaScript module: ``createNeuron().step(inputs, values)``
     ``.mod``        an artificial cell of NEURON, to be compiled with ``nrnivmodl``
+    ``.onnx``       ONNX, for sequences of any number and length; also of neurons, networks and classifiers
     ==============  ==========================================================================================
 
-    All compute in double precision what `Surrogate.predict` computes, one step at a time, with their state inside.
+    C, JavaScript and NEURON compute in double precision what `Surrogate.predict` computes, one step at a time, with their state
+    inside. ONNX computes in the precision of the model; its inputs are ``inputs`` ``[batch, time, inputs]`` and the state
+    (``branches``, ``memory``; of further layers ``branches_1`` and so on; zeros at rest), its outputs ``outputs``, or
+    ``spike_probability`` and ``voltage_mv``, or ``logits``, and the state to go on from (``branches_after``, ``memory_after``).
 
     Example:
         >>> import tempfile
@@ -47,7 +53,7 @@ def export(model: nn.Module, path: str | Path) -> Path:
         'l5pc.c'
 
     Args:
-        model: A `Surrogate` of an `ELM`.
+        model: A `Surrogate` of an `ELM`; for ONNX also an `ELM`, an `ELMNetwork`, or a `Classifier` of one.
         path: File to write; NAME above is its name without the end.
 
     Raises:

@@ -5,12 +5,12 @@ from ulmus.kernels.dispatch import (
     backend_for,
     backends,
     memory_budget,
-    run,
     shared_memory_budget,
     traces,
     use_backend,
 )
 from ulmus.kernels.events import Events
+from ulmus.kernels.recurrence import run
 from ulmus.kernels.reference import Traces
 from ulmus.kernels.weights import ACTIVATIONS, ELMState, Weights
 

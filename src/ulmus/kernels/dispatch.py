@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import warnings
 from types import TracebackType
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from torch.autograd import forward_ad
 from ulmus.errors import BackendError, ConfigError, closest
 from ulmus.kernels import reference
 from ulmus.kernels.events import Events
+from ulmus.kernels.warning import warn_once
 from ulmus.kernels.weights import ELMState, Weights
 
 DEFAULT_BUDGET_MEBIBYTES = 48.0
@@ -42,7 +42,6 @@ class _Settings:
 
     backend: str | None = None
     budget_mebibytes: float = DEFAULT_BUDGET_MEBIBYTES
-    warned: set[str] = set()  # noqa: RUF012
 
 
 class _Restore:
@@ -179,18 +178,6 @@ def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
     return "reference"
 
 
-def warn_once(what: str, obstacle: str) -> None:
-    """Say that something is computed by the reference, and why; once for each reason, and never inside a compiled graph."""
-    if torch.compiler.is_compiling() or obstacle in _Settings.warned:
-        return
-    _Settings.warned.add(obstacle)
-    warnings.warn(
-        f"no fused {what}, using the slower PyTorch reference: {obstacle}. Said once.",
-        UserWarning,
-        stacklevel=5,
-    )
-
-
 def _no_triton(inputs: Tensor | Events, weights: Weights) -> str | None:
     """Why the GPU kernels cannot compute this, if so."""
     backend = _triton_backend()
@@ -243,18 +230,7 @@ def traces(
 def run(
     inputs: Tensor | Events, state: ELMState, weights: Weights, activation: str
 ) -> tuple[Tensor, ELMState]:
-    """Outputs of every step (the memory where there is no readout) and the state after the last one.
-
-    Args:
-        inputs: Dense ``[batch, time, inputs]`` (float, integer or bool), or events.
-        state: Branch traces and memory before the first step.
-        weights: What the recurrence multiplies with.
-        activation: Name of the MLP's activation.
-
-    Raises:
-        BackendError: the backend that the user named cannot compute this.
-        ShapeError: events whose numbers do not fit each other.
-    """
+    """By the backend that can: see `ulmus.kernels.run`."""
     name = backend_for(inputs, weights)
     if weights.recurrent.dtype in _HALF and name != "triton":
         weights = weights.to(torch.float32)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, get_type_hints
 import torch
 from torch import Tensor
 
+from ulmus.kernels import double_backward
 from ulmus.kernels.arrangement import keep_shapes, kind_of, sizes_of
+from ulmus.kernels.events import Events
 from ulmus.kernels.folding import Layers
 from ulmus.kernels.numba_call import Triple, compressed, compressed_capacity, run_backward, run_forward
 from ulmus.kernels.numba_layout import EVENTS
@@ -167,12 +169,9 @@ def _remember_for_backward(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _remembered(ctx: Any) -> tuple[Call, list[Tensor]]:
     """The call of `elm` and its last six results."""
-    count = len(Call._fields)
-    single, results, later = (
-        ctx.saved_tensors[:count],
-        ctx.saved_tensors[count : count + _RESULTS - 3],
-        ctx.saved_tensors[count + _RESULTS - 3 :],
-    )
+    saved, count = ctx.saved_tensors, len(Call._fields)  # once: a checkpoint unpacks them a single time
+    last = count + _RESULTS - 3
+    single, results, later = saved[:count], saved[count:last], saved[last:]
     call = Call._make(
         rest if tensor is None else tensor for tensor, rest in zip(single, ctx.rest, strict=True)
     )
@@ -194,7 +193,14 @@ def _gradients(ctx: Any, *flowing: Any) -> tuple[Any, ...]:
     ]
     needed = Call._make(ctx.needs_input_grad)
     wanted = [bool(needed.dense), bool(needed.values)]
-    parts = iter(elm_backward(*call, results[:3], results[3:], given, wanted))
+    if double_backward.wanted():
+        events = None if call.events is None else Events(*call.events, *call.shape)
+        state = call.branches, call.memory
+        parts = iter(
+            double_backward.gradients(call.dense, events, state, call.layers, call.activation, given)
+        )
+    else:
+        parts = iter(elm_backward(*call, results[:3], results[3:], given, wanted))
     found: dict[str, Any] = {}
     for name in _DIFFERENTIABLE:
         value = getattr(call, name)

@@ -34,6 +34,8 @@ class Traces(NamedTuple):
 
 def synaptic_currents(inputs: Tensor | Events, synapses: Tensor) -> Float[Tensor, "batch time branches"]:
     """Weighted input summed over each branch, ``W_s x_t``."""
+    if isinstance(inputs, Events) and inputs.values.requires_grad:
+        inputs = inputs.dense()  # the other way has no second derivative
     if isinstance(inputs, Events):
         by_input = torch.diag(synapses) if synapses.dim() == 1 else synapses.t()
         summed = functional.embedding_bag(

@@ -38,8 +38,9 @@ class ELMState(NamedTuple):
         )
 
 
-# So that torch.export.save can name the class that a loaded program returns.
+# So that torch.export.save can name the class that a loaded program takes and returns, and torch.load trusts it.
 pytree._register_namedtuple(ELMState, serialized_type_name="ulmus.kernels.weights.ELMState")
+torch.serialization.add_safe_globals([ELMState])
 
 
 class Weights(NamedTuple):
@@ -65,7 +66,7 @@ class Weights(NamedTuple):
 
     def to(self, dtype: torch.dtype) -> "Weights":
         """The same weights in another type."""
-        converted: Weights = pytree.tree_map(lambda part: part.to(dtype), self)
+        converted: Weights = pytree.tree_map(lambda part: None if part is None else part.to(dtype), self)
         return converted
 
 

@@ -1,6 +1,5 @@
 """Layers inside a neuron that a user has replaced, pruned or hooked: they are called at every step, and do what they do."""
 
-import warnings
 from collections.abc import Iterable
 
 import torch
@@ -9,9 +8,8 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ulmus.kernels import ACTIVATIONS, ELMState, Events, Traces, Weights
 from ulmus.kernels.reference import leaky_filter, synaptic_currents
+from ulmus.kernels.warning import warn_once
 from ulmus.kernels.weights import bounded
-
-_warned: set[str] = set()
 
 
 def are_plain(layers: Iterable[nn.Module]) -> bool:
@@ -46,7 +44,10 @@ def traces(
         mlp: Layers of the MLP, from the first, which sees branches and decayed memory, to the last.
         activation: Between them.
     """
-    _say_once()
+    warn_once(
+        "form of changed layers",
+        "layers of this neuron were replaced or have hooks, and are called at every step",
+    )
     activate, (first, *later) = ACTIVATIONS[activation], mlp
     branches = leaky_filter(synaptic_currents(inputs, weights.synapses), weights.branch_decay, state.branches)
     memory, signals = state.memory, []
@@ -67,14 +68,3 @@ def traces(
         nothing = memory.new_zeros(len(memory), 0, memory.shape[1])
         return Traces(branches, nothing, nothing[..., :0], nothing)
     return Traces(branches, *(torch.stack(parts, dim=1) for parts in zip(*signals, strict=True)))
-
-
-def _say_once() -> None:
-    if not torch.compiler.is_compiling() and "called" not in _warned:
-        _warned.add("called")
-        warnings.warn(
-            "layers of this neuron were replaced or have hooks: they are called at every step, which is slower than the fused "
-            "kernels. Said once.",
-            UserWarning,
-            stacklevel=6,
-        )
