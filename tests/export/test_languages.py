@@ -136,7 +136,7 @@ def test_javascript_says_what_it_cannot_read(tmp_path):
     main = """
 import { readFileSync } from "node:fs";
 import { createNeuron, readNeuron } from "./neuron.mjs";
-const told = [() => createNeuron().step([4])];
+const told = [() => createNeuron().step([4]), () => createNeuron().step([1.5])];
 for (const name of ["lstm", "short", "text"]) {
   const { buffer, byteOffset, length } = readFileSync(`${name}.safetensors`);
   told.push(() => readNeuron(buffer.slice(byteOffset, byteOffset + length)));
@@ -147,6 +147,7 @@ for (const call of told) { try { call(); console.log("nothing"); } catch (error)
     done = subprocess.run([node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "input 4 does not exist; expected 0 to 3",
+        "input 1.5 does not exist; expected 0 to 3",
         "a Surrogate of kind LSTM cannot run here; expected a Surrogate of an ELM",
         "this safetensors file is cut off",
         "this is not a safetensors file",

@@ -62,6 +62,40 @@ print(json.dumps([fired.to_python(), detailed.to_python()]))
 """
 
 
+PARALLEL = """
+import json, sys
+from neuron import h
+h.load_file("stdrun.hoc")
+pc, rows, spikes, kept = h.ParallelContext(), json.load(sys.stdin), [], []
+for gid, cell in enumerate([h.l5pc_branch_20(), h.l5pc_branch_20()]):
+    pc.set_gid2node(gid, pc.id())
+    pc.cell(gid, h.NetCon(cell, None))
+    spikes.append(h.Vector())
+    pc.spike_record(gid, spikes[gid], h.Vector())
+    made = {}
+    for step, row in enumerate(rows[gid]):
+        for channel, value in row:
+            if (channel, value) not in made:
+                made[channel, value] = h.NetCon(None, cell)
+                made[channel, value].delay, made[channel, value].weight[0] = 0.25, value
+                made[channel, value].weight[1] = channel
+    kept.append((cell, made))
+cross = pc.gid_connect(0, kept[1][0])
+cross.weight[0], cross.weight[1], cross.delay = -1, 900, 2
+def send():
+    for (cell, made), mine in zip(kept, rows):
+        for step, row in enumerate(mine):
+            for event in row:
+                made[tuple(event)].event(step + 0.3)
+handler = h.FInitializeHandler(send)
+pc.nthread(2)
+pc.set_maxstep(10)
+h.finitialize(-65)
+pc.psolve(len(rows[0]))
+print(json.dumps([vector.to_python() for vector in spikes]))
+"""
+
+
 @pytest.fixture(scope="module")
 def mechanisms(tmp_path_factory) -> Path:
     """A folder with two compiled neurons, which NEURON loads by itself when it is started there."""
@@ -98,6 +132,23 @@ def test_the_artificial_cell_computes_the_surrogate(kind, case, mechanisms):
     assert len(spikes) >= 2
     assert idle < wanted[:, 0].max()  # cells do not share their state
     assert memory[0] != memory[1]
+
+
+def test_cells_with_numbers_run_in_threads_and_hear_each_other(mechanisms):
+    """NEURON's own parallel machinery: global numbers, two threads, an inhibitory connection between two cells."""
+    model = surrogate("published, windows")
+    xs = [input_of(model, 600, seed) for seed in (1, 2)]
+    first, second = nrn(mechanisms, PARALLEL, told=json.dumps([events(x) for x in xs]))
+    assert first == [
+        step + 1.0 for step in showing(predicted(model, xs[0])[:, 0].tolist(), model.spike_threshold)
+    ]
+    assert len(first) >= 2
+    for at in first:  # 2 ms later, between two steps of 1 ms: in the next one
+        if at + 2 < 600:
+            xs[1][int(at) + 2, 900] -= 1
+    assert second == [
+        step + 1.0 for step in showing(predicted(model, xs[1])[:, 0].tolist(), model.spike_threshold)
+    ]
 
 
 def test_the_page_connects_it_with_a_detailed_cell(mechanisms):

@@ -94,7 +94,7 @@ SCORES = {
     "rmse_persistence": ("RMSE if nothing changed", "{:.4g}"),
     "mae": ("MAE", "{:.4g}"),
     "r2": ("R2", "{:.4f}"),
-    "bits_per_token": ("bits a token", "{:.4f}"),
+    "bits_per_token": ("bits per token", "{:.4f}"),
     "loss": ("loss", "{:.4f}"),
     "sequences": ("sequences", "{:,}"),
     "parameters": ("trainable parameters", "{:,}"),

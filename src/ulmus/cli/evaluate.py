@@ -30,7 +30,7 @@ COMPARED: tuple[dict[str, str], ...] = (
     {"auc": "AUC", "tpr_at_fpr_01": "TPR at .01", "rmse_mv": "RMSE mV"},
     {"f1_2ms": "F1 2 ms", "rate_correlation": "spike counts r", "isi_distance": "intervals KS"},
     {"accuracy": "accuracy", "rate_hz": "rate Hz", "predicted_rate_hz": "predicted Hz"},
-    {"balanced_accuracy": "balanced", "rmse": "RMSE", "r2": "R2", "bits_per_token": "bits a token"},
+    {"balanced_accuracy": "balanced", "rmse": "RMSE", "r2": "R2", "bits_per_token": "bits per token"},
 )
 """Scores of several models or data sets: tables that fit into 80 columns, and what stands above the numbers."""
 

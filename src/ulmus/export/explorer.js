@@ -252,7 +252,7 @@ function dotted(pen, left, right, y) {
 
 let memoryImage = null;
 
-/** Memory units over time, fast ones on top: one pixel for each value, drawn to scale. */
+/** Memory units over time, the fast ones on top: one pixel for each value, drawn to scale. */
 function drawMemory(pen, box, left, right, count, at) {
   const { neuron, window: steps } = world, units = neuron.memory.length;
   const order = [...neuron.tauMemoryMs.keys()].sort((a, b) => neuron.tauMemoryMs[a] - neuron.tauMemoryMs[b]);
@@ -274,7 +274,7 @@ function drawMemory(pen, box, left, right, count, at) {
     }
   }
   inner.putImageData(image, 0, 0);
-  heading(pen, box, left, `Memory units, time constants ${short(neuron.tauMemoryMs[order[0]])} (top) to ${short(neuron.tauMemoryMs[order[units - 1]])} ms`, [], 0, 1);
+  heading(pen, box, left, `Memory units (green +, violet −), time constants ${short(neuron.tauMemoryMs[order[0]])} to ${short(neuron.tauMemoryMs[order[units - 1]])} ms`, [], 0, 1);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(memoryImage, left + 1, box.top + 1, right - left - 2, box.bottom - box.top - 2);
 }

@@ -135,7 +135,7 @@ export class Neuron {
   step(inputs = [], values = null, events = inputs.length) {
     const { branches, memory, seen, decayed, firstSynapse, branchOfSynapse, weight } = this;
     for (let event = 0; event < events; event += 1) {
-      if (!(inputs[event] >= 0 && inputs[event] < this.inputs)) {
+      if (!(Number.isInteger(inputs[event]) && inputs[event] >= 0 && inputs[event] < this.inputs)) {
         throw new RangeError(`input ${inputs[event]} does not exist; expected 0 to ${this.inputs - 1}`);
       }
     }
