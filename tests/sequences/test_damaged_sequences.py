@@ -9,6 +9,7 @@ import tarfile
 import wave
 import zipfile
 import zlib
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -134,6 +135,30 @@ def test_tables_larger_than_their_file_are_not_reserved(tmp_path):
         refused(lambda path=path: SpikeFile(path), "a_train.h5", key, "1000000000000000 entries")
     path = write_digits(tmp_path / "b_train.h5", omit=("extra/keys",), labels=np.full(24, 2**40))
     refused(lambda: SpikeFile(path), "b_train.h5", "labels", "expected 0 to 9999")
+
+
+@pytest.mark.parametrize("chunks", [None, (5,)])
+def test_clips_longer_than_their_file_are_not_reserved(tmp_path, chunks):
+    path = tmp_path / "a_train.h5"
+    with h5py.File(path, "w") as file:
+        for key, kind in (("times", np.float16), ("units", np.uint16)):
+            clips = file.create_dataset(f"spikes/{key}", (12,), h5py.vlen_dtype(kind), chunks=chunks)
+            for clip in range(12):
+                clips[clip] = np.ones(100 + clip, kind)
+        file["labels"] = np.zeros(12, np.uint16)
+    assert SpikeFile(path).spikes(11)[0].size == 111
+    content = path.read_bytes()
+    for length in (107, 111):
+        places = [at for at in range(len(content) - 4) if content[at : at + 4] == struct.pack("<I", length)]
+        found = []
+        for at in places:
+            path.write_bytes(content[:at] + struct.pack("<I", 2**31) + content[at + 4 :])
+            with suppress(DataError):  # else it is another number than a length
+                SpikeFile(path)
+                continue
+            found.append(refused(lambda: SpikeFile(path), "a_train.h5"))
+        assert [message for message in found if "spikes/times has a clip of 2147483648 spikes" in message]
+        assert [message for message in found if "spikes/units has a clip of 2147483648 spikes" in message]
 
 
 def test_no_table_lies_in_another_file(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, UInt32
 
 from ulmus.errors import DataError
 from ulmus.files.reading import sha256_of_file
@@ -25,6 +25,9 @@ _SAMPLE, _USUAL_S = (
 )  # clips that are looked at when a file is opened, and the longest that they usually last
 _MOST_CLASSES = 10_000
 _REMEMBERED_BYTES = 512 * 2**20  # of clips, for each file and process: all of SHD's training file
+_REFERENCE = np.dtype(
+    [("length", "<u4"), ("place", "<u8"), ("entry", "<u4")]
+)  # of an array of varying length
 SPLITS = ("train", "valid", "test")
 
 
@@ -111,6 +114,9 @@ class SpikeFile:
             kind = h5py.check_vlen_dtype(tables[key].dtype)
             if kind is None or np.dtype(kind).kind not in kinds:
                 raise self._bad(key, f"holds {tables[key].dtype}", "arrays of numbers of varying length")
+            longest = int(_lengths(tables[key], self.path).max(initial=0))
+            if longest * np.dtype(kind).itemsize > self.path.stat().st_size:
+                raise self._bad(key, f"has a clip of {longest} spikes", "no more than the file has bytes")
             if tables[key].shape != tables["labels"].shape:
                 raise self._bad(
                     key, f"has {len(tables[key])} entries", f"{len(tables['labels'])}, as many as labels"
@@ -211,3 +217,29 @@ def _plain(value: Any) -> Any:
     """An attribute as numbers and text, which JSON can hold."""
     array = np.asarray(value)
     return array.tolist() if array.dtype.kind in "biufU" else _text(value)
+
+
+def _lengths(dataset: Any, path: Path) -> UInt32[np.ndarray, "clips"]:
+    """Entries of every array of a list, as they stand in the file: the library reserves what it reads there.
+
+    Those in filtered chunks are not looked at.
+    """
+    places = []  # of references in the file, and how many lie there
+    if dataset.chunks is None:
+        places.append((dataset.id.get_offset(), len(dataset)))
+    elif dataset.id.get_create_plist().get_nfilters() == 0:
+        dataset.id.chunk_iter(
+            lambda chunk: places.append(
+                (
+                    chunk.byte_offset,
+                    min(chunk.size // _REFERENCE.itemsize, len(dataset) - chunk.chunk_offset[0]),
+                )
+            )
+        )
+    with path.open("rb") as file:
+        found = [np.empty(0, np.uint32)]
+        for offset, count in places:
+            if offset is not None:  # else nothing was ever written
+                file.seek(offset)
+                found.append(np.frombuffer(file.read(count * _REFERENCE.itemsize), _REFERENCE)["length"])
+    return np.concatenate(found)
