@@ -50,7 +50,7 @@ def remove(key: str):
         (lambda file: file.write_bytes(file.read_bytes()[:3000]), "cannot be read|shorter"),
         (lambda file: file.write_bytes(b""), "cannot be read"),
         (lambda file: file.write_bytes(b"not HDF5" * 100), "cannot be read"),
-        (lambda file: file.unlink(), "is missing"),
+        (lambda file: file.unlink(), "does not exist"),
         (remove("event_input"), "no dataset 'event_input'"),
         (resize("voltage_mv", (4, 49, 1), "<f4"), "voltage_mv of shape"),
         (resize("voltage_mv", (4, 50, 1), "<f8"), "voltage_mv as float64"),

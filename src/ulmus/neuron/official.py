@@ -78,6 +78,10 @@ def neuron_from_official(settings: dict[str, Any], state: dict[str, Tensor], ori
     stored = sum(value.numel() for value in state.values())
     with built_within(stored, arguments, f"{origin}: model_config.json"):
         neuron = ELM(**arguments)
+    if neuron.readout is None:
+        raise CheckpointError(
+            f"{origin}: model_config.json asks for no output; expected at least one. Copy it again."
+        )
     shape = neuron.synapses.raw.shape
     tau = _take(state, version, origin).view(-1)
     if tau.numel() == shape.numel():
@@ -88,7 +92,7 @@ def neuron_from_official(settings: dict[str, Any], state: dict[str, Tensor], ori
                 "Expected equal values within each branch, as in every released checkpoint."
             )
         tau = tau[:, 0]
-    readout = cast(nn.Linear, neuron.readout)
+    readout = neuron.readout
     targets: dict[str, Tensor] = {
         "_proto_w_s": neuron.synapses.raw,
         "_proto_tau_m": neuron.tau_memory.raw,
@@ -102,6 +106,11 @@ def neuron_from_official(settings: dict[str, Any], state: dict[str, Tensor], ori
         targets[f"mlp.network.{2 * index}.weight"] = layer.weight
         targets[f"mlp.network.{2 * index}.bias"] = layer.bias
     with torch.no_grad():
+        if tau.shape != neuron.tau_synapse_ms.shape:
+            raise CheckpointError(
+                f"{origin}: {version} has {tau.numel()} time constants; model_config.json asks for {shape[0]} branches. Use the "
+                "weights and the configuration of the same run."
+            )
         neuron.tau_synapse_ms.copy_(tau)
         for key, target in targets.items():
             value = _take(state, key, origin)

@@ -18,6 +18,8 @@ from ulmus.teachers.morphology import APICAL, AXON, BASAL, REGION_NAMES, SOMA, M
 
 SHIPPED = "C060114A7"
 
+_LARGEST_UM = 1e7  # no neuron, of whatever unit, lies farther from the origin
+
 
 def load_morphology(path: str | Path | None = None) -> Morphology:
     """Read a pyramidal cell from an ``.swc`` or ``.asc`` file, or the shipped reconstruction when no path is given.
@@ -250,7 +252,10 @@ def _is_point(part: "_Node | str") -> bool:
 def _point(part: "_Node | str", source: str) -> list[float]:
     """A point as x, y, z, diameter."""
     try:
-        return [float(str(value)) for value in part[:4]] if len(part) >= 4 else [float("nan")] * 4
+        values = [float(str(value)) for value in part[:4]] if len(part) >= 4 else [float("nan")] * 4
+        if any(abs(value) > _LARGEST_UM for value in values):  # not of what is no number, which is met later
+            raise ValueError
+        return values
     except ValueError:
         line = part.line if isinstance(part, _Node) else 0
         raise DataError(
@@ -266,6 +271,10 @@ def _asc_tree(tree: _Node, region: int, sections: list[tuple[Section, int]], sou
         items, parent, line = pending.pop()
         points = [_point(part, source) for part in items if _is_point(part)]
         rows = np.array(points).reshape(-1, 4)
+        if parent >= 0 and not len(sections[parent][0].point_um):
+            raise DataError(
+                f"{source}, line {line}: a fork of a branch without points; expected some. Correct it."
+            )
         if parent >= 0 and len(rows):
             rows = np.vstack([np.append(sections[parent][0].point_um[-1], rows[0, 3]), rows])
         index = len(sections)

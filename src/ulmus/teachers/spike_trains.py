@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.files.limits import check_unpacked
 from ulmus.teachers.stimulus import DrawnInput, Inputs, Stimulus
 
 
@@ -82,6 +83,7 @@ class SpikeTrains(Stimulus):
         else:
             trial, channel, time_ms = _table(path)
             count = int(trial.max()) + 1
+            check_unpacked(100 * count, path.stat().st_size, f"{path}: trial {count - 1}")
             source_hash = hashlib.sha256(b"".join(map(bytes, (trial, channel, time_ms)))).hexdigest()
         order = np.lexsort((np.arange(len(trial)), channel, trial))
         trains: list[dict[int, np.ndarray]] = [{} for _ in range(count)]

@@ -1,9 +1,9 @@
-"""One HDF5 file of a store: some trials behind each other, uncompressed, so that it can be mapped into memory."""
+"""One HDF5 file of a store: some trials behind each other, uncompressed, so that windows can be read without the rest."""
 
 import json
-import mmap
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from ulmus.errors import DataError
-from ulmus.trials.trial import Header, Trial, step_offsets, validate
-from ulmus.trials.trial_source import Clip, as_trial, cut
+from ulmus.files.hdf5 import explained
+from ulmus.trials.trial import Header, Trial, label_bins, step_offsets, validate
+from ulmus.trials.trial_source import Clip, as_trial
 
 DESCRIPTIONS = {
     "event_input": "input of each event; trials behind each other, ordered by step",
@@ -35,9 +36,8 @@ _DTYPES = {
     "spike_base": "<i8",
     "continuous": "<f4",
 }
-_OPEN_SHARDS = (
-    256  # mapped at a time in one process: each costs a file descriptor, and 1024 is a common limit
-)
+_OPEN_SHARDS = 256  # at a time in one process: each costs a file descriptor, and 1024 is a common limit
+_REMEDY = "restore the file from a copy, or delete the store and make it again"
 
 
 def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial]) -> None:
@@ -59,7 +59,7 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
         arrays["continuous"] = np.stack(
             [trial.continuous for trial in trials if trial.continuous is not None]
         )
-    # Aligned, so that the mapped arrays can be used by numpy and torch without a copy.
+    # Aligned, so that a file mapped into memory could be used without a copy.
     with h5py.File(
         path, "w", libver=("earliest", "v110"), alignment_threshold=1, alignment_interval=64
     ) as file:
@@ -86,63 +86,93 @@ def _bases(counts: Sequence[int]) -> Int64[np.ndarray, "trials_plus_one"]:
 class Layout(NamedTuple):
     """Where the arrays of a shard lie in its file: name to (byte offset or None when empty, dtype, shape)."""
 
-    size: int
     arrays: dict[str, tuple[int | None, np.dtype[Any], tuple[int, ...]]]
 
 
 class Shard:
-    """The mapped arrays of one shard file."""
+    """One shard file, read piece by piece: a mapped one would end the process when somebody cuts it meanwhile."""
 
     def __init__(self, path: Path, header: Header, layout: Layout) -> None:
         try:
-            with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < layout.size:
-                    raise _damaged(path, "is shorter than its contents")
-                memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._file = os.open(path, os.O_RDONLY)
         except OSError as error:
-            raise _damaged(path, f"cannot be mapped ({error})") from error
-        arrays = {}
-        for key, (offset, dtype, shape) in layout.arrays.items():
-            if offset is None:
-                arrays[key] = np.empty(shape, dtype)
-            else:
-                arrays[key] = np.frombuffer(memory, dtype, int(np.prod(shape)), offset).reshape(shape)
-        self._dt_ms = header.dt_ms
-        self._arrays = arrays
-        self._event_input, self._step_offset = arrays["event_input"], arrays["step_offset"]
-        self._voltage_mv, self._spike_time_ms = arrays["voltage_mv"], arrays["spike_time_ms"]
-        self._event_base: list[int] = arrays["event_base"].tolist()
-        self._spike_base: list[int] = arrays["spike_base"].tolist()
+            raise _damaged(path, f"cannot be opened ({error.strerror})") from error
+        self._path, self._arrays = path, layout.arrays
+        self._dt_ms, self._steps, self._sites = header.dt_ms, header.steps, len(header.sites)
+        self._channels = len(header.continuous)
+        self._event_base: list[int] = self._whole("event_base").tolist()
+        self._spike_base: list[int] = self._whole("spike_base").tolist()
+
+    def __del__(
+        self, close: Callable[[int], None] = os.close
+    ) -> None:  # modules may be gone when a process ends
+        if (file := getattr(self, "_file", None)) is not None:
+            close(file)
 
     def __len__(self) -> int:
         return len(self._event_base) - 1
 
+    def _read(self, key: str, first: int, count: int) -> Any:
+        """So many values of an array from a place on, whatever its shape."""
+        offset, dtype, shape = self._arrays[key]
+        if count < 0 or first < 0 or first + count > math.prod(shape):
+            raise _damaged(self._path, f"holds offsets that do not fit {key} of shape {shape}")
+        if not count or offset is None:
+            return np.empty(0, dtype)
+        size = count * dtype.itemsize
+        data = os.pread(self._file, size, offset + first * dtype.itemsize)
+        while data and len(data) < size and (more := self._more(offset + first * dtype.itemsize, data, size)):
+            data += more
+        if len(data) < size:
+            raise _damaged(self._path, "was cut while it was read")
+        return np.frombuffer(data, dtype)
+
+    def _more(self, place: int, data: bytes, size: int) -> bytes:
+        """What a read that was not given all bytes at once lacks."""
+        return os.pread(self._file, size - len(data), place + len(data))
+
+    def _whole(self, key: str) -> Any:
+        return self._read(key, 0, math.prod(self._arrays[key][2]))
+
     def clip(self, index: int, start: int, stop: int) -> Clip:
-        """Steps `start` to `stop` of the shard's trial `index`."""
-        return cut(
-            self._step_offset[index],
-            self._event_input[self._event_base[index] : self._event_base[index + 1]],
-            self._voltage_mv[index],
-            self._spike_time_ms[self._spike_base[index] : self._spike_base[index + 1]],
-            self._dt_ms,
-            start,
-            stop,
-            self._arrays["continuous"][index] if "continuous" in self._arrays else None,
+        """Steps `start` to `stop` of the shard's trial `index`; a spike belongs to the clip that its label bin is in."""
+        offsets = self._read("step_offset", index * (self._steps + 1) + start, stop - start + 1)
+        base, end = self._event_base[index : index + 2]
+        first, last = base + int(offsets[0]), base + int(offsets[-1])
+        if last > end:
+            raise _damaged(self._path, f"holds step_offset {last - base} in a trial of {end - base} events")
+        events = self._read("event_input", first, last - first)
+        voltage = self._steps_of("voltage_mv", index, start, stop, self._sites)
+        continuous = (
+            self._steps_of("continuous", index, start, stop, self._channels) if self._channels else None
         )
+        base, end = self._spike_base[index : index + 2]
+        times = self._read("spike_time_ms", base, end - base)
+        bins = label_bins(times, self._dt_ms)
+        if stop - start < self._steps:  # else all of them, so that a check of the trial sees wrong ones
+            inside = (bins >= start) & (bins < stop)
+            times, bins = times[inside], bins[inside] - start
+        return Clip(offsets, events, voltage, times, bins, continuous)
+
+    def _steps_of(self, key: str, index: int, start: int, stop: int, width: int) -> Any:
+        first = (index * self._steps + start) * width
+        return self._read(key, first, (stop - start) * width).reshape(-1, width)
 
     def attributes(self, index: int) -> dict[str, Any]:
         """What is known of the shard's trial `index` alone."""
-        known: dict[str, Any] = json.loads(bytes(self._arrays["attributes"][index]))
+        known = json.loads(self._read("attributes", index, 1)[0])
+        if not isinstance(known, dict):
+            raise _damaged(self._path, f"holds attributes of trial {index} that are no JSON object")
         return known
 
     def trial(self, index: int) -> Trial:
         """The shard's trial `index`."""
-        clip = self.clip(index, 0, self._voltage_mv.shape[1])
+        clip = self.clip(index, 0, self._steps)
         return as_trial(clip, 0, self._dt_ms, self.attributes(index))
 
     def counts(self) -> tuple[Int64[np.ndarray, "inputs"], Int64[np.ndarray, "trials"]]:
         """Events of each input, and output spikes of each trial."""
-        return np.bincount(self._event_input), np.diff(self._arrays["spike_base"])
+        return np.bincount(self._whole("event_input")), np.diff(self._spike_base)
 
 
 @lru_cache(maxsize=_OPEN_SHARDS)
@@ -164,7 +194,7 @@ def _layout(path: Path, header: Header, sha256: str) -> Layout:
         where = f"{path}, trial {index} of this shard"
         try:
             validate(shard.trial(index), header, where)
-        except (ValueError, IndexError) as error:  # offsets that descend, attributes that are not JSON
+        except (ValueError, IndexError, RecursionError) as error:  # attributes that are not JSON
             raise DataError(f"{where}: {error}; restore the file from a copy") from error
     return layout
 
@@ -178,12 +208,13 @@ def read_layout(path: Path, header: Header) -> Layout:
     import h5py
 
     arrays: dict[str, tuple[int | None, np.dtype[Any], tuple[int, ...]]] = {}
-    try:
+    with explained(str(path), "a shard of trials as the store wrote it", _REMEDY):
+        size = path.stat().st_size
         with h5py.File(path, "r", locking=False) as file:
             for key in DESCRIPTIONS:
                 if key == "continuous" and not header.continuous:
                     continue
-                dataset = file.get(key)
+                dataset = file.get(key) if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
                 if not isinstance(dataset, h5py.Dataset):
                     raise _damaged(path, f"has no dataset {key!r}")
                 wanted = _DTYPES.get(key)
@@ -191,25 +222,24 @@ def read_layout(path: Path, header: Header) -> Layout:
                     dataset.dtype != wanted if wanted else dataset.dtype.kind != "S"
                 ):
                     raise _damaged(path, f"holds {key} as {dataset.dtype}, chunks {dataset.chunks}")
-                arrays[key] = (dataset.id.get_offset(), dataset.dtype, dataset.shape)
-            bases = {key: file[key][()] for key in ("event_base", "spike_base")}
-    except FileNotFoundError:
-        raise _damaged(path, "is missing") from None
-    except OSError as error:
-        raise _damaged(path, f"cannot be read ({error})") from error
-    _check_shapes(path, header, arrays, bases)
-    size = max(int(np.prod(s)) * d.itemsize + (o or 0) for o, d, s in arrays.values())
-    return Layout(size, arrays)
+                offset, bytes_ = dataset.id.get_offset(), math.prod(dataset.shape) * dataset.dtype.itemsize
+                if bytes_ and (offset is None or offset + bytes_ > size):
+                    raise _damaged(
+                        path, f"is shorter than its contents: it does not hold the values of {key} itself"
+                    )
+                arrays[key] = (offset, dataset.dtype, dataset.shape)
+            _check_shapes(path, header, arrays)
+            _check_bases(path, arrays, {key: file[key][()] for key in ("event_base", "spike_base")})
+    return Layout(arrays)
 
 
 def _check_shapes(
     path: Path,
     header: Header,
     arrays: dict[str, tuple[int | None, np.dtype[Any], tuple[int, ...]]],
-    bases: dict[str, Int64[np.ndarray, "trials_plus_one"]],
 ) -> None:
     shapes = {key: shape for key, (_, _, shape) in arrays.items()}
-    trials = len(shapes["attributes"]) and shapes["attributes"][0]
+    trials = shapes["attributes"][0] if len(shapes["attributes"]) == 1 else 0
     wanted = {
         "event_base": (trials + 1,),
         "spike_base": (trials + 1,),
@@ -220,17 +250,18 @@ def _check_shapes(
     for key, shape in wanted.items():
         if shapes[key] != shape:
             raise _damaged(path, f"holds {key} of shape {shapes[key]}, not {shape}")
-    for key, (offset, _, shape) in arrays.items():
-        if offset is None and np.prod(shape) > 0:
-            raise _damaged(path, f"does not hold the values of {key} itself")
+
+
+def _check_bases(
+    path: Path,
+    arrays: dict[str, tuple[int | None, np.dtype[Any], tuple[int, ...]]],
+    bases: dict[str, Int64[np.ndarray, "trials_plus_one"]],
+) -> None:
     for key, of in (("event_base", "event_input"), ("spike_base", "spike_time_ms")):
-        base = bases[key]
-        if base[0] != 0 or (np.diff(base) < 0).any() or shapes[of] != (base[-1],):
-            raise _damaged(path, f"holds {key} that does not fit {of} of shape {shapes[of]}")
+        base, shape = bases[key], arrays[of][2]
+        if base[0] != 0 or (base[1:] < base[:-1]).any() or shape != (base[-1],):
+            raise _damaged(path, f"holds {key} that does not fit {of} of shape {shape}")
 
 
 def _damaged(path: Path, what: str) -> DataError:
-    return DataError(
-        f"{path} {what}; expected a shard of trials as the store wrote it; restore the file from a copy, or delete "
-        "the store and make it again"
-    )
+    return DataError(f"{path} {what}; expected a shard of trials as the store wrote it; {_REMEDY}")

@@ -63,6 +63,9 @@ class StoreWriter:
                 "files or give another path"
             )
         self._pending.mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, self._pending):
+            remove_leftovers(folder)
+        self._merged: dict[int, int] = {}  # up to which trial a block of `shard_trials` is in shards
         # A store without a trial, such as one whose first trial failed, may be begun anew in another way.
         write_json(index, _index(header, shard_trials, []), indent=None, replace=not self.done())
         self._check_same()
@@ -183,6 +186,7 @@ class StoreWriter:
         """First and last + 1 trial of every shard that is there, in order."""
         matches = (_SHARD_NAME.fullmatch(file.name) for file in self.path.iterdir())
         ranges = sorted((int(match[1]), int(match[2]) + 1) for match in matches if match)
+        self._merged = {first // self.shard_trials: stop for first, stop in ranges}
         for before, after in zip(ranges, ranges[1:], strict=False):
             if after[0] < before[1]:
                 raise DataError(
@@ -192,7 +196,19 @@ class StoreWriter:
         return ranges
 
     def _covered(self, index: int) -> bool:
-        return any(first <= index < stop for first, stop in self._ranges())
+        """Whether a shard holds a trial; what this writer has seen, and what others write, is found without a list."""
+        block = index // self.shard_trials
+        start, stop = self._open_part(block)
+        if index >= start and (self.path / _shard_name(start, stop)).exists():
+            self._merged[block] = start = stop
+        return index < start
+
+    def _open_part(self, block: int) -> tuple[int, int]:
+        """The trials of a block that no shard holds yet, as far as this writer has seen."""
+        start, stop = block * self.shard_trials, (block + 1) * self.shard_trials
+        if self.trials_total is not None:
+            stop = min(stop, self.trials_total)
+        return self._merged.get(block, start), stop
 
     def _forget_covered(self) -> None:
         """Remove pending trials that a shard holds: a writer was killed between writing it and removing them."""
@@ -203,10 +219,7 @@ class StoreWriter:
 
     def _merge_block(self, block: int, only_complete: bool) -> None:
         """Write the trials of a block that no shard holds yet as one shard, once they are all pending."""
-        start, stop = block * self.shard_trials, (block + 1) * self.shard_trials
-        if self.trials_total is not None:
-            stop = min(stop, self.trials_total)
-        start = max([start, *(end for first, end in self._ranges() if start <= first < stop)])
+        start, stop = self._open_part(block)
         pending = self._pending_indices()
         present = [index for index in range(start, stop) if index in pending]
         if not present or (only_complete and len(present) < stop - start):
@@ -222,6 +235,7 @@ class StoreWriter:
         except DataError:
             if not self._covered(first):  # covered: another writer merged this block and removed its files
                 raise
+        self._merged[block] = end
         for index in range(first, end):
             self._pending_file(index).unlink(missing_ok=True)
 
@@ -231,9 +245,9 @@ class StoreWriter:
 
 
 class Store(TrialSource):
-    """Reads a finished store; opening reads ``store.json`` alone, shards are mapped when they are needed.
+    """Reads a finished store; opening reads ``store.json`` alone, shards are opened when they are needed.
 
-    It can be pickled and sent to other processes, which map the files themselves.
+    It can be pickled and sent to other processes, which open the files themselves.
 
     Args:
         path: folder of the store.
@@ -292,7 +306,7 @@ class Store(TrialSource):
         return open_shard(path, self.header, sha256)
 
     def clip(self, index: int, start: int, stop: int) -> Clip:
-        """Steps `start` to `stop` of trial `index` as views of the mapped file; the arguments are not checked."""
+        """Steps `start` to `stop` of trial `index`; the arguments are not checked."""
         position = bisect_right(self._firsts, index) - 1
         return self._shard(position).clip(index - self._firsts[position], start, stop)
 
@@ -310,7 +324,7 @@ class Store(TrialSource):
             first = self._firsts[position]
             stop = [*self._firsts, len(self)][position + 1]
             try:
-                # Not the cached one: the file may have changed since it was mapped.
+                # Not the cached one: the file may have changed since it was opened.
                 shard = Shard(path, self.header, read_layout(path, self.header))
                 if sha256_of_file(path) != sha256:
                     yield f"{path}: its SHA-256 is not the one in store.json; it changed since the store was finished"
@@ -324,8 +338,8 @@ class Store(TrialSource):
                 try:
                     validate(shard.trial(index), self.header, where)
                 except DataError as error:
-                    yield str(error)
-                except ValueError as error:  # offsets that descend, attributes that are not JSON
+                    yield str(error) if str(error).startswith(where) else f"{where}: {error}"
+                except (ValueError, IndexError, RecursionError) as error:  # attributes that are not JSON
                     yield f"{where}: {error}; restore the file from a copy"
 
     def info(self) -> dict[str, Any]:
@@ -415,6 +429,6 @@ def _read_index(path: Path) -> dict[str, Any]:
                 raise ValueError(f"shard {shard['file']!r} of no trials")
             shard["sha256"]
         index["shard_trials"]
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # what a header is made of can be anything
         raise DataError(f"{file} has a missing or wrong entry ({error!r}); restore it from a copy") from error
     return index

@@ -60,7 +60,7 @@ class Header:
 
     def __post_init__(self) -> None:
         sign = np.asarray(self.input_sign)
-        if self.steps < 1 or not (np.isfinite(self.dt_ms) and self.dt_ms > 0):
+        if not 1 <= self.steps < 2**31 or not 0 < self.dt_ms < 1e9:
             raise ConfigError(
                 f"header with steps={self.steps}, dt_ms={self.dt_ms}: a trial needs at least one step of a "
                 "positive length; correct these values"
@@ -327,6 +327,13 @@ def _validate_outputs(trial: Trial, header: Header, where: str) -> None:
         at = np.argwhere(~np.isfinite(trial.voltage_mv))[0]
         found = f"is {trial.voltage_mv[tuple(at)]} at step {at[0]}, site {header.sites[at[1]]!r}"
         raise _bad(where, "voltage_mv", found, "finite numbers")
+    largest = np.abs(trial.voltage_mv).max(axis=0)
+    beyond = np.flatnonzero(largest > np.where(np.arange(largest.size) == 0, LARGEST_MV, 10 * LARGEST_MV))
+    if beyond.size:
+        found = f"reaches {largest[beyond[0]]:g} at site {header.sites[beyond[0]]!r}"
+        raise _bad(
+            where, "voltage_mv", found, f"at most {LARGEST_MV:g} mV at the soma, ten times that elsewhere"
+        )
     times = trial.spike_time_ms
     if not times.size:
         return
@@ -337,7 +344,10 @@ def _validate_outputs(trial: Trial, header: Header, where: str) -> None:
         at = int(np.flatnonzero(np.diff(times) < 0)[0])
         raise _bad(where, "spike_time_ms", f"falls from {times[at]} to {times[at + 1]}", "ascending times")
     # The last label bin ends half a step after the last voltage sample.
-    if label_bins(times[-1:], header.dt_ms)[0] >= header.steps:
+    if (
+        times[-1] > 2 * header.duration_ms + header.dt_ms
+        or label_bins(times[-1:], header.dt_ms)[0] >= header.steps
+    ):
         raise _bad(
             where,
             "spike_time_ms",

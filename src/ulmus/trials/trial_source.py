@@ -10,11 +10,11 @@ from jaxtyping import Float32, Float64, Int, UInt16
 
 from ulmus.errors import DataError
 from ulmus.files.reading import sha256_of_json
-from ulmus.trials.trial import Header, Trial, label_bins
+from ulmus.trials.trial import Header, Trial
 
 
 class Clip(NamedTuple):
-    """A stretch of a trial as it is stored: views, except for the few spikes.
+    """A stretch of a trial as it is stored.
 
     Attributes:
         step_offset: events of step ``t`` are ``step_offset[t] - step_offset[0]`` onwards in `event_input`.
@@ -31,31 +31,6 @@ class Clip(NamedTuple):
     spike_time_ms: Float64[np.ndarray, "spikes"]
     spike_bin: Int[np.ndarray, "spikes"]
     continuous: Float32[np.ndarray, "time channels"] | None = None
-
-
-def cut(
-    step_offset: Int[np.ndarray, "time_plus_one"],
-    event_input: UInt16[np.ndarray, "events"],
-    voltage_mv: Float32[np.ndarray, "time sites"],
-    spike_time_ms: Float64[np.ndarray, "spikes"],
-    dt_ms: float,
-    start: int,
-    stop: int,
-    continuous: Float32[np.ndarray, "time channels"] | None = None,
-) -> Clip:
-    """The steps `start` to `stop` of a whole trial; a spike belongs to the clip that its label bin is in."""
-    offsets = step_offset[start : stop + 1]
-    events = event_input[int(offsets[0]) : int(offsets[-1])]
-    bins = np.empty(0, dtype=np.int64)
-    if spike_time_ms.size:
-        bins = label_bins(spike_time_ms, dt_ms)
-        if (
-            stop - start < len(step_offset) - 1
-        ):  # else all of them, so that a check of the trial sees wrong ones
-            inside = (bins >= start) & (bins < stop)
-            spike_time_ms, bins = spike_time_ms[inside], bins[inside] - start
-    values = None if continuous is None else continuous[start:stop]
-    return Clip(offsets, events, voltage_mv[start:stop], spike_time_ms, bins, values)
 
 
 def as_trial(clip: Clip, start: int, dt_ms: float, attributes: dict[str, Any]) -> Trial:
@@ -83,7 +58,7 @@ class TrialSource(ABC):
 
     @abstractmethod
     def clip(self, index: int, start: int, stop: int) -> Clip:
-        """Steps `start` to `stop` of trial `index` without copies; the arguments are not checked."""
+        """Steps `start` to `stop` of trial `index` ; the arguments are not checked."""
 
     @abstractmethod
     def attributes(self, index: int) -> dict[str, Any]:
