@@ -31,6 +31,13 @@ def test_files_are_written_where_they_are_asked_for(tmp_path, capsys):
     assert "nrnivmodl" in printed.err
 
 
+def test_onnx_is_written(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    assert ulmus_export("onnx", "l5pc-small", "--out", tmp_path / "cell.onnx") == 0
+    names = [one.name for one in onnx.load(tmp_path / "cell.onnx").graph.output]
+    assert {"spike_probability", "voltage_mv"} <= set(names)
+
+
 def test_what_cannot_be_written_is_refused(tmp_path, capsys):
     assert ulmus_export("c", "l5pc-small", "--out", tmp_path / "cell.mjs") == 2
     assert "expected .c or .h" in capsys.readouterr().err

@@ -40,7 +40,7 @@ COMMANDS = (
         "Run or resume an experiment of the paper; tables beside the published ones.",
     ),
     ("report", "report:report", "Write a page that opens offline: scores, traces, weights, time constants."),
-    ("export", "export:app", "Write a fitted neuron for another program: C, JavaScript, NEURON."),
+    ("export", "export:app", "Write a fitted neuron for another program: C, JavaScript, NEURON, ONNX."),
     (
         "explore",
         "explore:explore",

@@ -1,4 +1,4 @@
-"""``ulmus export``: c, javascript, neuron."""
+"""``ulmus export``: c, javascript, neuron, onnx."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ulmus.export import export
 from ulmus.export.constants import identifier
 from ulmus.neuron import load
 
-app = App(name="export", help="Write a fitted neuron for another program: C, JavaScript, NEURON.")
+app = App(name="export", help="Write a fitted neuron for another program: C, JavaScript, NEURON, ONNX.")
 
 
 @app.command(name="c")
@@ -55,6 +55,17 @@ def neuron(*models: Path, out: Path) -> None:
     say(
         f"next: nrnivmodl {out}; then in Python, started in the same folder: from neuron import h; h.{names[0]}()"
     )
+
+
+@app.command
+def onnx(model: Path, *, out: Path) -> None:
+    """Write a fitted neuron, a network or a classifier as ONNX, with its state as input and output.
+
+    Args:
+        model: Run folder, saved model, or name of a shipped neuron.
+        out: File to write: NAME.onnx.
+    """
+    _write(model, out, (".onnx",))
 
 
 def _write(model: Path, out: Path, ends: tuple[str, ...]) -> None:

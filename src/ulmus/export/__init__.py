@@ -1,4 +1,4 @@
-"""Fitted neurons for other programs: C, JavaScript, NEURON, and a page to play with."""
+"""Fitted neurons for other programs: C, JavaScript, NEURON, ONNX, and a page to play with."""
 
 from ulmus.export.explorer import write_explorer
 from ulmus.export.formats import export
