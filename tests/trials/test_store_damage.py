@@ -12,7 +12,7 @@ from trial_examples import (
 )
 
 from ulmus.errors import DataError
-from ulmus.trials import Store
+from ulmus.trials import Store, validate
 
 
 def shard_of(folder: Path) -> Path:
@@ -125,3 +125,26 @@ def test_no_store_there(tmp_path):
     (tmp_path / "simulated" / "store.json").write_text("{")
     with pytest.raises(DataError, match="is not JSON"):
         Store(tmp_path / "simulated")
+
+
+def test_a_shard_that_is_cut_while_it_is_read_is_an_error_and_not_the_end_of_the_process(tmp_path):
+    store = write_store(tmp_path / "store")
+    assert_same_trial(store.trial(5), make_trial(HEADER, 5))
+    with shard_of(store.path).open("r+b") as file:
+        file.truncate(3000)
+    with pytest.raises(DataError, match="was cut while it was read"):
+        store.trial(5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"voltage_mv": np.full((50, 1), 1e30, np.float32)}, "voltage_mv reaches 1e\\+30 at site 'soma'"),
+        ({"voltage_mv": np.full((50, 1), 301, np.float32)}, "at most 300 mV at the soma"),
+        ({"spike_time_ms": np.array([1e30])}, "spike_time_ms holds 1e\\+30"),
+        ({"spike_time_ms": np.array([1e300])}, "spike_time_ms holds 1e\\+300"),
+    ],
+)
+def test_values_beyond_any_trial_are_refused(change, message):
+    with pytest.raises(DataError, match=message):
+        validate(make_trial(HEADER, 0)._replace(**change), HEADER, "here")

@@ -237,3 +237,23 @@ def test_a_damaged_trial_of_an_unfinished_shard_is_met_too(tmp_path):
     pending.write_bytes(pending.read_bytes()[:500])
     with pytest.raises(DataError, match="trial-0000002.h5.*delete this file"):
         StoreWriter(tmp_path / "store", HEADER, 10, 4)
+
+
+def test_adding_a_trial_lists_no_shards_however_many_there_are(tmp_path, monkeypatch):
+    header = make_header(20, 4)
+    writer = StoreWriter(tmp_path / "store", header, 12, shard_trials=4)
+
+    def listed(_):
+        raise AssertionError("the folder was listed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreWriter, "_ranges", listed)
+        for index in range(8):
+            writer.add(index, make_trial(header, index))
+            writer.add(0, make_trial(header, 0))  # there already
+    other = StoreWriter(tmp_path / "store", header, 12, shard_trials=4)
+    for index in (8, 9, 10, 11):
+        other.add(index, make_trial(header, index))
+    writer.add(9, make_trial(header, 9))  # in a shard that the other writer has made meanwhile
+    assert not list((tmp_path / "store" / "pending").glob("trial-*"))
+    assert len(writer.finish()) == 12
