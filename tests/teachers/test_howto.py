@@ -5,10 +5,13 @@ import re
 import stat
 import subprocess
 import sys
+from importlib.util import find_spec
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY
 
+from ulmus.teachers.custom.script import load_cell
 from ulmus.trials import Store
 
 BLOCKS = re.findall(
@@ -100,3 +103,19 @@ def test_the_batch_scripts_make_stores(slurm, tmp_path):
     for task in ("1", "2"):
         slurm(many, SLURM_ARRAY_TASK_ID=task)
         assert len(Store(tmp_path / "trials" / task)) == 3
+
+
+def test_the_cell_of_a_package(tmp_path):
+    if find_spec("bluepyopt") is None:  # not imported: its own dependencies need not be there
+        pytest.skip("BluePyOpt (pip install --no-deps bluepyopt) is not installed")
+    text = (REPOSITORY / "docs/howto/cell-from-a-package.md").read_text()
+    (tmp_path / "fitted_l5pc.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
+    cell = load_cell(str(tmp_path / "fitted_l5pc.py"))
+    assert [group.label for group in cell.groups] == ["basal", "apical"]
+    cell.prepare()
+    assert cell.doubts() == []
+    none = np.zeros(0, dtype=np.int64)
+    current = np.repeat([0.0, 0.8], [100, 150])
+    trial = cell.run_trial(none, none, 250, dt_ms=0.1, current_na=current)
+    assert -80 < trial.voltage_mv[99, 0] < -65
+    assert len(trial.spike_time_ms) >= 2
