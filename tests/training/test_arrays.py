@@ -144,6 +144,10 @@ def test_a_forecast_is_of_what_comes_and_beats_that_nothing_changes(tmp_path):
         pytest.approx(error, rel=1e-4),
         pytest.approx(naive, rel=1e-4),
     )
+    pieces = series[0, 900:].reshape(3, 100, 2)  # longer sequences are scored in windows, as they are learnt
+    told = run.predict(pieces).values.numpy()
+    error = np.sqrt(((told[:, :-4] - pieces[:, 4:]) ** 2).mean(axis=(0, 1))).mean()
+    assert run.evaluate(series[:, 900:])["rmse"] == pytest.approx(error, rel=1e-4)
 
 
 def test_the_next_character_of_a_text_that_repeats_is_learnt():

@@ -16,7 +16,7 @@ from ulmus.neuron.predictor import LOOKING_AHEAD, Predictor, SequencePrediction,
 from ulmus.sequences.arrays.batches import side_by_side
 from ulmus.sequences.arrays.files import read_sequences, step_ms
 from ulmus.sequences.arrays.sequence_set import Input, SequenceSet, sequence_set
-from ulmus.sequences.arrays.settings import MEMORY, divided
+from ulmus.sequences.arrays.settings import MEMORY, divided, windows
 from ulmus.training.callbacks import Callback, Logger, TrainingProgress
 from ulmus.training.fit import fit as fit_recipe
 from ulmus.training.kinds.arrays import ArraysProblem, ArraysRecipe, fitting
@@ -83,7 +83,10 @@ class SequenceRun(Run):
         recipe = self.recipe()
         if not isinstance(recipe, ArraysRecipe):
             raise ConfigError(f"{self.folder} is no run on sequences; score it with ulmus.evaluate.")
-        return recipe.scores(_sequences(test, recipe, "the test sequences"), self.model)
+        sequences = _sequences(test, recipe, "the test sequences")
+        if recipe.data.window is not None:
+            sequences = windows(sequences, recipe.data.window, recipe.data.stride or recipe.data.window, True)
+        return recipe.scores(sequences, self.model)
 
 
 @overload
