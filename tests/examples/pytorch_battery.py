@@ -378,10 +378,10 @@ def complex_numbers(kind: Kind) -> None:
     kind.layer()(x().to(torch.complex64))
 
 
-def events(kind: Kind) -> str | None:
-    """Sparse input as events, and bytes."""
-    layer, counts = kind.layer(), torch.randint(0, 2, (BATCH, TIME, INPUTS), dtype=torch.uint8)
-    close(layer(counts), layer(counts.float()))
+def counts(kind: Kind) -> str | None:
+    """Counts and spikes as bytes (`uint8`)."""
+    layer, given = kind.layer(), torch.randint(0, 2, (BATCH, TIME, INPUTS), dtype=torch.uint8)
+    close(layer(given), layer(given.float()))
     return None
 
 
@@ -514,7 +514,7 @@ def sharded(kind: Kind) -> None:
 
 
 FEATURES = (
-    streaming, tuple_state, no_sequences, no_steps, packed, lengths, bidirectional, several_layers, events, nested, sparse,
+    streaming, tuple_state, no_sequences, no_steps, packed, lengths, bidirectional, several_layers, counts, nested, sparse,
     complex_numbers, device_and_type, meta, copies, state_dict, half, autocast, compiled, compiled_half, compiled_autocast,
     gradients, double_backward, forward_mode, functional, checkpointed, parametrized, pruned, replaced, hooked, quantized,
     traced, exported, in_threads, forked, spawned, at_once, data_parallel, sharded,

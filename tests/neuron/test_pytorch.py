@@ -7,6 +7,19 @@ import torch
 import ulmus
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("feature", battery.FEATURES, ids=lambda feature: feature.__name__)
+def test_a_feature_is_as_the_page_says(feature):
+    outcomes = [battery.outcome(feature, kind) for kind in battery.KINDS]
+    assert outcomes[1] != "no"
+    assert (outcomes[1] == "refused, says what to do") == (feature in battery.REFUSED)
+    assert battery.row(feature, outcomes) in battery.rows_on_the_page()
+
+
+def test_the_page_has_no_line_too_many():
+    assert len(battery.rows_on_the_page()) == len(battery.FEATURES)
+
+
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0)])
 def test_nothing_is_the_same_nothing_with_every_backend(backend, shape):
