@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ulmus.export import export
     from ulmus.kernels import ELMState, Events, backends, use_backend
     from ulmus.neuron import ELM, Classifier, ELMCell, ELMNetwork, Surrogate, import_official, load, save
+    from ulmus.populations import Population
     from ulmus.report import report
     from ulmus.teachers import simulate
     from ulmus.training import evaluate, fit, label, load_recipe, recipes
@@ -24,6 +25,7 @@ __all__ = [
     "ELMNetwork",
     "ELMState",
     "Events",
+    "Population",
     "Surrogate",
     "UlmusError",
     "backends",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazy(
         "neuron": "ELM ELMCell ELMNetwork Surrogate Classifier load save import_official",
         "kernels": "ELMState Events backends use_backend",
         "baselines": "baselines",
+        "populations": "Population",
         "trials": "open_trials",
         "teachers": "simulate",
         "training": "fit evaluate label load_recipe recipes",

@@ -1,5 +1,7 @@
 """How the recurrence is computed. Knows tensors only."""
 
+from typing import TYPE_CHECKING, Any
+
 from ulmus.kernels.dispatch import (
     Backend,
     backend_for,
@@ -14,6 +16,9 @@ from ulmus.kernels.recurrence import run
 from ulmus.kernels.reference import Traces
 from ulmus.kernels.weights import ACTIVATIONS, ELMState, Weights
 
+if TYPE_CHECKING:
+    from ulmus.kernels.numba_step import run_steps
+
 __all__ = [
     "ACTIVATIONS",
     "Backend",
@@ -25,7 +30,16 @@ __all__ = [
     "backends",
     "memory_budget",
     "run",
+    "run_steps",
     "shared_memory_budget",
     "traces",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "run_steps":  # loaded when first used: Numba takes most of a second to import
+        from ulmus.kernels.numba_step import run_steps
+
+        return run_steps
+    raise AttributeError(f"module 'ulmus.kernels' has no attribute {name!r}")

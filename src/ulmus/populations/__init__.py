@@ -1,0 +1,19 @@
+"""Thousands of fitted neurons, connected: cell types, connections with delays, external input, recordings."""
+
+from ulmus.populations.connectors import (
+    AllToAll,
+    DistanceDependentProbability,
+    FixedProbability,
+    FromList,
+)
+from ulmus.populations.population import Cells, Population, Recording
+
+__all__ = [
+    "AllToAll",
+    "Cells",
+    "DistanceDependentProbability",
+    "FixedProbability",
+    "FromList",
+    "Population",
+    "Recording",
+]

@@ -1,0 +1,120 @@
+"""Which neurons are connected: all to all, each pair with a probability, by distance, or a list; names as in PyNN."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Int64, Integer
+
+from ulmus.errors import ConfigError
+
+Pairs = tuple[Int64[np.ndarray, "connections"], Int64[np.ndarray, "connections"]]
+
+
+class Connector(Protocol):
+    """Chooses pairs of neurons."""
+
+    def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
+        """Sources and targets of connections; `same` says that sources are the targets."""
+
+
+@dataclass(frozen=True)
+class AllToAll:
+    """Every source with every target."""
+
+    allow_self_connections: bool = False
+
+    def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
+        """See `Connector`."""
+        source, target = np.divmod(np.arange(sources * targets), targets)
+        keep = (source != target) | (not same or self.allow_self_connections)
+        return source[keep], target[keep]
+
+
+@dataclass(frozen=True)
+class FixedProbability:
+    """Each pair with the same probability, independently.
+
+    Raises:
+        ConfigError: a probability that is none.
+    """
+
+    probability: float
+    allow_self_connections: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ConfigError(f"probability={self.probability!r} is not between 0 and 1.")
+
+    def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
+        """See `Connector`."""
+        found = []
+        for source in range(sources):
+            target = np.flatnonzero(draw.random(targets) < self.probability)
+            if same and not self.allow_self_connections:
+                target = target[target != source]
+            found.append(target)
+        counts = [len(target) for target in found]
+        return np.repeat(np.arange(sources), counts), np.concatenate([*found, np.zeros(0, np.int64)])
+
+
+@dataclass(frozen=True)
+class DistanceDependentProbability:
+    """Each pair with a probability that depends on the distance of the two, in micrometres.
+
+    Args:
+        probability: From distances ``[targets]`` in um to probabilities ``[targets]``.
+        source_um: Places of the sources.
+        target_um: Places of the targets.
+        allow_self_connections: Whether a neuron may be connected with itself.
+
+    Raises:
+        ConfigError: as many places as there are neurons were not given, or probabilities that are none.
+    """
+
+    probability: Callable[[Float[np.ndarray, "targets"]], Float[np.ndarray, "targets"]]
+    source_um: Float[np.ndarray, "sources 3"]
+    target_um: Float[np.ndarray, "targets 3"]
+    allow_self_connections: bool = False
+
+    def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
+        """See `Connector`."""
+        if np.shape(self.source_um) != (sources, 3) or np.shape(self.target_um) != (targets, 3):
+            raise ConfigError(
+                f"places of shapes {np.shape(self.source_um)} and {np.shape(self.target_um)} do not fit {sources} sources and "
+                f"{targets} targets; expected x, y, z in um for each."
+            )
+        found = []
+        for source, place in enumerate(np.asarray(self.source_um)):
+            chance = np.asarray(self.probability(np.linalg.norm(self.target_um - place, axis=1)))
+            if chance.shape != (targets,) or not ((chance >= 0) & (chance <= 1)).all():
+                raise ConfigError(
+                    "probability(distances) gave other than one number between 0 and 1 for each distance."
+                )
+            target = np.flatnonzero(draw.random(targets) < chance)
+            found.append(target[target != source] if same and not self.allow_self_connections else target)
+        counts = [len(target) for target in found]
+        return np.repeat(np.arange(sources), counts), np.concatenate([*found, np.zeros(0, np.int64)])
+
+
+@dataclass(frozen=True)
+class FromList:
+    """A list of one's own: pairs of a source and a target, counted from 0 within their groups.
+
+    Raises:
+        ConfigError: a neuron that does not exist.
+    """
+
+    connections: Sequence[tuple[int, int]] | Integer[np.ndarray, "connections 2"]
+
+    def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
+        """See `Connector`."""
+        pairs = np.asarray(self.connections, dtype=np.int64).reshape(-1, 2)
+        outside = (pairs < 0).any(1) | (pairs[:, 0] >= sources) | (pairs[:, 1] >= targets)
+        if outside.any():
+            raise ConfigError(
+                f"connection {pairs[outside][0].tolist()} does not exist; expected a source from 0 to {sources - 1} and a target "
+                f"from 0 to {targets - 1}."
+            )
+        return pairs[:, 0], pairs[:, 1]

@@ -1,0 +1,330 @@
+"""A population of fitted neurons: built, connected, run, saved and gone on with."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64, Integer
+
+from ulmus.arguments import check_sizes
+from ulmus.errors import ConfigError, DataError
+from ulmus.files.writing import write_file
+from ulmus.neuron.spikes import input_signs
+from ulmus.neuron.stepper import arranged_neurons
+from ulmus.neuron.surrogate import Surrogate
+from ulmus.populations.connectors import Connector
+from ulmus.populations.network import Running, Wiring, new_running, run_threads
+
+Amount = float | Float[np.ndarray, "connections"] | Callable[[np.random.Generator, int], np.ndarray]
+"""One number for all connections, one for each, or a function that draws them: ``draw(generator, how_many)``."""
+_MOST_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Neurons of one type.
+
+    Args:
+        surrogate: The fitted neuron that all of them are; or one for each, of the same sizes, for weights of their own.
+        count: How many, where all are the same.
+        name: What `Population.connect` and others call them.
+    """
+
+    surrogate: Surrogate | Sequence[Surrogate]
+    count: int = 1
+    name: str = "cells"
+
+
+class Recording(NamedTuple):
+    """What a population did in one run."""
+
+    spike_time_ms: Float64[np.ndarray, "spikes"]
+    spike_neuron: Int64[np.ndarray, "spikes"]
+    """Numbers of neurons, counted through all cell types in their order; see `Population.neurons`."""
+    voltage_mv: Float[np.ndarray, "time recorded sites"]
+    """Of the recorded neurons, as fitted: cut off at the clip voltage."""
+    memory: Float[np.ndarray, "time recorded memory"]
+
+
+class Population:
+    """Fitted neurons, connected by events with delays; the same for any number of threads, and the same again for one seed.
+
+    Example:
+        >>> surrogate = ulmus.Surrogate(ulmus.ELM(100, 2, memory=5))
+        >>> net = ulmus.Population([ulmus.populations.Cells(surrogate, 50, "cells")], seed=1)
+        >>> net.connect("cells", "cells", ulmus.populations.FixedProbability(0.1), delay_ms=2.0)
+        >>> net.poisson("cells", rate_hz=5.0)
+        >>> net.run(20.0, record=[0]).voltage_mv.shape
+        (20, 1, 1)
+
+    Args:
+        cells: Cell types; all with the same time step.
+        seed: Of connections and random input.
+        refractory_ms: Time after a spike of a neuron in which no new one begins.
+
+    Raises:
+        ConfigError: no cells, names twice, neurons that cannot be stepped, or different time steps.
+    """
+
+    def __init__(self, cells: Sequence[Cells], *, seed: int = 0, refractory_ms: float = 0.0) -> None:
+        names = [group.name for group in cells]
+        if not cells or len(set(names)) != len(names):
+            raise ConfigError(f"cell types named {names}; expected one or more, each with a name of its own.")
+        self._cells = {group.name: _first(group) for group in cells}
+        self._draw, self._seed = np.random.default_rng(seed), int(seed)
+        self.dt_ms = float(next(iter(self._cells.values())).neuron.dt_ms)
+        if any(one.neuron.dt_ms != self.dt_ms for one in self._cells.values()):
+            raise ConfigError("cell types with different time steps; expected the same dt_ms everywhere.")
+        arranged = []
+        for group in cells:
+            own = [group.surrogate] if isinstance(group.surrogate, Surrogate) else list(group.surrogate)
+            check_sizes(count=group.count)
+            copies = group.count if isinstance(group.surrogate, Surrogate) else 1
+            thresholds = [one.spike_threshold for one in own]
+            arranged.append(arranged_neurons([one.neuron for one in own], thresholds, copies, refractory_ms))
+        self._arranged = arranged
+        counts = [int(one.plan[0]) for one in arranged]
+        first = np.concatenate([[0], np.cumsum(counts)])
+        self.neurons = {
+            name: range(int(a), int(b)) for name, a, b in zip(names, first, first[1:], strict=False)
+        }
+        """Numbers of the neurons of every cell type."""
+        self._wiring = Wiring(int(first[-1]))
+        self._running: Running | None = None
+
+    def connect(
+        self,
+        source: str,
+        target: str,
+        connector: Connector,
+        *,
+        inputs: str | Sequence[int] | Integer[np.ndarray, "inputs"] = "excitatory",
+        weight: Amount = 1.0,
+        delay_ms: Amount = 1.0,
+    ) -> None:
+        """Connect neurons of one type with inputs of another: a spike reaches one input of each target, drawn once.
+
+        Args:
+            source: Name of the cells that spike.
+            target: Name of the cells that receive.
+            connector: Which pairs are connected: `AllToAll`, `FixedProbability`, `DistanceDependentProbability`, `FromList`.
+            inputs: Inputs that connections may reach: ``excitatory`` or ``inhibitory``, where the neuron tells, or numbers.
+            weight: Size of the event; 1 is what the neuron was fitted to. Inhibitory inputs get its negative.
+            delay_ms: From the spike to its arrival, a time step or more.
+
+        Raises:
+            ConfigError: names that are not known, inputs that do not exist, delays below a time step.
+        """
+        self._not_running("connections")
+        sources, targets = self._named(source), self._named(target)
+        before, after = connector.pairs(len(sources), len(targets), source == target, self._draw)
+        reached, signs = self._inputs(target, inputs)
+        count = len(before)
+        chosen = self._draw.integers(len(reached), size=count)
+        weights = self._amounts("weight", weight, count)
+        delays = self._amounts("delay_ms", delay_ms, count)
+        steps = np.rint(delays / self.dt_ms).astype(np.int64)
+        if count and (steps.min() < 1 or (weights < 0).any()):
+            raise ConfigError(
+                f"delay_ms down to {delays.min():g} and weights down to {weights.min():g}; expected delays of "
+                f"{self.dt_ms:g} ms (one time step) or more, and weights of 0 or more: inhibition is a matter of inputs."
+            )
+        values = weights * signs[chosen]
+        self._wiring.connect(before + sources.start, after + targets.start, reached[chosen], values, steps)
+
+    def poisson(
+        self,
+        target: str,
+        rate_hz: float,
+        *,
+        inputs: str | Sequence[int] | Integer[np.ndarray, "inputs"] = "excitatory",
+        weight: float = 1.0,
+    ) -> None:
+        """Random input from outside: spikes of a Poisson process at each of the inputs of each of the cells.
+
+        Raises:
+            ConfigError: a name or inputs that do not exist, or a rate that is none.
+        """
+        self._not_running("external input")
+        cells, (reached, signs) = self._named(target), self._inputs(target, inputs)
+        if not 0 <= rate_hz < 1e6 or not 0 <= weight < np.inf:
+            raise ConfigError(f"rate_hz={rate_hz!r}, weight={weight!r}: expected numbers of 0 or more.")
+        mean = rate_hz * 1e-3 * self.dt_ms * len(reached)
+        self._wiring.poisson(cells, mean, reached, weight * signs)
+
+    def run(
+        self,
+        duration_ms: float,
+        *,
+        events: tuple[Any, Any, Any] | None = None,
+        record: Sequence[int] | Integer[np.ndarray, "recorded"] = (),
+        threads: int = 1,
+    ) -> Recording:
+        """Go on for some time; called again, it goes on from there, as short as one time step for a closed loop.
+
+        Args:
+            duration_ms: How long, rounded to time steps.
+            events: Recorded input: times in ms from the start of this run, neurons, and inputs of every event.
+            record: Numbers of neurons whose voltage and memory are recorded; spikes always are, of all.
+            threads: Threads to share the work; the results do not depend on them.
+
+        Raises:
+            ConfigError: a duration or a number of threads that cannot be, or neurons that do not exist.
+            DataError: events that do not fit.
+        """
+        steps = round(duration_ms / self.dt_ms) if 0 <= duration_ms < 1e12 else -1
+        if steps < 0 or not (isinstance(threads, int) and 1 <= threads <= _MOST_THREADS):
+            raise ConfigError(
+                f"duration_ms={duration_ms!r}, threads={threads!r}: expected a duration of 0 or more, and 1 to "
+                f"{_MOST_THREADS} threads."
+            )
+        recorded = np.asarray(record, dtype=np.int64).reshape(-1)
+        total = self._wiring.neurons
+        if len(recorded) and not (recorded.min() >= 0 and recorded.max() < total):
+            raise ConfigError(f"record names neurons up to {recorded.max()}; expected 0 to {total - 1}.")
+        running = self._started()
+        first = running.step
+        played = self._played(events, steps)
+        spikes, outputs, memory = run_threads(running, played, first + steps, recorded, threads, self._seed)
+        time_ms = spikes[0] * self.dt_ms
+        return Recording(time_ms, spikes[1], self._decoded(outputs, recorded), memory)
+
+    @property
+    def time_ms(self) -> float:
+        """How long the population has run."""
+        return 0.0 if self._running is None else self._running.step * self.dt_ms
+
+    def save(self, path: str | Path) -> None:
+        """Write what the population remembers: states, and events on their way. Weights and connections are not in the file."""
+        arrays = self._started().arrays()
+        arrays["network"] = np.frombuffer(self._fingerprint().encode(), np.uint8)
+        target = Path(path)
+
+        def write(place: Path) -> None:
+            with place.open("wb") as file:
+                np.savez_compressed(file, **arrays)
+
+        write_file(target, write)
+
+    def resume(self, path: str | Path) -> None:
+        """Go on from what `save` wrote, in a population that was built and connected by the same calls with the same seed.
+
+        Raises:
+            DataError: a file that cannot be read, or one of another population.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+        except Exception as error:  # a damaged archive raises what zipfile, zlib and NumPy raise
+            raise DataError(
+                f"{path} cannot be read ({error}); expected what Population.save wrote."
+            ) from error
+        if (
+            bytes(arrays.pop("network", np.zeros(0, np.uint8))).decode("ascii", "replace")
+            != self._fingerprint()
+        ):
+            raise DataError(
+                f"{path} was saved by another population; expected the same cells, connections, input and seed. "
+                "Build it with the same calls first."
+            )
+        self._started().restore(arrays)
+
+    def _started(self) -> Running:
+        if self._running is None:
+            self._running = new_running(self._arranged, self._wiring)
+        return self._running
+
+    def _not_running(self, what: str) -> None:
+        if self._running is not None:
+            raise ConfigError(f"the population has run; {what} can only be added before. Build another one.")
+
+    def _named(self, name: str) -> range:
+        if name not in self.neurons:
+            raise ConfigError(f"no cells are named {name!r}; expected one of {list(self.neurons)}.")
+        return self.neurons[name]
+
+    def _inputs(self, name: str, inputs: Any) -> tuple[Any, Any]:
+        """Numbers of inputs, and their signs."""
+        surrogate = self._cells[name]
+        signs, known = input_signs(surrogate.neuron, surrogate.geometry)
+        if isinstance(inputs, str):
+            if inputs not in ("excitatory", "inhibitory") or (inputs == "inhibitory" and not known):
+                raise ConfigError(
+                    f"inputs={inputs!r} of {name!r} are not known; expected 'excitatory', 'inhibitory' where the neuron has "
+                    "such, or numbers of inputs."
+                )
+            numbers = np.flatnonzero(signs == (1 if inputs == "excitatory" else -1))
+        else:
+            numbers = np.asarray(inputs, dtype=np.int64).reshape(-1)
+        if not len(numbers) or numbers.min() < 0 or numbers.max() >= surrogate.neuron.inputs:
+            raise ConfigError(
+                f"{len(numbers)} inputs of {name!r} that do not all exist; expected numbers from 0 to "
+                f"{surrogate.neuron.inputs - 1}."
+            )
+        return numbers, signs[numbers]
+
+    def _amounts(self, name: str, amount: Amount, count: int) -> Any:
+        values = np.asarray(amount(self._draw, count) if callable(amount) else amount, dtype=np.float64)
+        if values.shape not in ((), (count,)) or not np.isfinite(values).all():
+            raise ConfigError(
+                f"{name} has shape {list(values.shape)} or is not finite; expected a number, or one for each of "
+                f"{count} connections."
+            )
+        return np.broadcast_to(values, (count,))
+
+    def _played(self, events: tuple[Any, Any, Any] | None, steps: int) -> tuple[Any, Any, Any, Any] | None:
+        """Events by step of this run: start of each step, neurons, inputs, values."""
+        if events is None:
+            return None
+        time_ms, neuron, inputs = (np.asarray(part) for part in events)
+        if not (time_ms.ndim == 1 and time_ms.shape == neuron.shape == inputs.shape):
+            raise DataError(
+                "events of different lengths; expected a time, a neuron and an input for each event."
+            )
+        step = np.floor(time_ms / self.dt_ms + 1e-9).astype(np.int64)
+        neuron, inputs = neuron.astype(np.int64), inputs.astype(np.int64)
+        values = np.zeros(len(step))
+        for name, numbers in self.neurons.items():
+            here = (neuron >= numbers.start) & (neuron < numbers.stop)
+            surrogate = self._cells[name]
+            bad = here & ((inputs < 0) | (inputs >= surrogate.neuron.inputs))
+            here &= ~bad
+            values[here] = input_signs(surrogate.neuron, surrogate.geometry)[0][inputs[here]]
+        if len(step) and (step.min() < 0 or step.max() >= steps or (values == 0).any()):
+            raise DataError(
+                f"events before 0 ms, after {steps * self.dt_ms:g} ms, or of a neuron or an input that does not exist. Times "
+                "count from the start of the run."
+            )
+        order = np.argsort(step, kind="stable")
+        starts = np.searchsorted(step[order], np.arange(steps + 1))
+        return starts, neuron[order], inputs[order], values[order]
+
+    def _decoded(self, outputs: Any, recorded: Any) -> Any:
+        voltage = np.full((*outputs.shape[:2], max(0, outputs.shape[2] - 1)), np.nan, outputs.dtype)
+        for name, numbers in self.neurons.items():
+            here = (recorded >= numbers.start) & (recorded < numbers.stop)
+            sites = len(self._cells[name].sites)
+            voltage[:, here, :sites] = self._cells[name].units.decode(outputs[:, here, 1 : 1 + sites])
+        return voltage
+
+    def _fingerprint(self) -> str:
+        found = hashlib.sha256(str(self._seed).encode())
+        for one in self._arranged:
+            found.update(one.plan.tobytes())
+            found.update(one.weights.tobytes())
+        self._wiring.add_to(found)
+        return found.hexdigest()
+
+
+def _first(group: Cells) -> Surrogate:
+    own = group.surrogate
+    if not isinstance(own, Surrogate):
+        if not own or not all(isinstance(one, Surrogate) for one in own):
+            raise ConfigError(
+                f"cells {group.name!r} have no surrogates; expected one, or one for each neuron."
+            )
+        own = own[0]
+    return own

@@ -1,0 +1,204 @@
+"""Connected neurons: what each receives and does is what the fitted neuron says, for any threads, pieces and files."""
+
+import numpy as np
+import pytest
+import torch
+
+import ulmus
+from ulmus.errors import ConfigError, DataError
+from ulmus.populations import (
+    AllToAll,
+    Cells,
+    DistanceDependentProbability,
+    FixedProbability,
+    FromList,
+    Population,
+)
+from ulmus.populations.network import grown
+
+STEPS = 250
+
+
+def surrogate(seed, inputs=40, memory=6):
+    torch.manual_seed(seed)
+    neuron = ulmus.ELM(
+        inputs, 2, memory=memory, branches=5, synapses_per_branch=8, routing="windows", synaptic_weight=2.0,
+        tau_memory_ms=(1.0, 20.0),
+    )  # fmt: skip
+    draw = torch.Generator().manual_seed(seed)
+    x = (torch.rand(4, 300, inputs, generator=draw) < 0.05).float()
+    x[..., inputs // 2 :] *= -1
+    with torch.no_grad():
+        neuron.readout.weight[0] *= 20
+        neuron.readout.bias[0] -= neuron(x)[0][..., 0].median()
+    return ulmus.Surrogate(neuron.double())
+
+
+def events(neurons, seed=0):
+    """Times in ms, neurons and inputs of played events."""
+    draw = np.random.default_rng(seed)
+    count = neurons * STEPS
+    return draw.uniform(0, STEPS, count), draw.integers(neurons, size=count), draw.integers(40, size=count)
+
+
+def network():
+    """Two types of shared weights and one of own weights, connected in every way."""
+    net = Population(
+        [
+            Cells(surrogate(1), 11, "a"),
+            Cells(surrogate(2, memory=9), 5, "b"),
+            Cells([surrogate(s) for s in (3, 4, 5)], name="own"),
+        ],
+        seed=7,
+    )
+    net.connect("a", "b", AllToAll(), delay_ms=3.0)
+    net.connect("a", "a", FixedProbability(0.4), delay_ms=lambda draw, n: draw.uniform(1, 9, n), weight=0.5)
+    net.connect(
+        "b", "own", FromList([(0, 0), (0, 2), (4, 1)]), inputs="inhibitory", delay_ms=[1.0, 2.0, 20.0]
+    )
+    net.connect("own", "a", FixedProbability(0.5), inputs=[3, 25], delay_ms=2.0)
+    return net
+
+
+def test_every_neuron_does_what_the_fitted_neuron_says_of_what_it_receives():
+    net, played = network(), events(19)
+    everybody = np.arange(19)
+    found = net.run(STEPS, events=played, record=everybody)
+    assert len(found.spike_neuron) > 100
+    received = np.zeros((19, STEPS, 40))
+    signs = np.repeat([1.0, -1.0], 20)
+    np.add.at(received, (played[1], played[0].astype(int), played[2]), signs[played[2]])
+    for source, target, inputs, values, delays in net._wiring._connections:
+        for one, other, place, value, delay in zip(source, target, inputs, values, delays, strict=True):
+            times = found.spike_time_ms[found.spike_neuron == one].astype(int) + delay
+            np.add.at(received[other], (times[times < STEPS], place), value)
+    models = [*[surrogate(1)] * 11, *[surrogate(2, memory=9)] * 5, *(surrogate(s) for s in (3, 4, 5))]
+    for number, model in enumerate(models):
+        wanted = model.predict(torch.from_numpy(received[number : number + 1]))
+        spikes = found.spike_time_ms[found.spike_neuron == number]
+        assert spikes.tolist() == [time for time in wanted.spike_times_ms[0].tolist() if time < STEPS]
+        np.testing.assert_allclose(
+            found.voltage_mv[:, number, 0], wanted.voltage_mv[0, :, 0].numpy(), rtol=1e-9
+        )
+
+
+def test_threads_pieces_and_files_change_nothing(tmp_path):
+    def started():
+        net = network()
+        net.poisson("a", 20.0)
+        net.poisson("b", 5.0, inputs="inhibitory", weight=2.0)
+        return net
+
+    wanted = started().run(STEPS, record=[0, 12, 18])
+    assert len(wanted.spike_neuron) > 20
+    for threads in (2, 5, 40):
+        found = started().run(STEPS, record=[0, 12, 18], threads=threads)
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
+    net = started()
+    parts = [net.run(100)]
+    net.save(tmp_path / "state.npz")
+    other = started()
+    other.resume(tmp_path / "state.npz")
+    parts += [other.run(1.0) for _ in range(100, STEPS)]
+    assert other.time_ms == STEPS
+    np.testing.assert_array_equal(
+        np.concatenate([part.spike_time_ms for part in parts]), wanted.spike_time_ms
+    )
+    np.testing.assert_array_equal(np.concatenate([part.spike_neuron for part in parts]), wanted.spike_neuron)
+
+
+def test_arrays_that_are_too_small_grow(monkeypatch):
+    wanted, calls = network().run(STEPS, events=events(19)), []
+    net = network()
+    activity = net._started().activity
+    small = {
+        name: getattr(activity, name)[:2]
+        for name in activity._fields
+        if name.startswith(("event_", "sorted_"))
+    }
+    small |= {name: getattr(activity, name)[:20] for name in ("spike_step", "spike_neuron")}
+    small |= {name: getattr(activity, name)[:3] for name in ("queue_neuron", "queue_input", "queue_value")}
+    activity.control[3] = 3
+    net._running.activity = activity._replace(**small, queue_next=np.array([1, 2, -1]))
+    monkeypatch.setattr(
+        "ulmus.populations.network.grown", lambda *given: calls.append(given[1]) or grown(*given)
+    )
+    found = net.run(STEPS, events=events(19))
+    assert set(calls) == {1, 2, 3}
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_random_input_is_a_poisson_process():
+    """Traces that leak are sums over the past, whose mean and variance are known."""
+    model, rate_hz = surrogate(1), 30.0
+    net = Population([Cells(model, 4000)], seed=5)
+    net.poisson("cells", rate_hz)
+    net.run(80)
+    activity, plan = net._running.activity, net._running.network.plans[0]
+    traces = activity.state.reshape(-1, plan[5])[:4000, 0]
+    weights = model.neuron.weights()
+    sent = (weights.projection @ weights.synapses)[0, :20].detach().numpy()
+    decay, mean = float(weights.branch_decay[0]), rate_hz * 1e-3
+    expected, variance = mean * sent.sum() / (1 - decay), mean * (sent**2).sum() / (1 - decay**2)
+    assert abs(traces.mean() - expected) < 5 * np.sqrt(variance / 4000)
+    assert traces.var() == pytest.approx(variance, rel=0.15)
+
+
+def test_connectors():
+    draw = np.random.default_rng(0)
+    source, target = AllToAll().pairs(3, 3, True, draw)
+    assert sorted(zip(source, target, strict=True)) == [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]
+    assert len(AllToAll().pairs(3, 4, False, draw)[0]) == 12
+    source, target = FixedProbability(0.2).pairs(100, 200, False, draw)
+    assert abs(len(source) - 4000) < 5 * np.sqrt(4000 * 0.8)
+    assert not (np.diff(source * 200 + target) <= 0).any()
+    places = np.arange(10)[:, None] * [1.0, 0, 0]
+    near = DistanceDependentProbability(lambda um: (um < 1.5).astype(float), places, places)
+    source, target = near.pairs(10, 10, True, draw)
+    assert set(np.abs(source - target)) == {1}
+    assert len(source) == 18
+
+
+def test_another_seed_is_another_network():
+    one, other = (Population([Cells(surrogate(1), 20)], seed=seed) for seed in (0, 1))
+    for net in (one, other):
+        net.connect("cells", "cells", FixedProbability(0.3))
+    assert one._fingerprint() != other._fingerprint()
+
+
+def test_what_is_refused(tmp_path):
+    net = network()
+    for call, words in [
+        (lambda: Population([]), "one or more"),
+        (lambda: Population([Cells(surrogate(1), 2), Cells(surrogate(2), 2)]), "name of its own"),
+        (lambda: net.connect("a", "c", AllToAll()), "no cells are named 'c'"),
+        (lambda: net.connect("a", "b", AllToAll(), delay_ms=0.2), "one time step"),
+        (lambda: net.connect("a", "b", AllToAll(), weight=-1.0), "inhibition"),
+        (lambda: net.connect("a", "b", AllToAll(), weight=[1.0, 2.0]), "one for each of 55"),
+        (lambda: net.connect("a", "b", AllToAll(), inputs=[40]), "0 to 39"),
+        (lambda: net.connect("a", "b", FromList([(0, 5)])), "does not exist"),
+        (lambda: FixedProbability(1.5), "between 0 and 1"),
+        (lambda: net.poisson("a", -1.0), "0 or more"),
+        (lambda: net.run(5, threads=1_000_000), "1 to 1024 threads"),
+        (lambda: net.run(float("nan")), "duration"),
+        (lambda: net.run(5, record=[19]), "0 to 18"),
+        (lambda: Population([Cells(ulmus.Surrogate(ulmus.ELMNetwork(40, 2, layers=2, memory=4)), 2)]), "stepped"),
+    ]:  # fmt: skip
+        with pytest.raises(ConfigError, match=words):
+            call()
+    with pytest.raises(DataError, match="does not exist"):
+        net.run(5, events=([0.0], [19], [0]))
+    with pytest.raises(DataError, match="after 5 ms"):
+        net.run(5, events=([5.0], [1], [0]))
+    with pytest.raises(ConfigError, match="only be added before"):
+        net.connect("a", "b", AllToAll())
+    other = Population([Cells(surrogate(1), 20)])
+    other.save(tmp_path / "other.npz")
+    with pytest.raises(DataError, match="another population"):
+        net.resume(tmp_path / "other.npz")
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
+    for name in ("bad.npz", "missing.npz"):
+        with pytest.raises(DataError, match="Population.save"):
+            net.resume(tmp_path / name)
