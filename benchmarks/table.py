@@ -19,6 +19,8 @@ _WAYS = (
     ("fused, uint8", "bytes"),
     ("fused", "dense"),
     ("stream, events", "Stream"),
+    ("stepper", "stepper"),
+    ("fused, events, cold caches", "events with cold caches"),
 )
 
 

@@ -17,7 +17,7 @@ from ulmus.kernels import fused
 @pytest.mark.parametrize("name", list(WORKLOADS))
 def test_the_plain_loop_computes_the_neuron(name):
     work = WORKLOADS[name]
-    neuron, x = work.neuron(), work.input(40)[:3]
+    neuron, x = work.neuron(), work._replace(batch=min(work.batch, 3)).input(40)
     with torch.no_grad():
         torch.testing.assert_close(plain_loop(neuron)(x), neuron(x)[0], rtol=1e-4, atol=1e-5)
         if work.density < 1:
@@ -27,6 +27,16 @@ def test_the_plain_loop_computes_the_neuron(name):
 def test_unknown_workload():
     with pytest.raises(ConfigError, match="'Z' is not known"):
         bench_kernels(["Z"])
+
+
+def test_rows_of_cold_caches_and_of_single_steps(monkeypatch):
+    monkeypatch.setitem(WORKLOADS, "A", WORKLOADS["A"]._replace(batch=1, time=5, directions=("forward",)))
+    monkeypatch.setitem(WORKLOADS, "G'", WORKLOADS["G'"]._replace(batch=3, time=2))
+    rows = {(row.workload, row.implementation): row for row in bench_kernels(["A", "G'"])}
+    for name in ("plain loop", "plain loop, cold caches"):
+        assert rows["A", name].ratio_to_plain_loop == 1
+    assert {"stepper", "stepper, own weights", "fused"} <= {name for work, name in rows if work == "G'"}
+    assert ("G'", "stepper, cold caches") not in rows
 
 
 def test_rows_of_a_small_workload(monkeypatch):

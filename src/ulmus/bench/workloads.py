@@ -34,6 +34,10 @@ class Workload(NamedTuple):
     directions: tuple[str, ...]
     own_weights: bool = False
     """Whether each sequence has a neuron of its own."""
+    single_steps: bool = False
+    """Whether the next step's input is not known before: one call for each."""
+    cold: bool = False
+    """Whether it is measured with empty caches too, as between the other work of real training."""
 
     def neuron(self) -> ELM:
         """A neuron of this shape, the same at every call."""
@@ -62,7 +66,7 @@ _NARROW: dict[str, Any] = {"inputs": 3, "outputs": 10}
 WORKLOADS: dict[str, Workload] = {
     work.name: work
     for work in (
-        Workload("A", "NeuronIO training", {**_NEURONIO, "memory": 20}, 8, 500, 0.0025, _BOTH),
+        Workload("A", "NeuronIO training", {**_NEURONIO, "memory": 20}, 8, 500, 0.0025, _BOTH, cold=True),
         Workload("B", "NeuronIO, largest neuron", {**_NEURONIO, "memory": 100}, 32, 500, 0.0025, _BOTH),
         Workload(
             "C",
@@ -75,6 +79,9 @@ WORKLOADS: dict[str, Workload] = {
         ),
         Workload("D", "long sequence", {**_NARROW, "memory": 100}, 8, 4096, 1.0, _BOTH),
         Workload("D2", "long sequence, memory 200", {**_NARROW, "memory": 200}, 8, 4096, 1.0, _BOTH),
+        Workload(
+            "P", "Pathfinder of the paper", {"inputs": 16, "outputs": 2, "memory": 50}, 32, 1024, 1.0, _BOTH
+        ),
         Workload("E", "one neuron, streaming", {**_NEURONIO, "memory": 20}, 1, 6000, 0.0025, ("forward",)),
         Workload(
             "F",
@@ -94,6 +101,26 @@ WORKLOADS: dict[str, Workload] = {
             0.0025,
             ("forward",),
             own_weights=True,
+        ),
+        Workload(
+            "G",
+            "one neuron, a step a call",
+            {**_NEURONIO, "memory": 20},
+            1,
+            200,
+            0.0025,
+            ("forward",),
+            single_steps=True,
+        ),
+        Workload(
+            "G'",
+            "1000 neurons, a step a call",
+            {**_NEURONIO, "memory": 20},
+            1000,
+            5,
+            0.0025,
+            ("forward",),
+            single_steps=True,
         ),
     )
 }

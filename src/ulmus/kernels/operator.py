@@ -1,9 +1,13 @@
+# mypy: disable-error-code="no-untyped-call, untyped-decorator"
 """The fused kernels as operators of torch: the computation, shapes for tracing, the gradient.
 
 An operator of torch takes a flat list of arguments. `Call` names them, in one place: the operators' schemas are written from
 its fields, and everything here goes from the flat list to a `Call` and back by those names.
 """
 
+import functools
+import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple, get_type_hints
 
 import torch
@@ -73,13 +77,30 @@ _RESULTS = (
 )
 
 
-@torch.library.custom_op(
-    "ulmus::elm",
-    mutates_args=(),
-    device_types="cpu",
-    schema=f"({_ARGUMENTS}) -> ({', '.join(['Tensor'] * _RESULTS)})",
+# Not `torch.library.custom_op`, whose operators import all of torch._dynamo when they are first called: 1.5 s of a process that
+# compiles nothing.
+torch.library.define("ulmus::elm", f"({_ARGUMENTS}) -> ({', '.join(['Tensor'] * _RESULTS)})")
+torch.library.define(
+    "ulmus::elm_backward",
+    f"({_ARGUMENTS}, Tensor[] kept, Tensor[] found, Tensor[] given, bool[] wanted) -> Tensor[]",
 )
-def elm(*arguments: Any) -> tuple[Tensor, ...]:
+
+
+def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, kept out of what torch.compile looks into where that is in use."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        if "torch._dynamo" in sys.modules:
+            return torch.compiler.disable(function)(*arguments)
+        return function(*arguments)
+
+    return call
+
+
+@torch.library.impl("ulmus::elm", "cpu")
+@_untraced
+def _elm(*arguments: Any) -> tuple[Tensor, ...]:
     """Outputs, final branches and memory; then what backward needs: inner signals, states, and the events found."""
     call = Call._make(arguments)
     events, found = call.events, _no_events(call.bias)
@@ -96,7 +117,7 @@ def _no_events(like: Tensor) -> Triple:
     return empty, empty.clone(), like.new_empty(0)
 
 
-@elm.register_fake
+@torch.library.register_fake("ulmus::elm")
 def _(*arguments: Any) -> tuple[Tensor, ...]:
     call = Call._make(arguments)
     kind = EVENTS if call.dense is None or call.compress else kind_of(call.dense, call.synapses)
@@ -111,13 +132,9 @@ def _(*arguments: Any) -> tuple[Tensor, ...]:
     return outputs, torch.empty_like(call.branches), torch.empty_like(call.memory), *kept, *found
 
 
-@torch.library.custom_op(
-    "ulmus::elm_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema=f"({_ARGUMENTS}, Tensor[] kept, Tensor[] found, Tensor[] given, bool[] wanted) -> Tensor[]",
-)
-def elm_backward(*arguments: Any) -> list[Tensor]:
+@torch.library.impl("ulmus::elm_backward", "cpu")
+@_untraced
+def _elm_backward(*arguments: Any) -> list[Tensor]:
     """Gradients of the arguments of `elm` that can have one, in their order, lists flattened; empty where there is none.
 
     `kept` and `found` are the last results of `elm`, `given` the gradients of its first three, and `wanted` says whether
@@ -142,7 +159,7 @@ def elm_backward(*arguments: Any) -> list[Tensor]:
 _DIFFERENTIABLE = ("dense", "values", "branches", "memory", *Layers._fields)
 
 
-@elm_backward.register_fake
+@torch.library.register_fake("ulmus::elm_backward")
 def _(*arguments: Any) -> list[Tensor]:
     *flat, _, _, _, wanted = arguments
     call = Call._make(flat)
@@ -214,4 +231,5 @@ def _gradients(ctx: Any, *flowing: Any) -> tuple[Any, ...]:
     return tuple(found.get(name) for name in Call._fields)
 
 
-elm.register_autograd(_gradients, setup_context=_remember_for_backward)
+torch.library.register_autograd("ulmus::elm", _gradients, setup_context=_remember_for_backward)
+elm, elm_backward = torch.ops.ulmus.elm.default, torch.ops.ulmus.elm_backward.default
