@@ -49,7 +49,7 @@ def test_a_file_and_its_short_form(tmp_path):
         ({"inputs": {**INPUTS, "sampling_hz": 1}}, r"Did you mean 'voltage\.sampling_hz'"),
         ({"sites": {"far": {"values": "v", "unti": "V"}}}, r"unknown key 'sites\.far\.unti'.* 'unit'"),
         ({"inputs": {"times": "t"}}, r"'inputs\.inhibitory' is missing; add it to the mapping"),
-        ({"inputs": []}, "'inputs' is"),
+        ({"inputs": []}, "no input: give `inputs`"),
         ({"inputs": {**INPUTS, "inhibitory": "some"}}, r"'some' is no number; give numbers, ranges"),
         ({"inputs": {**INPUTS, "unit": "min"}}, r"'inputs\.unit' is 'min'"),
         ({"inputs": {**INPUTS, "count": None}}, "without `count`; say how many"),
@@ -88,6 +88,6 @@ def test_files_that_are_no_mappings(tmp_path):
 def test_the_mappings_of_the_guide_are_valid():
     guide = Path(__file__).parents[2] / "docs" / "howto" / "your-own-recordings.md"
     blocks = re.findall(r"```yaml\n(.*?)```", guide.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         parse_mapping(yaml.safe_load(block), str(guide))

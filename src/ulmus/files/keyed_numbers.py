@@ -19,6 +19,11 @@ _UNITS = {
     **dict.fromkeys(["v", "volt", "volts"], "V"),
     **dict.fromkeys(["mv", "millivolt", "millivolts"], "mV"),
     **dict.fromkeys(["uv", "µv", "microvolt", "microvolts"], "uV"),
+    **dict.fromkeys(["a", "ampere", "amperes", "amp", "amps"], "A"),
+    **dict.fromkeys(["ma", "milliampere", "milliamperes"], "mA"),
+    **dict.fromkeys(["ua", "µa", "microampere", "microamperes"], "uA"),
+    **dict.fromkeys(["na", "nanoampere", "nanoamperes"], "nA"),
+    **dict.fromkeys(["pa", "picoampere", "picoamperes"], "pA"),
 }
 
 

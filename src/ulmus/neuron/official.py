@@ -165,7 +165,7 @@ def _weights_file(folder: Path) -> Path:
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
-    state = read_torch(file, "a state dict of tensors only; copy it again")
+    state = read_torch(file, "copy the folder again")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(
             f"{file} does not hold a state dict of tensors; save model.state_dict() of their model."

@@ -15,6 +15,7 @@ from ulmus.trials.trial import LARGEST_MV, MAX_INPUTS
 TimeUnit = Literal["s", "ms", "us"]
 VoltageUnit = Literal["V", "mV", "uV"]
 MILLISECONDS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
+NANOAMPERES = {"A": 1e9, "mA": 1e6, "uA": 1e3, "nA": 1.0, "pA": 1e-3}
 MILLIVOLTS = {"V": 1000.0, "mV": 1.0, "uV": 0.001}
 _RANGE = re.compile(r"\d{1,9}|\d{0,9}:\d{0,9}")
 LARGEST_MS = 1e10
@@ -70,12 +71,11 @@ class Inputs(Settings):
         return self
 
 
-class Voltage(Settings):
-    """A voltage trace, sampled evenly or at given times."""
+class Sampled(Settings):
+    """A trace, sampled evenly or at given times."""
 
     values: str
     """Key of the samples; two dimensions are trials and samples."""
-    unit: VoltageUnit | None = None
     sampling_hz: Annotated[float, Field(ge=1e-3, le=1e9)] | None = None
     times: str | None = None
     """Key of the sample times, instead of `sampling_hz`."""
@@ -86,10 +86,25 @@ class Voltage(Settings):
     """Edge of a time bin that its voltage is taken at (published files: the start)."""
 
     @model_validator(mode="after")
-    def _one_clock(self) -> "Voltage":
+    def _one_clock(self) -> "Sampled":
         if self.times and (self.sampling_hz or self.start_ms is not None):
             raise ValueError("both sample times and a sampling rate or start; give one of them")
         return self
+
+
+class Voltage(Sampled):
+    """A voltage."""
+
+    unit: VoltageUnit | None = None
+
+
+class Continuous(Sampled):
+    """An input with a value at every time, such as an injected current; one trace may be that of all trials."""
+
+    unit: str | None = None
+    """Unit of the values, where the file does not say it; A, mA, uA, nA and pA are stored as nA, others as they are."""
+    scale: float = Field(default=1.0, gt=0, le=1e12)
+    """A usual size of the values (in nA, of a current): a surrogate gets them divided by it."""
 
 
 class OutputSpikes(Settings):
@@ -138,15 +153,21 @@ class Mapping(Settings):
 
     format: Literal["hdf5", "npz", "csv", "nwb"] | None = None
     dt_ms: Milliseconds = 1.0
-    inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several), Field(min_length=1)]
+    inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several)] = ()
     voltage: Voltage
     sites: dict[str, Voltage] = Field(default_factory=dict)
     """Voltage at further sites, by name."""
+    continuous: dict[str, Continuous] = Field(default_factory=dict)
+    """Inputs with a value at every time, by name; they are numbered after the others."""
     output_spikes: OutputSpikes = OutputSpikes()
     trials: Trials | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Mapping":
+        if not self.inputs and not self.continuous:
+            raise ValueError(
+                "no input: give `inputs` with the times of events, `continuous` with currents, or both"
+            )
         if self.trials is None:
             return self
         bins = self.trials.duration_ms / self.dt_ms

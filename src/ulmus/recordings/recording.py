@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int8, Int64
+from jaxtyping import Float32, Int8, Int64
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.containers import open_container
 from ulmus.files.limits import check_unpacked
 from ulmus.recordings.event_lists import Events, flat, input_count, read_events, time_scale
 from ulmus.recordings.mapping import LARGEST_MS, Inputs, Mapping, OutputSpikes, Trials, event_bins, selected
-from ulmus.recordings.voltage import Place, Trace, detected_spikes, in_bins
+from ulmus.recordings.voltage import ContinuousTrace, Place, Trace, detected_spikes, in_bins
 from ulmus.trials.trial import Header, Trial, label_bins, validate
 
 _MANY = 10  # events; fewer may all lie at the beginning of their trials by chance
@@ -39,6 +39,13 @@ class MappedFile:
             raise DataError(
                 f"{path}: voltage of {unlike[0]!r} has other trials than that of the soma; expected the same; correct the key"
             )
+        self._continuous = [ContinuousTrace(self._file, *item) for item in mapping.continuous.items()]
+        for trace in self._continuous:  # one trace may be that of all trials
+            if (trace.rows, trace.names) not in ((None, None), (soma.rows, soma.names)):
+                raise DataError(
+                    f"{path}: the continuous input {trace.channel.name!r} has other trials than the voltage of the soma; "
+                    "expected the same, or one trace for all; correct the key"
+                )
         self._places = self._find_places(soma, trials)
         self._whole: dict[Inputs | OutputSpikes, Events] = {}  # lists of the whole file
         self.latest: dict[
@@ -50,7 +57,14 @@ class MappedFile:
         rounding_ms = 0.0 if trials else soma.clock(self._places[0].name).rounding_ms
         steps = int(duration_ms / mapping.dt_ms + 1e-6 + 2 * rounding_ms / mapping.dt_ms)
         check_unpacked(8 * steps, self._file.bytes(), f"{path}: trials of {steps} steps")
-        self.header = Header(steps, mapping.dt_ms, np.concatenate(sign), tuple(sites), "mapped recordings")
+        self.header = Header(
+            steps,
+            mapping.dt_ms,
+            np.concatenate([*sign, np.ones(len(self._continuous), dtype=np.int8)]),
+            tuple(sites),
+            "mapped recordings",
+            continuous=tuple(trace.channel for trace in self._continuous),
+        )
 
     def __len__(self) -> int:
         return len(self._places)
@@ -107,7 +121,8 @@ class MappedFile:
         place, mapping, header = self._places[index], self.mapping, self.header
         where = f"{self.path}, trial {index if place.name is None else place.name}"
         pairs = [self._inputs(number, index, where) for number in range(len(mapping.inputs))]
-        step, event_input = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        nothing = np.empty(0, dtype=np.int64)
+        step, event_input = (np.concatenate(part) for part in zip(*pairs, (nothing, nothing), strict=True))
         order = np.lexsort((event_input, step))
         samples = {site: t.samples(place, header.duration_ms, where) for site, t in self._traces.items()}
         voltage = [in_bins(samples[site], header, t.voltage.at) for site, t in self._traces.items()]
@@ -127,9 +142,21 @@ class MappedFile:
             voltage_mv=np.stack(voltage, axis=1),
             spike_time_ms=spikes,
             attributes={"file": self.path.name, "trial": index, **named, **cut},
+            continuous=self._series(place, where) if self._continuous else None,
         )
         validate(trial, header, where)
         return trial
+
+    def _series(self, place: Place, where: str) -> Float32[np.ndarray, "time channels"]:
+        """Values of the continuous inputs in every time bin."""
+        columns = []
+        for trace in self._continuous:
+            own = Place(
+                place.name if trace.names else None, place.row if trace.rows else None, place.start_ms
+            )
+            samples = trace.samples(own, self.header.duration_ms, where)
+            columns.append(in_bins(samples, self.header, trace.voltage.at))
+        return np.stack(columns, axis=1)
 
     def _inputs(
         self, number: int, index: int, where: str

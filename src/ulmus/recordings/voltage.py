@@ -9,8 +9,16 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.files.hdf5_numbers import Hdf5File
 from ulmus.files.keyed_numbers import Container
 from ulmus.recordings.event_lists import flat, matches, rounding, time_scale, with_name
-from ulmus.recordings.mapping import LARGEST_MS, MILLIVOLTS, OutputSpikes, Voltage
-from ulmus.trials.trial import LARGEST_MV, Header
+from ulmus.recordings.mapping import (
+    LARGEST_MS,
+    MILLIVOLTS,
+    NANOAMPERES,
+    Continuous,
+    OutputSpikes,
+    Sampled,
+    Voltage,
+)
+from ulmus.trials.trial import LARGEST_MV, Channel, Header
 
 SMALLEST_MV = 0.2
 
@@ -65,7 +73,7 @@ class _Clock(NamedTuple):
 
 
 class Trace:
-    """A voltage of one file.
+    """A voltage, or another sampled signal, of one file.
 
     Args:
         file: where it is.
@@ -76,7 +84,7 @@ class Trace:
         DataError: no such key, or not a trace.
     """
 
-    def __init__(self, file: Container, voltage: Voltage) -> None:
+    def __init__(self, file: Container, voltage: Sampled) -> None:
         self._file, self.voltage = file, voltage
         self._clocks: dict[str | None, _Clock] = {}
         self.names = matches(file, voltage.values, "trial") if "{trial}" in voltage.values else None
@@ -168,7 +176,9 @@ class Trace:
         return self._file.read(clock.key, part)
 
     def _scale(self, key: str, values: Float64[np.ndarray, "samples"], where: str) -> float:
-        unit = self.voltage.unit or self._file.entry(key).unit
+        unit = (self.voltage.unit if isinstance(self.voltage, Voltage) else None) or self._file.entry(
+            key
+        ).unit
         largest = float(np.abs(values).max())
         fitting = [name for name, mv in MILLIVOLTS.items() if 10 < largest * mv <= LARGEST_MV]
         hint = f"; it looks like {fitting[0]}: declare `unit: {fitting[0]}`" if fitting else ""
@@ -183,6 +193,35 @@ class Trace:
                 f"{where}: {key} runs {span} {unit}; expected a membrane voltage{hint or '; check key and unit'}"
             )
         return scale
+
+
+class ContinuousTrace(Trace):
+    """A continuous input of one file.
+
+    Args:
+        file: where it is.
+        name: what it is called, for messages.
+        continuous: what the mapping says of it.
+
+    Raises:
+        ConfigError: neither the mapping nor the file says unit or sampling.
+        DataError: no such key, or not a trace.
+    """
+
+    def __init__(self, file: Container, name: str, continuous: Continuous) -> None:
+        super().__init__(file, continuous)
+        key = self.clock(self.names[0] if self.names else None).key
+        unit = continuous.unit or file.entry(key).unit
+        if unit is None:
+            raise ConfigError(
+                f"{file.path} does not say the unit of the continuous input {name!r} in {key}; expected one such as nA or pA; "
+                "add `unit` to the mapping"
+            )
+        self._factor = NANOAMPERES.get(unit, 1.0)
+        self.channel = Channel(name, "nA" if unit in NANOAMPERES else unit, continuous.scale)
+
+    def _scale(self, key: str, values: Float64[np.ndarray, "samples"], where: str) -> float:
+        return self._factor
 
 
 def in_bins(samples: Samples, header: Header, at: str) -> Float32[np.ndarray, "time"]:

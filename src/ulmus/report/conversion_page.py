@@ -43,19 +43,30 @@ def summarise(trials: TrialSource) -> ConversionSummary:
     header, seconds = trials.header, trials.header.duration_ms / 1000
     events = np.zeros(header.inputs, dtype=np.int64)
     low, high = np.full(len(header.sites), np.inf), np.full(len(header.sites), -np.inf)
+    ranges = np.array([[np.inf, -np.inf]] * len(header.continuous)).reshape(-1, 2)
     spikes = np.zeros(len(trials))
     for index in range(len(trials)):
         clip = trials.clip(index, 0, header.steps)
         events += np.bincount(clip.event_input, minlength=header.inputs)
         low, high = np.minimum(low, clip.voltage_mv.min(0)), np.maximum(high, clip.voltage_mv.max(0))
+        if clip.continuous is not None:
+            ranges[:, 0] = np.minimum(ranges[:, 0], clip.continuous.min(0))
+            ranges[:, 1] = np.maximum(ranges[:, 1], clip.continuous.max(0))
         spikes[index] = clip.spike_time_ms.size
     input_hz = events / (len(trials) * seconds)
     rows = [("trials", f"{len(trials):,} of {header.duration_ms:,g} ms in steps of {header.dt_ms:g} ms")]
     for sign, name in ((1, "excitatory"), (-1, "inhibitory")):
-        hz = input_hz[header.input_sign == sign]
+        hz = input_hz[: header.event_inputs][header.input_sign[: header.event_inputs] == sign]
         silent = f", {np.sum(hz == 0):,} silent" if (hz == 0).any() else ""
         rate = f", {hz.mean():.3g} Hz each (to {hz.max():.3g} Hz){silent}" if hz.size else ""
         rows.append((f"{name} inputs", f"{hz.size:,}{rate}"))
+    for channel, (least, most) in zip(header.continuous, ranges, strict=True):
+        rows.append(
+            (
+                channel.name,
+                f"{least:.4g} to {most:.4g} {channel.unit}, usual size {channel.scale:g} {channel.unit}",
+            )
+        )
     for site, least, most in zip(header.sites, low, high, strict=True):
         rows.append((f"voltage, {site}", f"{least:.1f} to {most:.1f} mV"))
     rate = f"{spikes.sum() / (len(trials) * seconds):.3g} Hz, {np.mean(spikes == 0):.0%} of trials silent"

@@ -1,0 +1,61 @@
+"""Injected currents of a user's files: with units, as one protocol for all sweeps or one for each, alone or beside spikes."""
+
+import numpy as np
+import pytest
+from recording_examples import PER_MS, STEPS, TRIALS, recordings
+
+from ulmus.errors import ConfigError, DataError
+from ulmus.recordings.conversion import convert
+from ulmus.recordings.mapping import parse_mapping
+from ulmus.report.conversion_page import summarise
+
+
+def mapping(**current):
+    return {
+        "continuous": {"current": {"values": "i", "sampling_hz": 8000, **current}},
+        "voltage": {"values": "v", "unit": "mV", "sampling_hz": 8000},
+    }
+
+
+def write(path, current):
+    np.savez(path, v=np.stack([r.voltage_mv for r in recordings()]), i=current)
+    return path
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_current_of_every_sweep_or_of_all(tmp_path, shared):
+    current_na = np.sin(np.arange(TRIALS * STEPS * PER_MS) / 500).reshape(TRIALS, -1)
+    stored = 1000 * (current_na[0] if shared else current_na)
+    path = write(tmp_path / "a.npz", stored)
+    store = convert(path, tmp_path / "store", mapping=parse_mapping(mapping(unit="pA", scale=0.5)))
+    assert store.header.continuous == (("current", "nA", 0.5),)
+    assert store.header.inputs == 1
+    assert store.verify() == []
+    for index in range(TRIALS):
+        trial = store.trial(index)
+        wanted = current_na[0 if shared else index, ::PER_MS]
+        np.testing.assert_allclose(trial.continuous[:, 0], wanted, atol=1e-6)
+        assert trial.event_input.size == 0
+
+
+def test_the_summary_shows_the_current_and_no_event_inputs(tmp_path):
+    path = write(tmp_path / "a.npz", np.linspace(-50, 250, STEPS * PER_MS))
+    store = convert(path, tmp_path / "store", mapping=parse_mapping(mapping(unit="pA", scale=0.1)))
+    rows = dict(summarise(store).rows)
+    assert rows["current"].startswith("-0.05 to 0.248")
+    assert rows["current"].endswith("nA, usual size 0.1 nA")
+    assert rows["excitatory inputs"] == "0"
+
+
+def test_what_a_current_lacks_is_said(tmp_path):
+    path = write(tmp_path / "a.npz", np.zeros((TRIALS, STEPS * PER_MS)))
+    with pytest.raises(ConfigError, match="unit of the continuous input 'current' in i.*add `unit`"):
+        convert(path, tmp_path / "store", mapping=parse_mapping(mapping()))
+    write(path, np.zeros((TRIALS + 1, STEPS * PER_MS)))
+    with pytest.raises(DataError, match="'current' has other trials than the voltage"):
+        convert(path, tmp_path / "store", mapping=parse_mapping(mapping(unit="pA")))
+    write(path, np.full((TRIALS, STEPS * PER_MS), 1e9))
+    with pytest.raises(DataError, match="continuous.*usual size of 1 nA"):
+        convert(path, tmp_path / "store", mapping=parse_mapping(mapping(unit="pA")))
+    with pytest.raises(ConfigError, match="no input"):
+        parse_mapping({"voltage": {"values": "v"}})
