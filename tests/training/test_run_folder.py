@@ -14,7 +14,7 @@ from ulmus.cli import main
 from ulmus.errors import CheckpointError, ConfigError
 from ulmus.files.lock import only_one
 from ulmus.training.fit import fit
-from ulmus.training.run import Run
+from ulmus.training.run import Run, place_from
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,38 @@ def test_nothing_is_half_written_on_a_small_disk(integrator_store, tmp_path):
         assert fit(make_recipe(integrator_store), run.folder, resume=True).finished()
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_relative_places_are_those_from_where_the_run_was_started(
+    integrator_store, tmp_path, monkeypatch, whole
+):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "store").symlink_to(integrator_store)
+    monkeypatch.chdir(tmp_path / "begun")
+    run = interrupted("store", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--resume", "--run", str(run.folder)])
+    assert not end.value.code
+    assert same(weights(run), weights(whole))
+    assert list(run.recipe().data.validation) == [f"{tmp_path}/begun/store[12:]"]
+    (tmp_path / "begun" / "store").unlink()
+    assert list(run.recipe().data.validation) == [f"{tmp_path}/begun/store[12:]"], (
+        "from here, they were absolute"
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "now"),
+    [
+        ("store[:4]", "{then}/store[:4]"),
+        ("st*", "{then}/st*"),
+        ("elsewhere", "elsewhere"),
+        ("/store", "/store"),
+        ("~/store", "~/store"),
+    ],
+)
+def test_places_from_another_folder(place, now, tmp_path):
+    (tmp_path / "then" / "store").mkdir(parents=True)
+    assert place_from(place, str(tmp_path / "then")) == now.format(then=tmp_path / "then")
+    assert place_from(place, None) == place

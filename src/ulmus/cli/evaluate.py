@@ -199,5 +199,8 @@ def _score_held_out(
 
 
 def record(run: Run, result: dict[str, Any]) -> None:
-    """Keep scores in the run folder."""
-    write_json(run.evaluation_file(result["protocol"]), result)
+    """Keep scores in the run folder, and where their data were named from; say so where that cannot be written."""
+    try:
+        write_json(run.evaluation_file(result["protocol"]), {**result, "named_from": str(Path.cwd())})
+    except OSError as error:
+        say(f"not recorded in {run.folder} ({error.strerror}); --json prints what can be kept elsewhere")

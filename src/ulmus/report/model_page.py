@@ -11,7 +11,7 @@ from ulmus.report.content import ClassifierContent, SurrogateContent
 from ulmus.report.page import write_report
 from ulmus.report.surrogate_content import surrogate_content, training_cost
 from ulmus.training.kinds.trials import SurrogateRecipe
-from ulmus.training.run import Run
+from ulmus.training.run import Run, place_from
 from ulmus.training.scoring import Data, with_threshold
 from ulmus.trials import TrialSource, open_trials
 
@@ -114,7 +114,9 @@ def _evaluated(run: Run) -> tuple[list[str | Path], str]:
     """Data of the last evaluation under protocol stream, else the validation data; and what they are."""
     file = run.evaluation_file("stream")
     if file.is_file():
-        return read_json(file, CheckpointError)["data"], "trials of the last evaluation"
+        known = read_json(file, CheckpointError)
+        places = [place_from(str(place), known.get("named_from")) for place in known["data"]]
+        return list(places), "trials of the last evaluation"
     recipe = run.recipe()
     if not isinstance(recipe, SurrogateRecipe):
         raise ConfigError(f"{run.folder} was not fitted to trials; expected a run of a fitted neuron.")

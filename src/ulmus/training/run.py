@@ -4,11 +4,13 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from glob import glob
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +24,12 @@ from ulmus.files.writing import append_json, remove_leftovers, write_file, write
 from ulmus.neuron import Classifier, Surrogate, save
 from ulmus.neuron.files import RUN_CHECKPOINT
 from ulmus.settings import parse_yaml
-from ulmus.training.recipe import Recipe
+from ulmus.training.recipe import PLACE_KEYS, Recipe
 from ulmus.training.recipe_file import parse_recipe
 
 _VERSIONS = ["ulmus", "torch", "numpy", "numba", "lightning-fabric", "h5py", "scikit-learn", "arbor"]
 
+_SLICE = re.compile(r"\[[^\[\]]*:[^\[\]]*\]$")
 _STATE_KEYS = {"model", "averaged", "optimizer", "position"}
 
 
@@ -137,7 +140,7 @@ class Run:
         write_json(self.provenance_file, provenance)
 
     def recipe(self) -> Recipe:
-        """The recipe the run was started with.
+        """The recipe the run was started with; relative places of its data are those from where it was started.
 
         Raises:
             CheckpointError: there is no run in this folder.
@@ -147,9 +150,26 @@ class Run:
                 f"{self.folder} is not a run folder (no recipe.yaml); give one made by ulmus train."
             )
         origin = str(self.recipe_file)
-        return parse_recipe(
-            parse_yaml(self._text(self.recipe_file), origin, "'name', 'model' and 'data'"), origin
-        )
+        values = parse_yaml(self._text(self.recipe_file), origin, "'name', 'model' and 'data'")
+        return parse_recipe(self._with_places(values), origin)
+
+    def _with_places(self, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            started_in = self.provenance()["sessions"][-1].get("folder")
+        except CheckpointError:  # said by whatever needs it
+            return values
+        for key in (*PLACE_KEYS, "start_from"):
+            section, _, name = key.rpartition(".")
+            inner = values.get(section) if section else values
+            if not isinstance(inner, dict):
+                continue
+            if isinstance(inner.get(name), str):
+                inner[name] = place_from(inner[name], started_in)
+            elif isinstance(inner.get(name), list):
+                inner[name] = [
+                    place_from(each, started_in) if isinstance(each, str) else each for each in inner[name]
+                ]
+        return values
 
     def provenance(self) -> dict[str, Any]:
         """Versions, machine and data of the run."""
@@ -259,6 +279,17 @@ class Run:
         )
 
 
+def place_from(place: str, folder: str | None) -> str:
+    """A place that was named in another working folder (with a pattern and slice, perhaps), as it is called from here.
+
+    Where nothing is there any more, as after both were moved, it is what it was called.
+    """
+    if folder is None or Path(folder) == Path.cwd() or Path(place).expanduser().is_absolute():
+        return place
+    there = str(Path(folder) / place)
+    return there if glob(_SLICE.sub("", there)) else place  # noqa: PTH207 - of a path that may hold a pattern
+
+
 class Resumable(NamedTuple):
     """A state to go on from, and what a user must know of it."""
 
@@ -297,6 +328,7 @@ def _session(backend: str) -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
+        "folder": str(Path.cwd()),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "backend": backend,
         "versions": versions,
