@@ -124,6 +124,7 @@ WORKLOADS: dict[str, Workload] = {
         ),
     )
 }
+"""What is timed, by name: the sizes, lengths and input of typical uses."""
 
 
 def chosen(names: Sequence[str]) -> list[str]:

@@ -35,12 +35,12 @@ FORMATS: dict[str, Callable[[nn.Module, Path], None]] = {
 def export(model: nn.Module, path: str | Path) -> Path:
     """Write a fitted neuron for another program; an existing file is replaced only once the new one is whole.
 
-    ==============  ==========================================================================================
-    ``.c``, ``.h``  one self-contained file of C99: ``NAME_reset(&state)``, ``NAME_step(&state, ...)``
+    =================  =======================================================================================
+    ``.c``, ``.h``     one self-contained file of C99: ``NAME_reset(&state)``, ``NAME_step(&state, ...)``
     ``.js``, ``.mjs``  one JavaScript module: ``createNeuron().step(inputs, values)``
-    ``.mod``        an artificial cell of NEURON, to be compiled with ``nrnivmodl``
-    ``.onnx``       ONNX, for sequences of any number and length; also of neurons, networks and classifiers
-    ==============  ==========================================================================================
+    ``.mod``           an artificial cell of NEURON, to be compiled with ``nrnivmodl``
+    ``.onnx``          ONNX, for sequences of any number and length; also of neurons, networks and classifiers
+    =================  =======================================================================================
 
     C, JavaScript and NEURON compute in double precision what `Surrogate.predict` computes, one step at a time, with their state
     inside. ONNX computes in the precision of the model; its inputs are ``inputs`` ``[batch, time, inputs]`` and the state

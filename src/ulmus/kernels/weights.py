@@ -80,6 +80,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "squared_relu": squared_relu,
 }
+"""Activations of the hidden layers, by the names that models and recipes give them."""
 
 BOUND = 1.7159
 SLOPE = 2.0 / 3.0

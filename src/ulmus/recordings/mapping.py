@@ -77,9 +77,11 @@ class Sampled(Settings):
     values: str
     """Key of the samples; two dimensions are trials and samples."""
     sampling_hz: Annotated[float, Field(ge=1e-3, le=1e9)] | None = None
+    """Samples per second, where they are evenly spaced and the file does not say it."""
     times: str | None = None
     """Key of the sample times, instead of `sampling_hz`."""
     time_unit: TimeUnit | None = None
+    """Unit of the sample times, where the file does not say it."""
     start_ms: Annotated[float, Field(ge=-LARGEST_MS, le=LARGEST_MS)] | None = None
     """Time of the first sample, by default what the file says or 0."""
     at: Literal["start", "end"] = "start"
@@ -111,12 +113,15 @@ class OutputSpikes(Settings):
     """Spikes of the neuron: given, or local maxima of the somatic voltage above a threshold."""
 
     times: str | None = None
+    """Key of the spike times; without it, spikes are found in the voltage."""
     trial: str | None = None
     """Key of the trial number (from 0) of each spike, where one list holds the spikes of all trials."""
     row: int | None = Field(default=None, ge=0, le=10**9)
     """Which of the lists to take, where the key holds one list per neuron."""
     unit: TimeUnit | None = None
+    """Unit of the times, where the file does not say it."""
     threshold_mv: float = Field(default=-25.0, ge=-LARGEST_MV, le=LARGEST_MV)
+    """Voltage that a spike exceeds."""
     refractory_ms: float = Field(default=1.0, ge=0, le=LARGEST_MS)
     """Of maxima that are closer than this, noise on one spike, only the highest counts."""
 
@@ -139,9 +144,11 @@ class Trials(Settings):
     """How one long recording is cut into trials."""
 
     duration_ms: Milliseconds
+    """Length of a trial."""
     starts: str | None = None
     """Key of the times at which trials begin; without, pieces follow each other."""
     unit: TimeUnit | None = None
+    """Unit of these times, where the file does not say it."""
 
 
 class Mapping(Settings):
@@ -152,15 +159,21 @@ class Mapping(Settings):
     """
 
     format: Literal["hdf5", "npz", "csv", "nwb"] | None = None
+    """Format of the files; by default as their names end."""
     dt_ms: Milliseconds = 1.0
+    """Width of a time bin of the trials to be made."""
     inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several)] = ()
+    """One or more groups of inputs."""
     voltage: Voltage
+    """Voltage at the soma."""
     sites: dict[str, Voltage] = Field(default_factory=dict)
     """Voltage at further sites, by name."""
     continuous: dict[str, Continuous] = Field(default_factory=dict)
     """Inputs with a value at every time, by name; they are numbered after the others."""
     output_spikes: OutputSpikes = OutputSpikes()
+    """Spikes of the neuron; found in the voltage by default."""
     trials: Trials | None = None
+    """How one long recording is cut into trials."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Mapping":

@@ -81,9 +81,13 @@ class Study(Settings):
     """Grids that belong together."""
 
     name: str
+    """What the study is called in messages and folders."""
     title: str
+    """What it shows, as a sentence."""
     seeds: PositiveInt = 3
+    """Runs of every cell of a table, with seeds from 0 on."""
     grids: dict[str, Grid] = Field(min_length=1)
+    """The grids by name."""
 
 
 class Member(NamedTuple):

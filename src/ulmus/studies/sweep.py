@@ -58,6 +58,7 @@ class Search(Settings):
     """What is searched, in a YAML file."""
 
     name: str
+    """What the search is called in messages."""
     recipe: str
     """Shipped recipe or file."""
     model: str | None = None
@@ -71,7 +72,9 @@ class Search(Settings):
     held_out: tuple[str, ...] = ()
     """Test data: the sweep makes sure that no run learns from them or is chosen by them."""
     runs: PositiveInt = 30
+    """Runs in all."""
     seed: int = 0
+    """Decides which values are tried; every run trains with the seed of the recipe."""
 
     @model_validator(mode="after")
     def _keys_exist(self) -> "Search":

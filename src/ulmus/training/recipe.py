@@ -21,15 +21,18 @@ class TrainingSettings(Settings):
     epochs: PositiveFloat | None = None
     """Passes through the training sequences, instead of steps."""
     batch: PositiveInt = 8
+    """Sequences or windows in an optimiser step, over all devices together."""
     optimizer: Literal["adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "sgd"] = "adam"
     """Of `torch.optim`. adam and adamw are one: weights decay beside the gradient. sgd has momentum 0.9."""
     learning_rate: PositiveFloat = 5e-4
+    """The highest rate, reached after the warm-up."""
     schedule: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
     """How the learning rate falls after the warm-up, to the share ``final_rate`` of it."""
     final_rate: float = Field(default=0.0, ge=0, le=1)
     """Share of the learning rate at which the schedule ends. Above zero, the last lessons of a curriculum, which are the long
     ones, are still learnt from."""
     warmup_steps: int = Field(default=0, ge=0)
+    """Steps at the beginning in which the learning rate rises from zero."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Shrinks weights beside the gradient (AdamW); rmsprop and sgd add it to the gradient."""
     clip_norm: PositiveFloat | None = None
@@ -47,15 +50,21 @@ class TrainingSettings(Settings):
     average: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a running average of the weights (EMA), which is then what is validated and kept; 0 keeps the last weights."""
     checkpoint_every: PositiveInt = 2_000
+    """Steps between saved states from which an interrupted run resumes."""
     log_every: PositiveInt = 100
+    """Steps between lines of ``metrics.jsonl``."""
     loggers: tuple[Literal["csv", "tensorboard"], ...] = ()
     """Write metrics into the run folder in these forms too; ``metrics.jsonl`` is always written."""
     callbacks: tuple[str, ...] = ()
     """Classes derived from `ulmus.training.Callback`, each as ``package.module:Class``."""
     accelerator: str = "cpu"
+    """What to train on, by the name that Lightning Fabric gives it: ``cpu``, ``cuda``, ``auto``."""
     devices: PositiveInt = 1
+    """Devices per machine, or processes on a CPU."""
     nodes: PositiveInt = 1
+    """Machines."""
     precision: str = "32-true"
+    """Number format, by the name that Lightning Fabric gives it: ``32-true``, ``bf16-mixed``."""
     threads: int = Field(default=1, ge=1, le=1024)
     """CPU threads of this process; one is best for small neurons."""
     memory_budget_mib: float = Field(default=16.0, ge=0)
@@ -80,12 +89,17 @@ class Recipe(Settings):
     """What the recipes of all training runs have in common; every kind of data has one of its own."""
 
     name: str
+    """What the run is called in messages and reports."""
     seed: int = Field(default=0, ge=0)
+    """Decides the random weights, the order of batches, augmentation and dropout."""
     start_from: str | None = None
     """Run folder or saved model of the same shape whose weights training begins with; random ones by default."""
     model: Model = Field(default_factory=lambda: ELMModel.model_validate({}))
+    """Which model is trained, with its sizes."""
     data: Any
+    """What it learns from; ``kind`` says which settings are meant."""
     training: TrainingSettings
+    """How it is trained."""
 
     @model_validator(mode="after")
     def _score_exists(self) -> Self:

@@ -63,8 +63,11 @@ class SurrogateSettings(Settings):
     """What a surrogate learns to predict: spikes, and voltage as ``(min(v, clip_mv) - offset_mv) * scale_per_mv``."""
 
     clip_mv: float = -55.0
+    """Voltage above this is cut off, so that the loss does not depend on the shape of spikes."""
     offset_mv: float = -67.7
+    """Voltage that becomes zero."""
     scale_per_mv: PositiveFloat = 0.1
+    """Factor from millivolts to the units of the loss."""
     spike_weight: float = Field(default=0.5, ge=0)
     """Weight of the binary cross-entropy of spikes in the loss."""
     voltage_weight: float = Field(default=0.5, ge=0)
