@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test format
+.PHONY: demo test docs format
 
 demo: $(VENV)/installed
 	$(BIN)/ulmus demo
@@ -16,6 +16,10 @@ test: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
+
+# The site, in docs/_build: open docs/_build/index.html. Needs no network once its packages are installed.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix
@@ -28,4 +32,8 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[dev]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[docs]'
 	touch $@

@@ -98,6 +98,7 @@ class Voltage(Sampled):
     """A voltage."""
 
     unit: VoltageUnit | None = None
+    """Unit of the samples, where the file does not say it."""
 
 
 class Continuous(Sampled):
@@ -163,7 +164,7 @@ class Mapping(Settings):
     dt_ms: Milliseconds = 1.0
     """Width of a time bin of the trials to be made."""
     inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several)] = ()
-    """One or more groups of inputs."""
+    """One or more groups of inputs that have events."""
     voltage: Voltage
     """Voltage at the soma."""
     sites: dict[str, Voltage] = Field(default_factory=dict)
