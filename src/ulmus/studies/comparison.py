@@ -57,7 +57,7 @@ def _scores(source: Path, folder: Path, test: TestTrials) -> dict[str, dict[str,
         "weights_sha256": weights_hash(surrogate.state_dict()),
         "config": surrogate.neuron.config,
     }
-    file = folder / "compared" / f"{_name(source)}-{str(of['weights_sha256'])[:8]}.json"
+    file = folder / "beside" / f"{_name(source)}-{str(of['weights_sha256'])[:8]}.json"
     kept: dict[str, Any] = {}
     with suppress(DataError):  # not there, or damaged: it is only a copy of what is computed below
         kept = read_json(file)
