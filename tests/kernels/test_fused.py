@@ -285,6 +285,7 @@ def test_gradcheck(kind):
     assert torch.autograd.gradcheck(compute, tensors)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # opcheck of PyTorch 2.14 reads it
 @pytest.mark.parametrize("kind", ["events", "sparse", "dense", "narrow"])
 def test_opcheck(kind):
     from ulmus.kernels.operator import elm

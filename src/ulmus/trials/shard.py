@@ -59,9 +59,16 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
         arrays["continuous"] = np.stack(
             [trial.continuous for trial in trials if trial.continuous is not None]
         )
-    # Aligned, so that a file mapped into memory could be used without a copy.
+    # Aligned, so that a file mapped into memory could be used without a copy. Made in memory: HDF5 keeps what it could not
+    # write to a full disk, tries again whenever something is freed, and prints a traceback each time.
     with h5py.File(
-        path, "w", libver=("earliest", "v110"), alignment_threshold=1, alignment_interval=64
+        path,
+        "w",
+        driver="core",
+        backing_store=False,
+        libver=("earliest", "v110"),
+        alignment_threshold=1,
+        alignment_interval=64,
     ) as file:
         file.attrs["dt_ms"] = header.dt_ms
         file.attrs["steps"] = header.steps
@@ -77,6 +84,9 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
                 dataset.attrs["unit"] = [channel.unit for channel in header.continuous]
             if key in ("voltage_mv", "step_offset"):
                 dataset.attrs["dt_ms"] = header.dt_ms
+        file.flush()
+        image = file.id.get_file_image()
+    path.write_bytes(image)
 
 
 def _bases(counts: Sequence[int]) -> Int64[np.ndarray, "trials_plus_one"]:
