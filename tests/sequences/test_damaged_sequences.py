@@ -317,6 +317,7 @@ def idx(shape, size, first=b"\0\0\x08\3"):
         gzip.compress(idx((10, 28, 28), 7839)),
         gzip.compress(b""),
     ],
+    ids=["a million images", "largest sizes", "bomb", "a byte missing", "empty"],
 )
 def test_idx_files_hold_what_they_say(tmp_path, content):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)

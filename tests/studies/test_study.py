@@ -345,7 +345,7 @@ def test_all_neurons_stand_over_size_and_cost_with_others_beside(
         with pytest.raises(SystemExit) as ended:
             main([*command, "--test", test])
         assert ended.value.code == 0
-        (file,) = (out / "compared").iterdir()
+        (file,) = (out / "beside").iterdir()
         files.append(file.stat().st_mtime_ns)
     assert files[0] == files[1]
 

@@ -1,6 +1,7 @@
 """One process by itself trains exactly as Lightning Fabric does, and what it cannot do says what is missing."""
 
 import sys
+from importlib import import_module
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch
 from ulmus.errors import ConfigError, MissingToolError
 from ulmus.training import devices, fit
 from ulmus.training.devices import OneProcess, launch
-from ulmus.training.recipe import SurrogateRecipe, TrainingSettings
+from ulmus.training.kinds import SurrogateRecipe
+from ulmus.training.recipe import TrainingSettings
 
 
 def recipe_for(store) -> SurrogateRecipe:
@@ -37,9 +39,9 @@ def test_one_process_trains_as_fabric_does(integrator_store, tmp_path, monkeypat
     pytest.importorskip("lightning_fabric")
     recipe = recipe_for(integrator_store)
     assert isinstance(launch(recipe.training), OneProcess)
-    alone = fit.fit(recipe, tmp_path / "alone").load_state()
-    monkeypatch.setattr(fit, "launch", devices._fabric)
-    with_fabric = fit.fit(recipe, tmp_path / "fabric").load_state()
+    alone = fit(recipe, tmp_path / "alone").load_state()
+    monkeypatch.setattr(import_module("ulmus.training.fit"), "launch", devices._fabric)
+    with_fabric = fit(recipe, tmp_path / "fabric").load_state()
     assert all(
         torch.equal(alone[part][key], with_fabric[part][key])
         for part in ("model", "averaged")
