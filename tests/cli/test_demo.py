@@ -37,3 +37,22 @@ def test_the_demo_simulates_fits_scores_and_reports(tmp_path, monkeypatch, capsy
     assert "plotly" in (folder / "run" / "report.html").read_text()
     scores = json.loads((folder / "run" / "evaluation" / "official.json").read_text())
     assert scores["trials"] == 2
+
+
+@pytest.mark.parametrize("display", ["", ":0"])
+def test_the_quick_demo_shows_a_shipped_neuron_beside_fresh_trials(tmp_path, monkeypatch, capsys, display):
+    opened = []
+    monkeypatch.setattr(command, "QUICK_TRIALS", 2)
+    monkeypatch.setattr(command, "QUICK_SECONDS", 0.8)
+    monkeypatch.setattr(command.sys, "platform", "linux")
+    monkeypatch.setattr(command.webbrowser, "open", opened.append)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    with pytest.raises(SystemExit) as end:
+        main(["demo", "--quick", "--folder", str(tmp_path / "demo"), "--workers", "1"])
+    assert not end.value.code
+    page = tmp_path / "demo" / "quick.html"
+    assert f"open {page}" in capsys.readouterr().out.replace("\n", "")
+    assert "2 trials simulated just now" in page.read_text()
+    assert opened == ([page.as_uri()] if display else [])
+    assert command.QUICK_SEED != command.SEED, "the shipped neuron was fitted to the trials of SEED"

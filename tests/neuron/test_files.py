@@ -187,11 +187,13 @@ def test_a_shipped_neuron_comes_with_its_card(name):
     card = surrogate.card
     assert card["parameters"] == surrogate.trainable_parameters()
     assert {"data", "command", "seed", "steps", "validation", "test"} <= set(card)
-    assert surrogate(torch.zeros(1, 20, 1278)).shape == (1, 20, 2)
+    assert surrogate(torch.zeros(1, 20, surrogate.neuron.inputs)).shape == (1, 20, 2)
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("name", shipped_neurons())
+@pytest.mark.parametrize(
+    "name", ["l5pc-branch-20", "l5pc-small", "l5pc-under-10k"]
+)  # l5pc-demo is of another cell
 def test_a_shipped_neuron_scores_what_its_card_says(name, reference_store):
     surrogate = ulmus.load(name)
     trials = reference_store("test_published_seed3003")

@@ -123,6 +123,7 @@ def test_the_base_alone_is_used(environment):
     ("command", "extra"),
     [
         ("simulate l5pc --trials 1 --out trials", "simulate"),
+        ("demo --quick", "simulate"),
         ("report l5pc-small --data store --out page.html", "report"),
         ("train mine.yaml --run other --training.precision bf16-mixed", "devices"),
     ],

@@ -1,7 +1,9 @@
 """``ulmus demo``: from a detailed neuron to a fitted one, with a page to look at."""
 
 import os
+import sys
 import time
+import webbrowser
 from pathlib import Path
 
 from ulmus.cli.console import console, print_table, progress, say, score_rows
@@ -23,9 +25,13 @@ from ulmus.trials import open_trials
 TRAIN, VALIDATION, TEST = 72, 12, 20
 """Trials of six seconds for each purpose."""
 SECONDS, SEED, STEP_MS = 6.0, 1, 0.1
+QUICK_NEURON = "l5pc-demo"
+"""What this demo fitted, shipped with Ulmus."""
+QUICK_TRIALS, QUICK_SECONDS, QUICK_SEED = 8, 3.0, 2
+"""Another seed than `SEED`: the shipped neuron was fitted to trials of that one."""
 
 
-def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> None:
+def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None, quick: bool = False) -> None:
     """Simulate a layer-5 pyramidal cell, fit a Branch-ELM, score it on unseen trials, write a report and a page to play with.
 
     An interrupted demo resumes where it stopped.
@@ -33,7 +39,32 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None) -> No
     Args:
         folder: Where trials and run are kept.
         workers: Processes for the simulation; all cores by default.
+        quick: In under a minute: fit nothing, but show a neuron that comes with Ulmus beside a few freshly simulated trials.
     """
+    if quick:
+        _quick(folder, workers)
+    else:
+        _whole(folder, workers)
+
+
+def _quick(folder: Path, workers: int | None) -> None:
+    say(f"1 of 2  simulating {QUICK_TRIALS} trials of {QUICK_SECONDS:g} s of a layer-5 pyramidal cell")
+    data = folder / "quick-trials"
+    cell = L5PC()
+    simulate_into(data, cell, cell.regime, QUICK_TRIALS, QUICK_SECONDS, QUICK_SEED, workers, STEP_MS)
+    say(f"2 of 2  drawing what {QUICK_NEURON}, which comes with Ulmus, predicts for them")
+    shown = (
+        f"{QUICK_TRIALS} trials simulated just now, too few to judge a neuron by: ulmus demo fits this one and scores it on "
+        f"{TEST} longer trials."
+    )
+    content = surrogate_content(load_surrogate(QUICK_NEURON), open_trials(str(data)), None, shown)
+    page = write_report(content, folder / "quick.html").resolve()
+    console.print(f"open {page}", soft_wrap=True)
+    if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(page.as_uri())
+
+
+def _whole(folder: Path, workers: int | None) -> None:
     trials = TRAIN + VALIDATION + TEST
     say(
         f"1 of 3  simulating {trials} trials of {SECONDS:g} s of a layer-5 pyramidal cell (Arbor, {STEP_MS} ms steps)"

@@ -149,6 +149,8 @@ def _named(trials: TrialSource) -> str:
 
 def _right_cell(surrogate: Surrogate) -> str:
     """Which trials to use instead."""
+    if simulated := surrogate.card.get("simulate"):
+        return f"Use trials of `{simulated}`, or fit a neuron to these with `ulmus train`."
     if surrogate.card.get("name") in shipped_neurons():
         return (
             "The shipped neurons fit the layer-5 pyramidal cell simulated with the published reconstruction (cell1.asc, "
