@@ -39,7 +39,7 @@ def test_unknown_backend():
 
 
 def test_missing_numba(monkeypatch):
-    monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(dispatch, "_INSTALLED", frozenset())
     assert not backends()[0].available
     with pytest.raises(BackendError, match="pip install numba"):
         use_backend("numba")

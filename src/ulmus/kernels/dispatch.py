@@ -15,6 +15,9 @@ from ulmus.kernels.events import Events
 from ulmus.kernels.warning import warn_once
 from ulmus.kernels.weights import ELMState, Weights
 
+# Looked up once, not in the forward pass: before 2.13, torch.compile does not trace such a look-up.
+_INSTALLED = frozenset(name for name in ("numba", "llvmlite", "triton") if importlib.util.find_spec(name))
+
 DEFAULT_BUDGET_MEBIBYTES = 48.0
 _FUSED_DTYPES = (torch.float32, torch.float64)
 _HALF = (torch.bfloat16, torch.float16)
@@ -82,7 +85,7 @@ def backends() -> list[Backend]:
 
 def _without_numba() -> str | None:
     """Why Numba cannot compile here, if so, without importing it: that takes most of a second."""
-    missing = [name for name in ("numba", "llvmlite") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("numba", "llvmlite") if name not in _INSTALLED]
     if missing:
         return f"{' and '.join(missing)} cannot be found; install it with: pip install numba"
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
@@ -91,7 +94,7 @@ def _without_numba() -> str | None:
 
 
 def _triton_backend() -> Backend:
-    found = importlib.util.find_spec("triton") is not None
+    found = "triton" in _INSTALLED
     if not found:
         reason = "triton cannot be found; it comes with PyTorch for CUDA and ROCm"
     elif torch.cuda.is_available():
