@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ulmus.errors import ConfigError, MissingToolError
+from ulmus.errors import ConfigError, extra
 from ulmus.training.run import Run
 
 LOGGERS = ("csv", "tensorboard")
@@ -79,19 +79,14 @@ def named_loggers(names: Sequence[str], folder: Path) -> list[Logger]:
     """
     made: list[Logger] = []
     for name in names:
-        try:
+        with extra("loggers", f"training.loggers: {name}"):
             from lightning_fabric.loggers.csv_logs import CSVLogger
             from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-            kind: Any = CSVLogger if name == "csv" else TensorBoardLogger
-            made.append(kind(root_dir=folder, name=name, version=""))
-        except ImportError as error:
-            package = "tensorboard" if name == "tensorboard" else "lightning-fabric"
-            raise MissingToolError(
-                f"training.loggers: {name!r} needs a package that is not installed ({str(error).splitlines()[0]}); "
-                "install it with: "
-                f"pip install {package}"
-            ) from error
+            if name == "tensorboard":
+                import_module("tensorboard")
+        kind: Any = CSVLogger if name == "csv" else TensorBoardLogger
+        made.append(kind(root_dir=folder, name=name, version=""))
     return made
 
 
