@@ -342,8 +342,8 @@ class Bench:
         code, _ = _wait(_child(self.works[name].command(out), log))
         text = log.read_text()
         filler.unlink()
-        if code and "No space left on device" not in text:
-            raise Trouble(f"status {code} on a full disk without saying so: {text[-1500:]}")
+        if code < 0 or (code and "No space left on device" not in text):
+            raise Trouble(f"status {code} on a full disk: {text[-1500:]}")
         if code:
             self._finish(name, out, log)
         return int(code != 0)

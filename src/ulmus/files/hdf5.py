@@ -21,6 +21,28 @@ _AT_ONCE = 256  # lists that are read at a time, so that a few that are stored o
 
 
 @contextmanager
+def new_hdf5(path: Path, **layout: Any) -> Iterator[Any]:
+    """A file of HDF5 to fill, made in memory and written at once when it is complete.
+
+    HDF5 itself keeps what it could not write to a full disk, and tries again, prints a traceback or crashes when that is freed.
+
+    Args:
+        path: the file.
+        layout: arguments of ``h5py.File``, such as alignment.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import h5py
+
+    with h5py.File(path, "w", driver="core", backing_store=False, **layout) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    path.write_bytes(image)
+
+
+@contextmanager
 def explained(
     what: str, expected: str = "an undamaged file", remedy: str = "restore it from a copy"
 ) -> Iterator[None]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from ulmus.errors import DataError
-from ulmus.files.hdf5 import explained
+from ulmus.files.hdf5 import explained, new_hdf5
 from ulmus.trials.trial import Header, Trial, label_bins, step_offsets, validate
 from ulmus.trials.trial_source import Clip, as_trial
 
@@ -42,8 +42,6 @@ _REMEDY = "restore the file from a copy, or delete the store and make it again"
 
 def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial]) -> None:
     """Write validated trials `first`, `first` + 1, ... to a new file; the same trials give the same bytes."""
-    import h5py
-
     offsets = np.stack([step_offsets(trial.event_step, header.steps) for trial in trials])
     attributes = [json.dumps(trial.attributes, sort_keys=True).encode("ascii") for trial in trials]
     arrays = {
@@ -59,17 +57,8 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
         arrays["continuous"] = np.stack(
             [trial.continuous for trial in trials if trial.continuous is not None]
         )
-    # Aligned, so that a file mapped into memory could be used without a copy. Made in memory: HDF5 keeps what it could not
-    # write to a full disk, tries again whenever something is freed, and prints a traceback each time.
-    with h5py.File(
-        path,
-        "w",
-        driver="core",
-        backing_store=False,
-        libver=("earliest", "v110"),
-        alignment_threshold=1,
-        alignment_interval=64,
-    ) as file:
+    # Aligned, so that a file mapped into memory could be used without a copy.
+    with new_hdf5(path, libver=("earliest", "v110"), alignment_threshold=1, alignment_interval=64) as file:
         file.attrs["dt_ms"] = header.dt_ms
         file.attrs["steps"] = header.steps
         file.attrs["inputs"] = header.inputs
@@ -84,9 +73,6 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
                 dataset.attrs["unit"] = [channel.unit for channel in header.continuous]
             if key in ("voltage_mv", "step_offset"):
                 dataset.attrs["dt_ms"] = header.dt_ms
-        file.flush()
-        image = file.id.get_file_image()
-    path.write_bytes(image)
 
 
 def _bases(counts: Sequence[int]) -> Int64[np.ndarray, "trials_plus_one"]:

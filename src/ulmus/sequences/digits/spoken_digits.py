@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.files.hdf5 import new_hdf5
 from ulmus.files.lock import only_one
 from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.sequences.digits.clips import choose_speakers
@@ -295,7 +296,7 @@ def _write(
     languages = [code for code in DIGITS if code == "en" or any(r.language == code for r in recordings)]
     offset = {code: 10 * position for position, code in enumerate(languages)}
     kept = [recording for recording, keep in zip(recordings, chosen, strict=True) if keep]
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         times = file.create_dataset("spikes/times", (len(kept),), h5py.vlen_dtype(np.float32))
         units = file.create_dataset("spikes/units", (len(kept),), h5py.vlen_dtype(np.uint16))
         row = 0
