@@ -66,14 +66,16 @@ def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: st
         raise DataError(f"{folder} is a file; expected a folder for the data; give another path")
     present = generated_by_us(folder, record)
     if present is None:
-        foreign = next(folder.glob(data), None)
-        if foreign is not None:
+        visible = (file for file in folder.glob(data) if not file.name.startswith("."))
+        foreign = next(visible, None)
+        # Asked again: another process may have begun the folder since, whose files come after its record.
+        if foreign is not None and not (folder / record).exists():
             raise DataError(
                 f"{folder} holds {foreign.name!r} but no {record}: it may be published data; expected an empty folder, or one "
                 "that the same command began; give another folder"
             )
         write_json(folder / record, settings, replace=False)
-        return
+        present = generated_by_us(folder, record) or settings
     differences = [
         f"{key}: {settings.get(key, 'default')} != {present.get(key, 'default')}"
         for key in sorted({*settings, *present})

@@ -1,0 +1,34 @@
+"""Two makers that begin one folder at the same moment."""
+
+import pytest
+
+from ulmus.errors import ConfigError, DataError
+from ulmus.sequences import making
+
+
+def test_a_folder_that_another_process_begins_meanwhile_is_not_foreign(tmp_path, monkeypatch):
+    looked = iter([None])  # what was there at the first look; the other process begins right after it
+    read = making.generated_by_us
+
+    def look(folder, record=making.RECORD):
+        if next(looked, "again") is None:
+            making.write_json(folder / record, {"seed": 0})
+            (folder / "data.tsv").write_text("x")
+            return None
+        return read(folder, record)
+
+    monkeypatch.setattr(making, "generated_by_us", look)
+    making.begin(tmp_path, {"seed": 0})
+    looked = iter([None])
+    (tmp_path / making.RECORD).unlink()
+    with pytest.raises(ConfigError, match="begun with other settings"):
+        making.begin(tmp_path, {"seed": 1})
+
+
+def test_foreign_data_are_refused_and_leftovers_are_none(tmp_path):
+    (tmp_path / ".data.tsv.0123.partial").mkdir()
+    making.begin(tmp_path, {"seed": 0})
+    (tmp_path / making.RECORD).unlink()
+    (tmp_path / "data.tsv").write_text("x")
+    with pytest.raises(DataError, match=r"holds 'data\.tsv' but no"):
+        making.begin(tmp_path, {"seed": 0})
