@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiler_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What torch.compile keeps, apart from the machine's: a file that a killed program left there must not fail a test."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
+
+
 @pytest.fixture(scope="session")
 def official() -> Path:
     """The authors' checkpoints, and what their code computes: see tests/golden/README.md."""
