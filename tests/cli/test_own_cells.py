@@ -13,7 +13,7 @@ from ulmus.trials import Store
 SCRIPT = """
 import arbor
 from arbor import units as U
-from lengths import LENGTH_UM  # a file beside this one
+from mycell_lengths import LENGTH_UM  # a file beside this one
 
 from ulmus.teachers import ArborCell, Synapse
 
@@ -43,7 +43,7 @@ broken = 1
 @pytest.fixture(scope="module")
 def script(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mine")
-    (folder / "lengths.py").write_text("LENGTH_UM = 200\n")
+    (folder / "mycell_lengths.py").write_text("LENGTH_UM = 200\n")
     (folder / "mycell.py").write_text(SCRIPT)
     return folder / "mycell.py"
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -451,7 +452,9 @@ def test_the_commands_treat_it_as_any_other_run(tmp_path, capsys, monkeypatch):
     assert "ulmus evaluate run" in capsys.readouterr().out
     assert run_command("evaluate", "run", "--json") == 0
     scores = json.loads(capsys.readouterr().out)
-    assert scores == json.loads((tmp_path / "run" / "evaluation" / "test.json").read_text())
+    recorded = json.loads((tmp_path / "run" / "evaluation" / "test.json").read_text())
+    assert recorded.pop("named_from") == str(Path.cwd())
+    assert scores == recorded
     assert scores["notes"] == []
     assert run_command("evaluate", "run", "--data", saved(tmp_path, "other.npz"), "--json") == 0
     assert json.loads(capsys.readouterr().out)["sequences"] == 80

@@ -102,7 +102,7 @@ def _build(sources: dict[str, bytes], target: Path) -> None:
         result = Path(folder) / f"{NAME}-catalogue.so"
         if built.returncode or not result.exists():
             raise MissingToolError(
-                f"compiling the synapses with {compiler} failed:\n{(built.stdout + built.stderr)[-2000:]}\n"
+                f"compiling the synapses with {compiler} failed: ...{(built.stdout + built.stderr).strip()[-160:]}\n"
                 f"Expected a working C++20 compiler, CMake and make. {INSTALL}"
             )
         result.replace(target)
