@@ -39,7 +39,7 @@ MOST_KILLS = 6
 _GOES_ON = (130, 143, -signal.SIGTERM, -signal.SIGINT)
 """How a command ends that was asked to stop."""
 _IGNORED = re.compile(
-    r"^Exception ignored in: .*\n(?:Traceback.*\n)?(?:  .*\n)*KeyboardInterrupt: ?\n", re.MULTILINE
+    r"^Exception ignored in: .*\n(?:(?!KeyboardInterrupt).*\n){0,20}KeyboardInterrupt: ?\n", re.MULTILINE
 )
 """What Python prints when Ctrl-C reaches it in a callback of its own, where it cannot be raised."""
 _SMALL_DISK = "48m"
@@ -290,9 +290,9 @@ class Bench:
     def _check(self, name: str, out: Path, log: Path) -> None:
         text = log.read_text()
         if "Traceback" in _IGNORED.sub("", text):
-            raise Trouble(f"a traceback: {text[-1500:]}")
+            raise Trouble(f"a traceback: {text[-6000:]}")
         if self.works[name].result(out) != self.right[name][0]:
-            raise Trouble(f"another result: {text[-1500:]}")
+            raise Trouble(f"another result: {text[-6000:]}")
         left = [str(file) for file in out.rglob("*") if re.search(r"\.part(ial)?$|^\.lock$", file.name)]
         if left:
             raise Trouble(f"left behind: {left}")
@@ -300,7 +300,7 @@ class Bench:
     def _finish(self, name: str, out: Path, log: Path) -> None:
         code, _ = _wait(_child(self.works[name].command(out), log))
         if code:
-            raise Trouble(f"does not go on (status {code}): {log.read_text()[-1500:]}")
+            raise Trouble(f"does not go on (status {code}): {log.read_text()[-6000:]}")
 
     def _kill(self, name: str, out: Path, log: Path) -> int:
         kills = 0
@@ -310,7 +310,7 @@ class Bench:
             kills += killed
             if not killed:
                 if code:
-                    raise Trouble(f"does not go on (status {code}): {log.read_text()[-1500:]}")
+                    raise Trouble(f"does not go on (status {code}): {log.read_text()[-6000:]}")
                 return kills
         self._finish_unless_done(name, out, log)
         return kills
@@ -325,7 +325,7 @@ class Bench:
             if code == 0:
                 return signals
             if not sent or code not in _GOES_ON:
-                raise Trouble(f"status {code} after {signal.Signals(number).name}: {log.read_text()[-1500:]}")
+                raise Trouble(f"status {code} after {signal.Signals(number).name}: {log.read_text()[-6000:]}")
         self._finish_unless_done(name, out, log)
         return signals
 
@@ -347,7 +347,7 @@ class Bench:
         text = log.read_text()
         filler.unlink()
         if code < 0 or (code and "No space left on device" not in text):
-            raise Trouble(f"status {code} on a full disk: {text[-1500:]}")
+            raise Trouble(f"status {code} on a full disk: {text[-6000:]}")
         if code:
             self._finish(name, out, log)
         return int(code != 0)
@@ -363,9 +363,9 @@ class Bench:
         second = _child(command, log)
         codes = [_wait(process)[0] for process in (second, first)]
         if 0 not in codes:
-            raise Trouble(f"neither ended well ({codes}): {log.read_text()[-1500:]}")
+            raise Trouble(f"neither ended well ({codes}): {log.read_text()[-6000:]}")
         if any(code not in (0, 2) for code in codes):
-            raise Trouble(f"one of two ended with {codes}: {log.read_text()[-1500:]}")
+            raise Trouble(f"one of two ended with {codes}: {log.read_text()[-6000:]}")
         return int(2 in codes)
 
 

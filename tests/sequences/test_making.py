@@ -1,5 +1,8 @@
 """Two makers that begin one folder at the same moment."""
 
+import os
+import signal
+
 import pytest
 
 from ulmus.errors import ConfigError, DataError
@@ -32,3 +35,16 @@ def test_foreign_data_are_refused_and_leftovers_are_none(tmp_path):
     (tmp_path / "data.tsv").write_text("x")
     with pytest.raises(DataError, match=r"holds 'data\.tsv' but no"):
         making.begin(tmp_path, {"seed": 0})
+
+
+def test_an_interrupt_waits_for_compiled_code_and_then_comes():
+    done = []
+
+    def work():
+        with making.interrupts_wait():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("compiled code")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done

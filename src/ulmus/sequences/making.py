@@ -1,8 +1,11 @@
 """Making a data set in pieces, on several processes, so that it can go on after an interruption."""
 
 import json
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,30 @@ RECORD = "generated.json"
 
 Report = Callable[[int, int], None]
 """Called with how much is done, and the total."""
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C and termination wait until this is done.
+
+    Around compiled code that takes a generator of random numbers: Numba asks it for its state in Python, and crashes if
+    an interrupt is raised there.
+    """
+    if threading.current_thread() is not threading.main_thread():  # the only one in which they are raised
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for waited in came:
+            signal.raise_signal(waited)
 
 
 def generated_by_us(folder: Path, record: str = RECORD) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from ulmus.errors import ConfigError
+from ulmus.sequences.making import interrupts_wait
 
 OPERATORS = ("MIN", "MAX", "MED", "SM")
 MIN, MAX, MEDIAN, SUM = range(4)
@@ -107,7 +108,8 @@ def draw_expression(
     random = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
     text = np.empty(_BYTES_PER_TOKEN * (longest + most_arguments + 4), dtype=np.uint8)
     numbers = np.array([OPERATORS.index(name) for name in operators])
-    tokens, value, size = _accepted(random, text, shortest, longest, depth_limit, most_arguments, numbers)
+    with interrupts_wait():
+        tokens, value, size = _accepted(random, text, shortest, longest, depth_limit, most_arguments, numbers)
     if not tokens:
         raise ConfigError(
             f"of a million expressions of at most {most_arguments} arguments and {depth_limit} levels none has {shortest} to "

@@ -14,6 +14,7 @@ from ulmus.sequences.lra.pathfinder.balance import balance, disc_places
 from ulmus.sequences.lra.pathfinder.contours import TARGETS, grow_contours, lay, paint
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings
 from ulmus.sequences.lra.pathfinder.strokes import strokes
+from ulmus.sequences.making import interrupts_wait
 
 
 class Scene(NamedTuple):
@@ -78,16 +79,18 @@ def _contours(
     settings: PathfinderSettings, random: np.random.Generator, distractors: int
 ) -> tuple[int, Int64[np.ndarray, "contours paddles 3"]]:
     margin = settings.paddle_margins[int(random.integers(len(settings.paddle_margins)))]
-    contours = grow_contours(
-        strokes(settings, margin),
-        settings.size,
-        settings.padding,
-        settings.seed_distance,
-        settings.contour_paddles,
-        distractors,
-        settings.distractor_paddles,
-        random,
-    )
+    drawn = strokes(settings, margin)
+    with interrupts_wait():
+        contours = grow_contours(
+            drawn,
+            settings.size,
+            settings.padding,
+            settings.seed_distance,
+            settings.contour_paddles,
+            distractors,
+            settings.distractor_paddles,
+            random,
+        )
     if not len(contours):
         raise ConfigError(
             f"{settings}: two contours did not fit in a million trials; expected settings that leave room; enlarge the "
