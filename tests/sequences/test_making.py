@@ -37,6 +37,15 @@ def test_foreign_data_are_refused_and_leftovers_are_none(tmp_path):
         making.begin(tmp_path, {"seed": 0})
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own handler of Ctrl-C: a shell starts what runs in its background with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_for_compiled_code_and_then_comes():
     done = []
 
