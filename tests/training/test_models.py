@@ -17,6 +17,7 @@ from ulmus.trials.windows import whole_trials
 SMALL = {
     "elm": {"memory": 3, "input_dropout": 0.2},
     "elm-network": {"memory": 3, "norm": True},
+    "elm-layer": {"neurons": 4, "memory": 2, "output_activation": "spike"},
     "lstm": {"memory": 3, "chrono_ms": [1.0, 50.0]},
     "point-neuron": {"adaptive": True},
     "spiking": {"units": 5},

@@ -4,6 +4,7 @@ from ulmus.neuron.cell import ELMCell
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM
 from ulmus.neuron.files import load, load_surrogate, save, shipped_neurons
+from ulmus.neuron.layer import ELMLayer, LayerState
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official
 from ulmus.neuron.predictor import Predictor, SequencePrediction
@@ -15,7 +16,9 @@ __all__ = [
     "ELM",
     "Classifier",
     "ELMCell",
+    "ELMLayer",
     "ELMNetwork",
+    "LayerState",
     "Prediction",
     "Predictor",
     "SequenceModel",

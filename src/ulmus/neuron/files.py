@@ -19,6 +19,7 @@ from ulmus.geometry import Geometry
 from ulmus.neuron.cell import ELMCell
 from ulmus.neuron.classifier import Classifier
 from ulmus.neuron.elm import ELM
+from ulmus.neuron.layer import ELMLayer
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official, is_official
 from ulmus.neuron.predictor import Predictor
@@ -28,7 +29,7 @@ from ulmus.neuron.within import built_within
 FORMAT = 1
 KINDS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (ELM, ELMCell, ELMNetwork, LSTM, PointNeuron, SpikingNetwork, TCN, Transformer)
+    for kind in (ELM, ELMCell, ELMLayer, ELMNetwork, LSTM, PointNeuron, SpikingNetwork, TCN, Transformer)
 }
 """Models by the name that a file gives them."""
 _TORCH: dict[str, Any] = {f"torch.nn.{kind.__name__}": kind for kind in (nn.LSTM, nn.GRU)}

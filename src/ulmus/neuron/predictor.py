@@ -12,6 +12,7 @@ from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
 from ulmus.neuron.elm import ELM
+from ulmus.neuron.layer import ELMLayer
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.sequence_model import pooled
 
@@ -34,7 +35,7 @@ LOOKING_AHEAD = ("forecasting", "next-token")
 """Tasks whose answers lie in later input, which a model therefore must not see."""
 Input = Literal["numbers", "tokens", "events"]
 INPUTS: tuple[Input, ...] = ("numbers", "tokens", "events")
-_SPARSE = (ELM, ELMNetwork, LSTM, TCN, PointNeuron, SpikingNetwork, Transformer)
+_SPARSE = (ELM, ELMLayer, ELMNetwork, LSTM, TCN, PointNeuron, SpikingNetwork, Transformer)
 """Models that read `Events`; others get one-hot vectors."""
 
 

@@ -1,4 +1,4 @@
-"""Non-negative synaptic weights, routed from inputs to branches."""
+"""Synaptic weights, routed from inputs to branches."""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ class Synapses(nn.Module):
     """Synaptic weights w_s >= 0 of every branch.
 
     Weights are stored raw and rectified where they are used, ``w_s = max(0, raw)``; the sign of an input (inhibition
-    is -1) is kept that way (paper, section 2). They have no values until `reset`.
+    is -1) is kept that way (paper, section 2). Without ``rectified`` they may have either sign. They have no values until
+    `reset`.
     """
 
     indices: Tensor
@@ -27,9 +28,10 @@ class Synapses(nn.Module):
         learn: bool,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
+        rectified: bool = True,
     ) -> None:
         super().__init__()
-        self.inputs, self.initial = inputs, initial
+        self.inputs, self.initial, self.rectified = inputs, initial, rectified
         self.register_buffer("indices", torch.empty(shape, dtype=torch.long, device=device))
         self.register_buffer("connected", torch.empty(shape, dtype=torch.bool, device=device))
         self.raw = nn.Parameter(torch.empty(shape, dtype=dtype, device=device), requires_grad=learn)
@@ -54,8 +56,8 @@ class Synapses(nn.Module):
         self._one_each = torch.equal(indices, own) and bool(connected.all())
 
     def weights(self) -> Float[Tensor, "branches synapses"]:
-        """Rectified weight of every synapse; zero where a synapse has no input."""
-        return torch.relu(self.raw) * self.connected
+        """Weight of every synapse; zero where a synapse has no input."""
+        return (torch.relu(self.raw) if self.rectified else self.raw) * self.connected
 
     def forward(self) -> Tensor:
         """Weights summed per branch and input, ``[branches, inputs]``; ``[inputs]`` when every input is its own branch."""

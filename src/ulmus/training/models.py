@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import ConfigError
-from ulmus.neuron import ELM, ELMNetwork
+from ulmus.neuron import ELM, ELMLayer, ELMNetwork
 from ulmus.settings import Settings
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -77,6 +77,31 @@ class ELMNetworkModel(_Neuron):
     norm: bool
     dropout: Share
     residual: bool
+
+
+class ELMLayerModel(_ModelSettings):
+    """A layer of many small ELM neurons; the fields are the arguments of `ulmus.neuron.ELMLayer`."""
+
+    builds = ELMLayer
+    kind: Literal["elm-layer"] = "elm-layer"
+    neurons: PositiveInt
+    recurrent: Share
+    memory: PositiveInt
+    hidden: PositiveInt | None
+    hidden_layers: int = Field(ge=0)
+    activation: Literal["relu", "silu", "squared_relu"]
+    branches: PositiveInt
+    synapses_per_branch: PositiveInt
+    synaptic_gain: PositiveFloat
+    tau_memory_ms: tuple[PositiveFloat, PositiveFloat]
+    tau_memory_bounds_ms: tuple[float, PositiveFloat] | None
+    tau_spacing: Literal["log", "linear"]
+    learn_tau_memory: bool
+    tau_synapse_ms: PositiveFloat | None
+    gain: PositiveFloat
+    tau_output_ms: PositiveFloat | None
+    output_activation: Literal["relu", "identity", "spike"]
+    readout_memory: PositiveInt | None
 
 
 class LSTMModel(_ModelSettings):
@@ -175,6 +200,7 @@ def _kind(values: Any) -> Any:
 Model = Annotated[
     Annotated[ELMModel, Tag("elm")]
     | Annotated[ELMNetworkModel, Tag("elm-network")]
+    | Annotated[ELMLayerModel, Tag("elm-layer")]
     | Annotated[LSTMModel, Tag("lstm")]
     | Annotated[ChronoLSTMModel, Tag("chrono-lstm")]
     | Annotated[SpikingModel, Tag("spiking")]

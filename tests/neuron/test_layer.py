@@ -1,0 +1,185 @@
+"""A layer of ELM neurons follows its formula, neuron by neuron and synapse by synapse."""
+
+import numpy as np
+import pytest
+import torch
+
+import ulmus
+from ulmus.errors import ConfigError, ShapeError
+from ulmus.neuron.layer import OUTPUTS, ELMLayer
+
+SIZES = {"neurons": 4, "memory": 3, "branches": 2, "synapses_per_branch": 5, "tau_memory_ms": (2.0, 60.0)}
+FILTERS = {"tau_synapse_ms": 7.0, "tau_output_ms": 9.0}
+
+
+def make(outputs=None, **changes) -> ELMLayer:
+    torch.manual_seed(0)
+    layer = ELMLayer(6, outputs, **(SIZES | FILTERS | {"dt_ms": 2.0, "recurrent": 0.4} | changes))
+    with torch.no_grad():
+        layer.read.bias.copy_(torch.linspace(-0.1, 0.1, 4)[:, None])
+    return layer.double()
+
+
+def by_hand(layer: ELMLayer, x: np.ndarray) -> np.ndarray:
+    """Outputs for one sequence, in plain loops: the formula of the docstring, without anything shared with the layer."""
+    config, values = layer.config, {name: value.numpy() for name, value in layer.state_dict().items()}
+    dt, gain = config["dt_ms"], config["gain"]
+
+    def fade(tau):
+        return 0.0 if tau is None else np.exp(-dt / tau)
+
+    low, high = config["tau_memory_ms"]
+    tau_memory = low + (high - low) / (1 + np.exp(-values["tau_memory.raw"]))
+    np.testing.assert_allclose(tau_memory[-1], np.geomspace(low, high, config["memory"]), rtol=1e-4)
+    activate = {"relu": lambda z: np.maximum(z, 0), "squared_relu": lambda z: np.maximum(z, 0) ** 2}
+    fire = {"identity": lambda z: z, "relu": lambda z: max(z, 0.0), "spike": lambda z: float(z > 0)}
+    count, branches = config["neurons"], config["branches"]
+    b, m = np.zeros((count, branches)), np.zeros((count, config["memory"]))
+    average, y, outputs = np.zeros(count), np.zeros(count), []
+    for x_t in x:
+        seen, now = np.concatenate([x_t, y]), np.zeros(count)
+        for n in range(count):
+            for k in range(branches):
+                row = n * branches + k
+                current = sum(
+                    weight * seen[source]
+                    for weight, source in zip(
+                        values["synapses.raw"][row], values["synapses.indices"][row], strict=True
+                    )
+                )
+                b[n, k] = fade(config["tau_synapse_ms"]) * b[n, k] + config["synaptic_gain"] * current
+            u = np.exp(-dt / tau_memory[n]) * m[n]
+            z = np.concatenate([b[n], u])
+            for level in range(config["hidden_layers"] + 1):
+                z = activate[config["activation"]](z) if level else z
+                z = values[f"mlp.{level}.weight"][n] @ z + values[f"mlp.{level}.bias"][n]
+            m[n] = u + (1 - np.exp(-gain * dt / tau_memory[n])) * 1.7159 * np.tanh(2 / 3 * z)
+            read = values["read.weight"][n, 0] @ m[n]
+            if config["tau_output_ms"] is not None:
+                k_out = fade(config["tau_output_ms"])
+                average[n] = k_out * average[n] + (1 - k_out) * read
+                read -= average[n]
+            now[n] = fire[config["output_activation"]](read + values["read.bias"][n, 0])
+        y = now
+        outputs.append(now)
+    return np.array(outputs)
+
+
+@pytest.mark.parametrize("output_activation", OUTPUTS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tau_synapse_ms": None, "hidden_layers": 0},
+        {"tau_output_ms": None, "hidden_layers": 2, "activation": "relu"},
+        {"recurrent": 0.0},
+    ],
+)
+def test_the_layer_follows_its_formula(output_activation, changes):
+    layer = make(output_activation=output_activation, **changes)
+    x = torch.randn(2, 25, 6, dtype=torch.float64)
+    y, _ = layer(x)
+    assert y.shape == (2, 25, 4)
+    assert ((y != 0).any() and (y == 0).any()) or output_activation == "identity"
+    for outputs, inputs in zip(y, x, strict=True):
+        np.testing.assert_allclose(
+            outputs.detach().numpy(), by_hand(layer, inputs.numpy()), rtol=1e-9, atol=1e-12
+        )
+
+
+def test_the_readout_is_a_layer_of_linear_neurons_or_a_linear_map():
+    x = torch.randn(1, 20, 6, dtype=torch.float64)
+    layer = make(outputs=3, readout_memory=2)
+    inner, _ = make()(x)
+    readout = layer.readout
+    assert (readout.config["hidden_layers"], readout.config["memory"], readout.recurrent) == (0, 2, 0.0)
+    assert (readout.output_activation, readout.tau_output_ms, readout.dt_ms) == ("identity", None, 2.0)
+    expected = by_hand(readout, inner[0].detach().numpy())
+    np.testing.assert_allclose(layer(x)[0][0].detach().numpy(), expected, rtol=1e-9, atol=1e-12)
+    plain = make(outputs=3, readout_memory=None)
+    torch.testing.assert_close(plain(x)[0], inner @ plain.readout.weight.T + plain.readout.bias)
+
+
+@pytest.mark.parametrize("changes", [{}, {"tau_synapse_ms": None, "tau_output_ms": None}])
+def test_a_second_call_goes_on_where_the_first_ended(changes):
+    layer = make(outputs=2, **changes)
+    x = torch.randn(3, 20, 6, dtype=torch.float64)
+    whole, last = layer(x)
+    first, state = layer(x[:, :8])
+    nothing, same = layer(x[:, :0], state)
+    second, end = layer(x[:, 8:], same)
+    assert nothing.shape == (3, 0, 2)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+    torch.testing.assert_close(end, last)
+
+
+def test_events_are_the_same_input():
+    layer = make(outputs=2)
+    x = (torch.rand(3, 12, 6) < 0.3).double()
+    counts = x.sum(-1).long().numpy()
+    events = ulmus.Events.counted(counts, x.nonzero()[:, 2].numpy(), np.ones(counts.sum()), channels=6)
+    torch.testing.assert_close(layer(events), layer(x))
+
+
+@pytest.mark.parametrize("output_activation", ["identity", "relu"])
+def test_gradients_are_those_of_finite_differences(output_activation):
+    layer = make(outputs=2, learn_tau_memory=True, output_activation=output_activation)
+    names, values = zip(*layer.named_parameters(), strict=True)
+    state = tuple(
+        type(part)(*(0.3 * torch.randn_like(value) for value in part)) for part in layer.initial_state(2)
+    )
+    x = torch.randn(2, 6, 6, dtype=torch.float64, requires_grad=True)
+
+    def run(x, *parameters):
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x, state))[0]
+
+    assert torch.autograd.gradcheck(run, (x, *values))
+
+
+def test_the_gradient_of_a_spike_is_that_of_a_fast_sigmoid():
+    layer = make(output_activation="spike", recurrent=0.0, tau_output_ms=None)
+    layer.output_activation = "identity"
+    x = torch.randn(1, 1, 6, dtype=torch.float64)
+    distance = layer(x)[0].detach()[0, 0]
+    layer.output_activation = "spike"
+    layer(x)[0].sum().backward()
+    torch.testing.assert_close(layer.read.bias.grad[:, 0], 1 / (1 + 10 * distance.abs()) ** 2)
+
+
+def test_a_share_of_synapses_is_on_neurons_and_connections_are_kept():
+    torch.manual_seed(0)
+    layer = ELMLayer(700, 19)
+    sources = layer.synapses.indices
+    assert abs((sources >= 700).double().mean() - 0.25) < 0.02
+    assert (int(sources.min()), int(sources.max())) == (0, 700 + 57 - 1)
+    assert not any("indices" in name for name, _ in layer.named_parameters())
+    # 57 neurons: 300 synapses, an MLP of 39 x 18 + 18 + 18 x 9 + 9, a readout of 9 + 1; 19 linear ones of 3 memory units.
+    assert layer.trainable_parameters() == 57 * (300 + 720 + 171 + 10) + 19 * (300 + 33 * 3 + 3 + 4)
+
+
+def test_files_keep_it(tmp_path):
+    layer = make(outputs=2).float()
+    loaded = ulmus.load(ulmus.save(layer, tmp_path / "layer.safetensors"))
+    x = torch.randn(2, 9, 6)
+    torch.testing.assert_close(loaded(x), layer(x))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"recurrent": 1.5}, "recurrent=1.5"),
+        ({"neurons": 0}, "neurons=0"),
+        ({"tau_output_ms": -1.0}, "tau_output_ms=-1.0"),
+        ({"output_activation": "spikes"}, "spike"),
+        ({"tau_memory_bounds_ms": (5.0, 9.0)}, "tau_memory_bounds_ms"),
+    ],
+)
+def test_what_cannot_be_is_named(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        make(**changes)
+
+
+def test_a_state_of_another_layer_is_refused():
+    layer = make(outputs=2)
+    with pytest.raises(ShapeError, match="state"):
+        layer(torch.zeros(2, 3, 6), layer.initial_state(3))
