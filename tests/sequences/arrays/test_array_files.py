@@ -1,13 +1,15 @@
 """Sequences from files: the same from every format, and what is wrong with a file is named before anything learns from it."""
 
 import gzip
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
-from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.arrays.files import Layout, read_sequences, step_ms
+from ulmus.errors import ConfigError, DataError, MissingToolError
+from ulmus.sequences.arrays.files import read_sequences, step_ms
+from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import sequence_set, spelt, vocabulary
 from ulmus.sequences.arrays.splits import check_apart, split
 
@@ -68,6 +70,39 @@ def test_every_format_holds_the_same_sequences(values, tmp_path):
     assert isinstance(found["folder"].values, np.memmap)
     assert step_ms([str(tmp_path / "long.csv")], columns) == 5.0
     assert found["long.csv"].columns["subject"].tolist() == [0, 1, 0]
+
+
+def test_parquet_holds_the_same_sequences_as_a_table_or_a_list_in_every_row(values, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    heads, *lines = (line.split(",") for line in rows(values))
+    columns = dict(zip(heads, map(list, zip(*lines, strict=True)), strict=True))
+    columns |= {name: [float(cell) for cell in columns[name]] for name in ("time_ms", "x", "y")}
+    columns["x"][1] = None
+    parquet.write_table(pyarrow.table(columns), tmp_path / "long.parquet")
+    layout = Layout(targets=("label",), columns=("subject",), time="time_ms", missing="mask")
+    found = read_sequences([str(tmp_path / "long.parquet")], layout)
+    assert np.isnan(found.sequence(0)[1, 0])
+    assert found.columns["subject"].tolist() == [0, 1, 0]
+    assert step_ms([str(tmp_path / "long.parquet")], layout) == 5.0
+    each = [values[index, :length].tolist() for index, length in enumerate(LENGTHS)]
+    parquet.write_table(pyarrow.table({"values": each, "label": LABELS.tolist()}), tmp_path / "lists.parquet")
+    lists = read_sequences([str(tmp_path / "lists.parquet")], Layout(targets=("label",)))
+    for index, length in enumerate(LENGTHS):
+        np.testing.assert_allclose(found.sequence(index)[1:, 1], values[index, 1:length, 1])
+        np.testing.assert_allclose(lists.sequence(index), values[index, :length])
+        assert str(lists.target(index)) == str(found.target(index)) == LABELS[index]
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="damaged.parquet cannot be read as Parquet"):
+        read_sequences([str(tmp_path / "damaged.parquet")], layout)
+
+
+def test_parquet_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MissingToolError, match=r"needs the package pyarrow, .*'ulmus\[parquet\]'"):
+        read_sequences([str(tmp_path / "a.parquet")], Layout())
 
 
 def test_a_wide_table_has_a_row_for_every_sequence(values, tmp_path):
@@ -148,14 +183,14 @@ def test_files_that_cannot_be(values, tmp_path):
     (tmp_path / "damaged.npz").write_bytes(b"PK nothing")
     (tmp_path / "table.csv").write_text("sequence,x,label\n0,1.5,a\n0,oops,a\n")
     (tmp_path / "short.csv").write_text("x,label\n1,a\n2\n")
-    (tmp_path / "data.parquet").write_bytes(b"PAR1")
+    (tmp_path / "data.xlsx").write_bytes(b"PK")
     np.savez(tmp_path / "other.npz", X=values)
     for name, message in {
         "objects.npz": "holds Python objects.*'lengths'",
         "damaged.npz": "cannot be read.*damaged",
         "table.csv": "column 'x' of .* is 'oops' in line 3; expected a number",
         "short.csv": "line 3 of .* has 1 cells; expected 2",
-        "data.parquet": "format that is not read.*as CSV or NPZ",
+        "data.xlsx": "format that is not read.*Save it as one of these",
         "other.npz": r"has no 'values'; expected one of \['X'\]",
         "nowhere.npz": "does not exist",
     }.items():

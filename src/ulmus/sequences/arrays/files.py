@@ -1,49 +1,26 @@
-"""Sequences from files: NPZ, HDF5, folders of .npy files (memory-mapped), and tables in CSV, long or wide."""
+"""Sequences from files: NPZ, HDF5, folders of .npy files (memory-mapped), and tables."""
 
-import csv
-import gzip
-import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 
 from ulmus.errors import DataError, closest
-from ulmus.sequences.arrays.sequence_set import Input, SequenceSet, joined, sequence_set
+from ulmus.sequences.arrays.layout import Layout
+from ulmus.sequences.arrays.sequence_set import SequenceSet, joined, sequence_set
+from ulmus.sequences.arrays.tables import (
+    PARQUET,
+    TABLES,
+    from_table,
+    parquet_columns,
+    read_table,
+    time_between_rows,
+)
 
 _EVENTS = ("event_sequence", "event_time_ms", "event_channel")
-_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the parts of a file are called.
-
-    Attributes:
-        values: The array of values; or the columns of a table that hold them, by default all others.
-        targets: The array of targets; or the columns of a table. None where the input is its own target.
-        sequence: Column of a long table that says to which sequence a row belongs; a table without it is wide.
-        time: Column of a long table with the time of every row in ms.
-        columns: What else is read of every sequence, such as the subject.
-        input: ``numbers``, ``tokens``, ``characters`` or ``events``, where values do not say it.
-        missing: Whether missing values are refused.
-        step_targets: Whether every step has a target, else every sequence.
-        dt_ms: Duration of a step; 1 by default, or as the times of a table are apart.
-    """
-
-    values: tuple[str, ...] = ()
-    targets: tuple[str, ...] | None = ("targets",)
-    sequence: str = "sequence"
-    time: str | None = None
-    columns: tuple[str, ...] = ()
-    input: Input | None = None
-    missing: Literal["refuse", "mask"] = "refuse"
-    step_targets: bool = False
-    dt_ms: float | None = None
 
 
 def read_sequences(sources: Sequence[str], layout: Layout) -> SequenceSet:
@@ -64,15 +41,8 @@ def step_ms(sources: Sequence[str], layout: Layout) -> float:
     """Duration of a step: as the layout says, else as the times of a table are apart, else 1 ms."""
     if layout.dt_ms is not None or layout.time is None:
         return 1.0 if layout.dt_ms is None else layout.dt_ms
-    table = _table(_found(sources[0])[0])
-    times = _numbers(table, layout.time, sources[0])
-    sequence = table.get(layout.sequence, [""] * len(times))
-    steps = [
-        after - before
-        for before, after, one, other in zip(times, times[1:], sequence, sequence[1:], strict=False)
-        if one == other
-    ]
-    return float(np.median(steps)) if steps else 1.0
+    first = _found(sources[0])[0]
+    return time_between_rows(read_table(first), layout, sources[0])
 
 
 def _found(source: str) -> list[Path]:
@@ -83,15 +53,19 @@ def _found(source: str) -> list[Path]:
     matches = sorted(pattern[0].glob(str(pattern[1])))
     if not matches:
         raise DataError(
-            f"{source} does not exist; expected an NPZ, HDF5 or CSV file, or a folder of .npy files."
+            f"{source} does not exist; expected an NPZ, HDF5, CSV or Parquet file, or a folder of .npy files."
         )
     return matches
 
 
 def _read(path: Path, layout: Layout) -> SequenceSet:
     name = path.name.lower()
-    if name.endswith(_TABLES):
-        return _from_table(_table(path), layout, str(path))
+    if name.endswith(PARQUET):
+        columns = parquet_columns(path)
+        if any(isinstance(cells[0], list) for cells in columns.values()):
+            return _from_arrays(_row_each(columns), layout, str(path))
+    if name.endswith(TABLES):
+        return from_table(read_table(path), layout, str(path))
     readers: dict[str, Callable[[Path], Mapping[str, Any]]] = {
         ".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5, ".npy": _lone_array,
     }  # fmt: skip
@@ -99,13 +73,9 @@ def _read(path: Path, layout: Layout) -> SequenceSet:
         return _from_arrays(_npy_folder(path), layout, str(path))
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        instead = (
-            "; save it as CSV or NPZ first, or give the arrays to ulmus.fit"
-            if path.suffix == ".parquet"
-            else ""
-        )
         raise DataError(
-            f"{path} is of a format that is not read; expected .npz, .h5, .csv, .tsv or a folder of .npy files{instead}."
+            f"{path} is of a format that is not read; expected .npz, .h5, .csv, .tsv, .parquet or a folder of .npy files. Save "
+            "it as one of these, or give the arrays to ulmus.fit."
         )
     try:
         return _from_arrays(reader(path), layout, str(path))
@@ -118,6 +88,14 @@ def _read(path: Path, layout: Layout) -> SequenceSet:
         raise DataError(
             f"{path} cannot be read ({error}); it is damaged or no such file. Save it again."
         ) from error
+
+
+def _row_each(columns: Mapping[str, list[Any]]) -> Mapping[str, Any]:
+    """A sequence in every row: columns of lists as a list of arrays, others as arrays."""
+    return {
+        name: [np.asarray(cell) for cell in cells] if isinstance(cells[0], list) else np.asarray(cells)
+        for name, cells in columns.items()
+    }
 
 
 def _npz(path: Path) -> Mapping[str, Any]:
@@ -220,170 +198,3 @@ def _from_events(
     found = {name: np.asarray(column) for name, column in columns.items()}
     channels = tuple(names or (f"channel {number}" for number in range(width)))
     return SequenceSet(origin, "events", np.split(table, edges), lengths, channels, targets, found)
-
-
-def _table(path: Path) -> dict[str, list[str]]:
-    """Columns of a table by name, as texts."""
-    opened = gzip.open if path.name.endswith(".gz") else open
-    delimiter = "\t" if ".tsv" in path.name else ","
-    try:
-        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file, delimiter=delimiter)
-            heads = next(rows, [])
-            lines = [row for row in rows if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read as a table ({error}); expected UTF-8 text with a line of names."
-        ) from error
-    if not lines or len(set(heads)) < len(heads):
-        raise DataError(
-            f"{path} has {len(lines)} rows and columns {heads[:8]}; expected rows under names that differ."
-        )
-    short = next((number for number, row in enumerate(lines, 2) if len(row) != len(heads)), None)
-    if short is not None:
-        raise DataError(
-            f"line {short} of {path} has {len(lines[short - 2])} cells; expected {len(heads)} like the first line."
-        )
-    return dict(zip(heads, map(list, zip(*lines, strict=True)), strict=True))
-
-
-def _numbers(table: Mapping[str, list[str]], name: str, origin: str) -> np.ndarray:
-    """A column as numbers, an empty cell as NaN."""
-    cells = _cells(table, name, origin)
-    try:
-        return np.array([float(cell) if cell.strip() else np.nan for cell in cells])
-    except ValueError:
-        row = next(k for k, cell in enumerate(cells) if cell.strip() and not _is_number(cell))
-        raise DataError(
-            f"column {name!r} of {origin} is {cells[row]!r} in line {row + 2}; expected a number. Name the columns that hold "
-            "values with data.values, and those that hold targets with data.targets."
-        ) from None
-
-
-def _cells(table: Mapping[str, list[str]], name: str, origin: str) -> list[str]:
-    if name not in table:
-        known = list(table)
-        raise DataError(
-            f"{origin} has no column {name!r}; expected one of {known[:20]}.{closest(name, known)}"
-        )
-    return table[name]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _typed(cells: Sequence[str]) -> np.ndarray:
-    """Cells as whole numbers, numbers, or texts, whichever they all are."""
-    for kind in (int, float):
-        try:
-            return np.array([kind(cell) if cell.strip() or kind is int else np.nan for cell in cells])
-        except ValueError:
-            continue
-    return np.array(cells)
-
-
-def _from_table(table: dict[str, list[str]], layout: Layout, origin: str) -> SequenceSet:
-    known = (*(layout.targets or ()), *layout.columns, *((layout.time,) if layout.time else ()))
-    for name in known:
-        _cells(table, name, origin)
-    names = layout.values or tuple(name for name in table if name not in (*known, layout.sequence))
-    if layout.sequence in table:
-        return _from_long(table, names, layout, origin)
-    targets = _targets([_typed(table[name]) for name in layout.targets or ()])
-    columns = {name: _typed(table[name]) for name in layout.columns}
-    if layout.input == "characters":
-        texts = _cells(table, names[0], origin)
-        return sequence_set(list(texts), targets, columns=columns, input="characters", origin=origin)
-    parts = [re.fullmatch(r"(.+)_(\d+)", name) for name in names]
-    channels = list(dict.fromkeys(part[1] for part in parts if part)) if all(parts) else ["value"]
-    numbers = np.stack([_numbers(table, name, origin) for name in names], axis=1)
-    if len(names) % len(channels):
-        raise DataError(
-            f"{origin} has {len(names)} columns for channels {channels}; expected as many steps of each."
-        )
-    if len(channels) > 1:  # NAME_STEP in any order
-        place = {part[0]: (channels.index(part[1]), int(part[2])) for part in parts if part}
-        numbers = numbers[:, sorted(range(len(names)), key=lambda k: place[names[k]])]
-    values = numbers.reshape(len(numbers), len(channels), -1).transpose(0, 2, 1)
-    if layout.input == "tokens":
-        return sequence_set(numbers.astype(np.int64), targets, columns=columns, input="tokens", origin=origin)
-    return sequence_set(
-        values,
-        targets,
-        channels=channels,
-        columns=columns,
-        input=layout.input,
-        missing=layout.missing,
-        origin=origin,
-    )
-
-
-def _from_long(table: dict[str, list[str]], names: Sequence[str], layout: Layout, origin: str) -> SequenceSet:
-    """A table with a row for every step of every sequence."""
-    keys = table[layout.sequence]
-    sequences = list(dict.fromkeys(keys))
-    number = {key: place for place, key in enumerate(sequences)}
-    owner = np.array([number[key] for key in keys])
-    order = np.argsort(owner, kind="stable")
-    if layout.time is not None:
-        times = _numbers(table, layout.time, origin)
-        order = np.lexsort((times, owner))
-        _check_times(times[order], owner[order], sequences, layout, origin)
-    lengths = np.bincount(owner)
-    edges = np.cumsum(lengths)[:-1]
-    values = np.split(np.stack([_numbers(table, name, origin) for name in names], axis=1)[order], edges)
-    each = {
-        name: np.split(_typed(table[name])[order], edges)
-        for name in (*(layout.targets or ()), *layout.columns)
-    }
-
-    def one_each(name: str) -> np.ndarray:
-        for key, part in zip(sequences, each[name], strict=True):
-            if len(np.unique(part)) > 1:
-                raise DataError(
-                    f"{name!r} of sequence {key} in {origin} changes from {part[0]} to {part[part != part[0]][0]}; expected one "
-                    "value for a sequence. For targets of every step choose a task such as step-classification."
-                )
-        return np.array([part[0] for part in each[name]])
-
-    columns = {name: one_each(name) for name in layout.columns}
-    if layout.step_targets and layout.targets:
-        parts = [each[name] for name in layout.targets]
-        targets: Any = (
-            parts[0] if len(parts) == 1 else [np.stack(step, axis=1) for step in zip(*parts, strict=True)]
-        )
-    else:
-        targets = _targets([one_each(name) for name in layout.targets or ()])
-    if layout.input == "tokens":
-        values = [part[:, 0].astype(np.int64) for part in values]
-    return sequence_set(
-        values, targets, channels=None if layout.input == "tokens" else names, columns=columns, input=layout.input,
-        missing=layout.missing, origin=origin,
-    )  # fmt: skip
-
-
-def _targets(columns: Sequence[np.ndarray]) -> np.ndarray | None:
-    if not columns:
-        return None
-    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
-
-
-def _check_times(
-    times: np.ndarray, owner: np.ndarray, sequences: Sequence[str], layout: Layout, origin: str
-) -> None:
-    apart = np.diff(times)[np.diff(owner) == 0]
-    dt_ms = layout.dt_ms or (float(np.median(apart)) if apart.size else 1.0)
-    wrong = np.flatnonzero((np.abs(np.diff(times) - dt_ms) > 1e-3 * dt_ms) & (np.diff(owner) == 0))
-    if wrong.size or not np.isfinite(times).all():
-        at = int(wrong[0]) if wrong.size else int(np.flatnonzero(~np.isfinite(times))[0])
-        raise DataError(
-            f"rows of sequence {sequences[owner[at]]} in {origin} are not evenly spaced: {times[at]:g} ms is followed by "
-            f"{times[min(at + 1, len(times) - 1)]:g} ms; expected steps of {dt_ms:g} ms. Interpolate them first, or "
-            "leave data.time "
-            "out if rows are steps."
-        )

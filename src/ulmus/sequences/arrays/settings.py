@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 
 from ulmus.errors import ConfigError
 from ulmus.neuron.predictor import LOOKING_AHEAD, WHOLE, Task
-from ulmus.sequences.arrays.files import Layout, read_sequences, step_ms
+from ulmus.sequences.arrays.files import read_sequences, step_ms
+from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import SequenceSet
 from ulmus.sequences.arrays.splits import check_apart, split
 from ulmus.settings import Settings
@@ -23,7 +24,7 @@ MEMORY = "given from Python"
 
 
 class ArraysData(Settings):
-    """Sequences in files of your own: NPZ, HDF5, CSV, or folders of .npy files."""
+    """Sequences in files of your own: NPZ, HDF5, CSV, Parquet, or folders of .npy files."""
 
     kind: Literal["arrays"]
     train: Annotated[Names, Field(min_length=1)]

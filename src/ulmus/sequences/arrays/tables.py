@@ -1,0 +1,232 @@
+"""Sequences from tables: CSV and Parquet, with a row for every step (long) or for every sequence (wide)."""
+
+import csv
+import gzip
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ulmus.errors import DataError, closest, extra
+from ulmus.sequences.arrays.layout import Layout
+from ulmus.sequences.arrays.sequence_set import SequenceSet, sequence_set
+
+PARQUET = ".parquet"
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", PARQUET)
+
+
+def read_table(path: Path) -> dict[str, list[str]]:
+    """Columns of a table by name, as texts; an empty one where there is no value.
+
+    Raises:
+        DataError: it cannot be read, or has no rows.
+    """
+    if path.suffix.lower() == PARQUET:
+        columns = parquet_columns(path)
+        return {name: [_text(cell) for cell in cells] for name, cells in columns.items()}
+    opened = gzip.open if path.name.endswith(".gz") else open
+    delimiter = "\t" if ".tsv" in path.name else ","
+    try:
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file, delimiter=delimiter)
+            heads = next(rows, [])
+            lines = [row for row in rows if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path} cannot be read as a table ({error}); expected UTF-8 text with a line of names."
+        ) from error
+    if not lines or len(set(heads)) < len(heads):
+        raise DataError(
+            f"{path} has {len(lines)} rows and columns {heads[:8]}; expected rows under names that differ."
+        )
+    short = next((number for number, row in enumerate(lines, 2) if len(row) != len(heads)), None)
+    if short is not None:
+        raise DataError(
+            f"line {short} of {path} has {len(lines[short - 2])} cells; expected {len(heads)} like the first line."
+        )
+    return dict(zip(heads, map(list, zip(*lines, strict=True)), strict=True))
+
+
+def parquet_columns(path: Path) -> dict[str, list[Any]]:
+    """Columns of a Parquet file by name, as Python's numbers, texts and lists.
+
+    Raises:
+        DataError: it cannot be read, or has no rows.
+        MissingPackageError: pyarrow is not installed.
+    """
+    with extra("parquet", "reading Parquet files"):
+        from pyarrow.parquet import read_table as read_parquet
+    try:
+        table = read_parquet(path)
+    except (OSError, ValueError) as error:  # of pyarrow are both
+        raise DataError(
+            f"{path} cannot be read as Parquet ({error}); expected a whole file. Save it again."
+        ) from error
+    if not table.num_rows:
+        raise DataError(f"{path} has no rows; expected at least one.")
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(int(cell) if isinstance(cell, bool) else cell)
+
+
+def _numbers(table: Mapping[str, list[str]], name: str, origin: str) -> np.ndarray:
+    """A column as numbers, an empty cell as NaN."""
+    cells = _cells(table, name, origin)
+    try:
+        return np.array([float(cell) if cell.strip() else np.nan for cell in cells])
+    except ValueError:
+        row = next(k for k, cell in enumerate(cells) if cell.strip() and not _is_number(cell))
+        raise DataError(
+            f"column {name!r} of {origin} is {cells[row]!r} in line {row + 2}; expected a number. Name the columns that hold "
+            "values with data.values, and those that hold targets with data.targets."
+        ) from None
+
+
+def time_between_rows(table: Mapping[str, list[str]], layout: Layout, origin: str) -> float:
+    """Median time in ms from one row of a sequence to the next; 1 where no sequence has two."""
+    times = _numbers(table, layout.time or "", origin)
+    sequence = table.get(layout.sequence, [""] * len(times))
+    steps = [
+        after - before
+        for before, after, one, other in zip(times, times[1:], sequence, sequence[1:], strict=False)
+        if one == other
+    ]
+    return float(np.median(steps)) if steps else 1.0
+
+
+def _cells(table: Mapping[str, list[str]], name: str, origin: str) -> list[str]:
+    if name not in table:
+        known = list(table)
+        raise DataError(
+            f"{origin} has no column {name!r}; expected one of {known[:20]}.{closest(name, known)}"
+        )
+    return table[name]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _typed(cells: Sequence[str]) -> np.ndarray:
+    """Cells as whole numbers, numbers, or texts, whichever they all are."""
+    for kind in (int, float):
+        try:
+            return np.array([kind(cell) if cell.strip() or kind is int else np.nan for cell in cells])
+        except ValueError:
+            continue
+    return np.array(cells)
+
+
+def from_table(table: dict[str, list[str]], layout: Layout, origin: str) -> SequenceSet:
+    """Sequences of a table, long or wide.
+
+    Raises:
+        DataError: a column is missing or holds what it cannot.
+    """
+    known = (*(layout.targets or ()), *layout.columns, *((layout.time,) if layout.time else ()))
+    for name in known:
+        _cells(table, name, origin)
+    names = layout.values or tuple(name for name in table if name not in (*known, layout.sequence))
+    if layout.sequence in table:
+        return _from_long(table, names, layout, origin)
+    targets = _targets([_typed(table[name]) for name in layout.targets or ()])
+    columns = {name: _typed(table[name]) for name in layout.columns}
+    if layout.input == "characters":
+        texts = _cells(table, names[0], origin)
+        return sequence_set(list(texts), targets, columns=columns, input="characters", origin=origin)
+    parts = [re.fullmatch(r"(.+)_(\d+)", name) for name in names]
+    channels = list(dict.fromkeys(part[1] for part in parts if part)) if all(parts) else ["value"]
+    numbers = np.stack([_numbers(table, name, origin) for name in names], axis=1)
+    if len(names) % len(channels):
+        raise DataError(
+            f"{origin} has {len(names)} columns for channels {channels}; expected as many steps of each."
+        )
+    if len(channels) > 1:  # NAME_STEP in any order
+        place = {part[0]: (channels.index(part[1]), int(part[2])) for part in parts if part}
+        numbers = numbers[:, sorted(range(len(names)), key=lambda k: place[names[k]])]
+    values = numbers.reshape(len(numbers), len(channels), -1).transpose(0, 2, 1)
+    if layout.input == "tokens":
+        return sequence_set(numbers.astype(np.int64), targets, columns=columns, input="tokens", origin=origin)
+    return sequence_set(
+        values,
+        targets,
+        channels=channels,
+        columns=columns,
+        input=layout.input,
+        missing=layout.missing,
+        origin=origin,
+    )
+
+
+def _from_long(table: dict[str, list[str]], names: Sequence[str], layout: Layout, origin: str) -> SequenceSet:
+    """A table with a row for every step of every sequence."""
+    keys = table[layout.sequence]
+    sequences = list(dict.fromkeys(keys))
+    number = {key: place for place, key in enumerate(sequences)}
+    owner = np.array([number[key] for key in keys])
+    order = np.argsort(owner, kind="stable")
+    if layout.time is not None:
+        times = _numbers(table, layout.time, origin)
+        order = np.lexsort((times, owner))
+        _check_times(times[order], owner[order], sequences, layout, origin)
+    lengths = np.bincount(owner)
+    edges = np.cumsum(lengths)[:-1]
+    values = np.split(np.stack([_numbers(table, name, origin) for name in names], axis=1)[order], edges)
+    each = {
+        name: np.split(_typed(table[name])[order], edges)
+        for name in (*(layout.targets or ()), *layout.columns)
+    }
+
+    def one_each(name: str) -> np.ndarray:
+        for key, part in zip(sequences, each[name], strict=True):
+            if len(np.unique(part)) > 1:
+                raise DataError(
+                    f"{name!r} of sequence {key} in {origin} changes from {part[0]} to {part[part != part[0]][0]}; expected one "
+                    "value for a sequence. For targets of every step choose a task such as step-classification."
+                )
+        return np.array([part[0] for part in each[name]])
+
+    columns = {name: one_each(name) for name in layout.columns}
+    if layout.step_targets and layout.targets:
+        parts = [each[name] for name in layout.targets]
+        targets: Any = (
+            parts[0] if len(parts) == 1 else [np.stack(step, axis=1) for step in zip(*parts, strict=True)]
+        )
+    else:
+        targets = _targets([one_each(name) for name in layout.targets or ()])
+    if layout.input == "tokens":
+        values = [part[:, 0].astype(np.int64) for part in values]
+    return sequence_set(
+        values, targets, channels=None if layout.input == "tokens" else names, columns=columns, input=layout.input,
+        missing=layout.missing, origin=origin,
+    )  # fmt: skip
+
+
+def _targets(columns: Sequence[np.ndarray]) -> np.ndarray | None:
+    if not columns:
+        return None
+    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+
+def _check_times(
+    times: np.ndarray, owner: np.ndarray, sequences: Sequence[str], layout: Layout, origin: str
+) -> None:
+    apart = np.diff(times)[np.diff(owner) == 0]
+    dt_ms = layout.dt_ms or (float(np.median(apart)) if apart.size else 1.0)
+    wrong = np.flatnonzero((np.abs(np.diff(times) - dt_ms) > 1e-3 * dt_ms) & (np.diff(owner) == 0))
+    if wrong.size or not np.isfinite(times).all():
+        at = int(wrong[0]) if wrong.size else int(np.flatnonzero(~np.isfinite(times))[0])
+        raise DataError(
+            f"rows of sequence {sequences[owner[at]]} in {origin} are not evenly spaced: {times[at]:g} ms is followed by "
+            f"{times[min(at + 1, len(times) - 1)]:g} ms; expected steps of {dt_ms:g} ms. Interpolate them first, or "
+            "leave data.time "
+            "out if rows are steps."
+        )
