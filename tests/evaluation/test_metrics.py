@@ -29,7 +29,8 @@ def test_as_many_pairs_as_a_maximum_matching_of_all_close_pairs(recorded, predic
 def metrics_of(recorded, predicted, error=None, trials=1, steps=1000):
     error = np.zeros((trials, steps)) if error is None else error
     arrays = [[np.array(times, dtype=float) for times in part] for part in (recorded, predicted)]
-    return SpikeMetrics(*arrays, error, 0.0, 1.0).at(np.ones(trials, dtype=int))
+    known = np.ones((trials, steps), dtype=bool)
+    return SpikeMetrics(*arrays, error, known, 0, 1.0).at(np.ones(trials, dtype=int))
 
 
 def test_a_burst_predicted_as_one_spike_is_one_hit():
@@ -77,7 +78,8 @@ def test_without_spikes_there_is_nothing_to_find():
 
 def test_spikes_before_the_first_step_do_not_count():
     times = [np.array([40.0, 600.0])]
-    values = SpikeMetrics(times, [np.array([40.0])], np.zeros((1, 500)), 500.0, 1.0).at(np.array([1]))
+    known = np.ones((1, 1000), dtype=bool)
+    values = SpikeMetrics(times, [np.array([40.0])], np.zeros((1, 500)), known, 500, 1.0).at(np.array([1]))
     assert values["recall_5ms"] == 0
     assert values["precision_5ms"] is None
     assert values["rate_hz"] == pytest.approx(2.0)

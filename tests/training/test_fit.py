@@ -14,7 +14,6 @@ from training_examples import make_recipe, same, weights
 import ulmus
 from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ulmus.evaluation.scores import evaluate, seen_note
-from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.training.fit import fit
 from ulmus.training.kinds.trials import SurrogateProblem, SurrogateRecipe, SurrogateSettings
 from ulmus.training.loop import Loop, learning_rate
@@ -370,11 +369,3 @@ def test_validation_trials_cannot_be_trained_on(integrator_store, tmp_path):
     with pytest.raises(ConfigError, match=r"trial 11 of .* is in data.train and in data.validation"):
         fit(with_data(recipe, validation=(f"{integrator_store}[11:]",)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_validation_trials_too_short_to_be_scored_are_refused(tmp_path):
-    store = ulmus.simulate(IntegrateAndFire(), trials=2, seconds=0.4, out=tmp_path / "store", workers=1)
-    data = {"train": f"{store.path}[:1]", "validation": f"{store.path}[1:]"}
-    recipe = SurrogateRecipe.model_validate({"name": "short", "model": {"memory": 3}, "data": data})
-    with pytest.raises(DataError, match="last 400 ms, of which the first 500"):
-        fit(recipe, tmp_path / "run")

@@ -62,7 +62,7 @@ def test_spike_labels_are_distinct_and_truncated(times, dt_ms):
         {"dt_ms": float("nan")},
         {"input_sign": [1, 0]},
         {"input_sign": []},
-        {"sites": ()},
+        {"sites": (), "spikes": False},
         {"sites": ("nexus", "soma")},
         {"sites": ("soma", "soma")},
         {"settings": {"a": np.zeros(2)}},

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from ulmus.evaluation.intervals import Counts, interval, resampled
-from ulmus.evaluation.metrics import largest_difference, near_spikes
+from ulmus.evaluation.metrics import intervals_within, largest_difference, near_spikes
 from ulmus.evaluation.predictions import Predictions, Protocol
 from ulmus.trials import TrialSource
 from ulmus.trials.spike_matching import matched_spikes
@@ -112,14 +112,20 @@ class KindScores:
         chosen, first_ms = np.flatnonzero(keep), skip * dt_ms
         recorded = [predictions.spike_times_ms[k] for k in chosen]
         predicted = [predictions.predicted_times_ms[k] for k in chosen]
-        self._add_chance(recorded, predicted, first_ms)
-        self._add_spikes("recall", "found", recorded, predicted, first_ms)
-        self._add_spikes("precision", "backed", predicted, recorded, first_ms)
+        if predictions.has_spikes:
+            self._add_chance(recorded, predicted, first_ms)
+            self._add_spikes("recall", "found", recorded, predicted, first_ms)
+            self._add_spikes("precision", "backed", predicted, recorded, first_ms)
+        if not predictions.has_voltage:
+            return
         voltage = predictions.recorded_mv[keep, skip:, 0]
         error = predictions.voltage_mv[keep, skip:, 0].astype(np.float64) - voltage
+        there, error = np.isfinite(error), np.nan_to_num(error)
         kinds = time_kinds(voltage, recorded, plateau_level_mv(predictions), first_ms, dt_ms)
         for number, name in enumerate((*TIME_KINDS, "all")):
-            inside = np.ones_like(kinds, dtype=bool) if name == "all" else kinds == number
+            if not predictions.has_spikes and name not in ("plateau", "all"):
+                continue  # which time is silent is not known
+            inside = there if name == "all" else (kinds == number) & there
             for score, values in (("rmse", error**2), ("bias", error)):
                 self._add(f"{score}_{name}_mv", (values * inside).sum(axis=1), inside.sum(axis=1))
 
@@ -232,7 +238,7 @@ class Moment(NamedTuple):
 
 
 class Failures(NamedTuple):
-    """Where a surrogate fails on a set of trials.
+    """Where a surrogate fails on a set of trials; spikes have no part in it where they were not recorded or predicted.
 
     Attributes:
         measures: over all trials that count, by the keys of `KindScores.at`.
@@ -274,11 +280,13 @@ def failures(predictions: Predictions, trials: TrialSource, protocol: Protocol) 
     recorded_count, predicted_count = (
         np.array([len(times) for times in trains]) for trains in (recorded, predicted)
     )
-    seconds = (predictions.spikes.shape[1] - skip) * dt_ms / 1000
-    intervals_ms = [np.diff(times) for times in recorded], [np.diff(times) for times in predicted]
+    known = predictions.known
+    seconds = np.maximum(known[:, skip:].sum(axis=1), 1) * dt_ms / 1000
+    intervals_ms = intervals_within(recorded, known, dt_ms), intervals_within(predicted, known, dt_ms)
+    rate_hz = recorded_count / seconds if predictions.has_spikes else None
     return Failures(
         _measures(scores, everything),
-        _groups(scores, recorded_count / seconds, intervals_ms, trials, skip),
+        _groups(scores, rate_hz, intervals_ms, trials, skip),
         recorded_count,
         predicted_count,
         np.concatenate(intervals_ms[0]),
@@ -299,7 +307,7 @@ def _measures(scores: KindScores, members: Bool[np.ndarray, "trials"]) -> dict[s
 
 def _groups(
     scores: KindScores,
-    rate_hz: Float64[np.ndarray, "trials"],
+    rate_hz: Float64[np.ndarray, "trials"] | None,
     intervals_ms: tuple[list[Float64[np.ndarray, "recorded"]], list[Float64[np.ndarray, "predicted"]]],
     trials: TrialSource,
     skip: int,
@@ -310,7 +318,7 @@ def _groups(
     drive = np.array([_drive(trials, index, skip) for index in range(len(trials))]).round(9)  # equal is equal
     found = []
     for family, values, unit in (
-        ("firing rate", rate_hz, "Hz"),
+        *([] if rate_hz is None else [("firing rate", rate_hz, "Hz")]),
         ("mean of excitation minus inhibition", drive[:, 0], "events/ms"),
         ("fluctuation of excitation minus inhibition", drive[:, 1], "events/ms"),
     ):
@@ -359,9 +367,11 @@ def worst_moments(predictions: Predictions, skip: int, dt_ms: float) -> tuple[Mo
                 found.append(moment)
                 return
 
-    add("missed spikes", _crowds(predictions, skip, dt_ms, missed=True))
-    add("false spikes", _crowds(predictions, skip, dt_ms, missed=False))
-    add("voltage", _voltage_errors(predictions, skip, dt_ms))
+    if predictions.has_spikes:
+        add("missed spikes", _crowds(predictions, skip, dt_ms, missed=True))
+        add("false spikes", _crowds(predictions, skip, dt_ms, missed=False))
+    if predictions.has_voltage:
+        add("voltage", _voltage_errors(predictions, skip, dt_ms))
     return tuple(found)
 
 
@@ -388,7 +398,7 @@ def _crowds(
 
 def _voltage_errors(predictions: Predictions, skip: int, dt_ms: float) -> list[tuple[float, int, float]]:
     """Mean square error of the voltage in every stretch of 150 ms, trial, and its middle."""
-    error = (predictions.voltage_mv - predictions.recorded_mv)[:, skip:, 0].astype(np.float64)
+    error = np.nan_to_num(predictions.voltage_mv - predictions.recorded_mv)[:, skip:, 0].astype(np.float64)
     width = min(max(1, round(_CROWD_MS / dt_ms)), error.shape[1])
     sums = np.cumsum(np.pad(error**2, ((0, 0), (1, 0))), axis=1)
     running = (sums[:, width:] - sums[:, :-width]) / width

@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Bool, Float32, Float64, Int
 
 from ulmus.errors import DataError, extra
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, predict
@@ -51,10 +51,10 @@ def memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding
     """Compare every memory unit with input, voltage and spikes, and see what is lost without it.
 
     Each unit is fitted by ridge regression (standardised signals, penalty 1) on every other trial, at steps 5 ms apart,
-    and scored on the trials between. Signals are the excitatory and the inhibitory input of every group of inputs, each
-    through eight low-pass filters of 2 to 500 ms; the recorded voltage, cut off; and the time since the last recorded
-    spike, through exponentials. To remove a unit is to hold it at its mean, for the MLP and for the readout. At most 32
-    trials are used, 8 for a large neuron, evenly spaced.
+    and scored on the trials between. Signals are the excitatory and the inhibitory input of every group of inputs and the
+    continuous inputs, each through eight low-pass filters of 2 to 500 ms; the recorded voltage, cut off; and the time since
+    the last recorded spike, through exponentials. To remove a unit is to hold it at its mean, for the MLP and for the readout.
+    At most 32 trials are used, 8 for a large neuron, evenly spaced.
 
     Args:
         surrogate: A fitted ELM neuron.
@@ -76,7 +76,7 @@ def memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding
     most = min(_MOST_TRIALS, max(_FEWEST_TRIALS, _RUNS // neuron.memory))
     chosen = JoinedTrials([(trials, range(0, len(trials), -(-len(trials) // most)))])
     memory = memory_of(neuron, chosen)
-    skip = round(PROTOCOLS["stream"].skip_ms / chosen.header.dt_ms)
+    skip = round(PROTOCOLS["stream"].fitted_to(chosen).skip_ms / chosen.header.dt_ms)
     tau_ms = neuron.tau_memory().detach().double().cpu().numpy()
     order = np.argsort(tau_ms, kind="stable")
     names, explained = _explained(memory, chosen, surrogate.units.clip_mv, skip)
@@ -125,11 +125,11 @@ def _without_each(
     surrogate: Surrogate, mean: Float32[np.ndarray, "memory"], trials: TrialSource
 ) -> Float64[np.ndarray, "memory 2"]:
     """Change of AUC and RMSE without each unit."""
-    protocol = PROTOCOLS["stream"]
+    protocol = PROTOCOLS["stream"].fitted_to(trials)
 
     def scores(model: Surrogate) -> Float64[np.ndarray, "2"]:
         found = score(predict(model, trials, protocol), protocol, trials.header.dt_ms)
-        return np.array([found["auc"], found["rmse_mv"]], dtype=np.float64)  # None becomes NaN
+        return np.array([found.get("auc"), found.get("rmse_mv")], dtype=np.float64)  # None becomes NaN
 
     whole = scores(surrogate)
     without = [scores(without_unit(surrogate, unit, float(value))) for unit, value in enumerate(mean)]
@@ -141,15 +141,18 @@ def _explained(
     memory: Float32[np.ndarray, "trials time memory"], trials: TrialSource, clip_mv: float, skip: int
 ) -> tuple[tuple[str, ...], Float64[np.ndarray, "memory signals"]]:
     header = trials.header
-    times = slice(skip, None, max(1, round(_EVERY_MS / header.dt_ms)))
-    seen = [signals(trials.trial(index), header, clip_mv) for index in range(len(trials))]
-    parts = {name: [trial[name][times] for trial in seen] for name in seen[0]}
-    parts["all of these"] = [np.concatenate([trial[name][times] for name in trial], axis=1) for trial in seen]
+    every = np.arange(skip, header.steps, max(1, round(_EVERY_MS / header.dt_ms)))
+    whole = [trials.trial(index) for index in range(len(trials))]
+    kept = [every[_known(trial)[every]] for trial in whole]
+    seen = [signals(trial, header, clip_mv) for trial in whole]
+    parts = {name: [one[name][steps] for one, steps in zip(seen, kept, strict=True)] for name in seen[0]}
+    parts["all of these"] = [np.concatenate(several, axis=1) for several in zip(*parts.values(), strict=True)]
     with extra("report", "telling what memory encodes"):
         from sklearn.linear_model import Ridge
         from sklearn.metrics import r2_score
         from sklearn.preprocessing import StandardScaler
-    fit, held_out = (np.concatenate(memory[first::2, times]) for first in (0, 1))
+    states = [row[steps] for row, steps in zip(memory, kept, strict=True)]
+    fit, held_out = (np.concatenate(states[first::2]) for first in (0, 1))
     columns = []
     for values in parts.values():
         scaler = StandardScaler().fit(np.concatenate(values[::2]))
@@ -168,19 +171,34 @@ def signals(trial: Trial, header: Header, clip_mv: float) -> dict[str, Float64[n
         mine = np.isin(trial.event_input, inputs)
         count = np.bincount(trial.event_step[mine], minlength=header.steps).astype(np.float64)
         found[name] = np.stack([low_pass(count, tau_ms, header.dt_ms) for tau_ms in FILTERS_MS], axis=1)
-    found["voltage"] = np.minimum(trial.voltage_mv[:, :1].astype(np.float64), clip_mv)
-    since = time_since(trial.spike_time_ms, header)
-    found["time since spike"] = np.exp(-since[:, None] / np.array(RECENCY_MS))
+    if trial.continuous is not None:
+        for channel, series in zip(header.continuous, trial.continuous.T.astype(np.float64), strict=True):
+            found[channel.name] = np.stack(
+                [low_pass(series, tau, header.dt_ms) for tau in FILTERS_MS], axis=1
+            )
+    if header.sites:
+        found["voltage"] = np.minimum(trial.voltage_mv[:, :1].astype(np.float64), clip_mv)
+    if header.spikes:
+        since = time_since(trial.spike_time_ms, header)
+        found["time since spike"] = np.exp(-since[:, None] / np.array(RECENCY_MS))
     return found
+
+
+def _known(trial: Trial) -> Bool[np.ndarray, "time"]:
+    """Steps in which all that there is was recorded."""
+    finite: Bool[np.ndarray, "time"] = np.isfinite(trial.voltage_mv[:, :1]).all(axis=1)
+    return finite if trial.recorded is None else finite & trial.recorded
 
 
 def _drives(header: Header) -> dict[str, Int[np.ndarray, "inputs"]]:
     """Inputs of every group and sign that holds some, by name."""
     found = {}
-    everything = [{"label": "", "first": 0, "stop": header.inputs}]
+    everything = [{"label": "", "first": 0, "stop": header.event_inputs}]
     for group in header.settings.get("input_groups") or everything:
         for sign, kind in ((1, "excitation"), (-1, "inhibition")):
-            inputs = np.flatnonzero(header.input_sign == sign)[group["first"] : group["stop"]]
+            inputs = np.flatnonzero(header.input_sign[: header.event_inputs] == sign)[
+                group["first"] : group["stop"]
+            ]
             if inputs.size:
                 found[f"{group['label']} {kind}".strip()] = inputs
     return found

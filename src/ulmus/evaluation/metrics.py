@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from ulmus.evaluation.intervals import Counts
 from ulmus.trials.spike_matching import matched_spikes
+from ulmus.trials.trial import label_bins
 
 TOLERANCES_MS = (1.0, 2.0, 3.0, 5.0)
 """How far a predicted spike may be from the recorded one that it stands for."""
@@ -25,6 +26,7 @@ class SpikeRanking:
     Args:
         spikes: Whether each step holds a spike.
         logit: Score of each step.
+        known: Whether each step was recorded; others do not count.
         nearest_rate: See `ulmus.evaluation.scores.Protocol`.
     """
 
@@ -34,13 +36,16 @@ class SpikeRanking:
         self,
         spikes: Bool[np.ndarray, "trials time"],
         logit: Float[np.ndarray, "trials time"],
+        known: Bool[np.ndarray, "trials time"],
         nearest_rate: bool,
     ) -> None:
         self._nearest = nearest_rate
+        silent = known & ~spikes
         self._positives = spikes.sum(axis=1)
-        self._negatives = (~spikes).sum(axis=1)
-        self._right = _right_pairs(spikes, logit)
-        order = np.argsort(-logit.ravel(), kind="stable")
+        self._negatives = silent.sum(axis=1)
+        self._right = _right_pairs(spikes, silent, logit)
+        counted = np.flatnonzero(known)
+        order = counted[np.argsort(-logit.ravel()[counted], kind="stable")]
         self._trial = (order // spikes.shape[1]).astype(np.int32)
         self._spike = spikes.ravel()[order]
         ranked = logit.ravel()[order]
@@ -91,13 +96,15 @@ class SpikeRanking:
 
 
 def _right_pairs(
-    spikes: Bool[np.ndarray, "trials time"], logit: Float[np.ndarray, "trials time"]
+    spikes: Bool[np.ndarray, "trials time"],
+    silent_steps: Bool[np.ndarray, "trials time"],
+    logit: Float[np.ndarray, "trials time"],
 ) -> Float64[np.ndarray, "trials trials"]:
     """Pairs ranked right of the spike steps of each trial (rows) and the silent steps of each (columns)."""
     owner, _ = np.nonzero(spikes)
     found = logit[spikes]
     right = np.zeros((len(spikes), len(spikes)))
-    for column, (row, silent) in enumerate(zip(logit, ~spikes, strict=True)):
+    for column, (row, silent) in enumerate(zip(logit, silent_steps, strict=True)):
         others = np.sort(row[silent])
         below = np.searchsorted(others, found, side="left") + np.searchsorted(others, found, side="right")
         right[:, column] = np.bincount(owner, below / 2, minlength=len(spikes))
@@ -108,7 +115,7 @@ class VoltageErrors:
     """Voltage scores of any resample of the trials.
 
     Args:
-        recorded_mv: Recorded voltage of every trial.
+        recorded_mv: Recorded voltage of every trial; steps without one (NaN) do not count.
         predicted_mv: Predicted voltage.
         kept: Trials that count.
         skip: Steps at the beginning that do not count.
@@ -124,21 +131,25 @@ class VoltageErrors:
         skip: int,
         restandardise: bool,
     ) -> None:
-        middle = float(recorded_mv.mean())  # sums of squares stay small, so nothing cancels
+        there = np.isfinite(recorded_mv)
+        middle = float(recorded_mv[there].mean())  # sums of squares stay small, so nothing cancels
         recorded, predicted = (
-            recorded_mv.astype(np.float64) - middle,
-            predicted_mv.astype(np.float64) - middle,
+            np.where(there, voltage.astype(np.float64) - middle, 0.0)
+            for voltage in (recorded_mv, predicted_mv)
         )
-        self._kept, self._restandardise, self._steps = kept, restandardise, recorded.shape[1]
+        self._kept, self._restandardise = kept, restandardise
+        self._all_steps, self._steps = there.sum(axis=1), there[:, skip:].sum(axis=1)
         self._all = _moments(recorded, predicted)
         self._counted = _moments(recorded[:, skip:], predicted[:, skip:])
-        self._recorded, self._predicted = recorded[:, skip:], predicted[:, skip:]
+        self._recorded, self._predicted, self._there = (
+            part[:, skip:] for part in (recorded, predicted, there)
+        )
         self._absolute = np.abs(self._predicted - self._recorded).sum(axis=1)
 
     def at(self, counts: Counts) -> dict[str, float | None]:
         """``rmse_mv``, ``mae_mv`` and ``explained_variance_percent`` when trial k is taken ``counts[k]`` times."""
         kept = counts * self._kept
-        steps = kept.sum() * self._recorded.shape[1]
+        steps = kept @ self._steps
         if not steps:
             return dict.fromkeys(("rmse_mv", "mae_mv", "explained_variance_percent"))
         scale, shift = self._rescaling(counts) if self._restandardise else (1.0, 0.0)
@@ -154,7 +165,7 @@ class VoltageErrors:
         }
 
     def _rescaling(self, counts: Counts) -> tuple[float, float]:
-        r, p, rr, pp, _ = counts @ self._all / (counts.sum() * self._steps)
+        r, p, rr, pp, _ = counts @ self._all / (counts @ self._all_steps)
         scale = float(np.sqrt(max(rr - r**2, 0.0))) / max(float(np.sqrt(max(pp - p**2, 0.0))), 1e-12)
         return scale, float(r - scale * p)
 
@@ -162,8 +173,8 @@ class VoltageErrors:
         if not self._restandardise:
             return float(kept @ self._absolute)
         drawn = np.flatnonzero(kept)
-        error = np.abs(scale * self._predicted[drawn] + shift - self._recorded[drawn]).sum(axis=1)
-        return float(kept[drawn] @ error)
+        error = np.abs(scale * self._predicted[drawn] + shift - self._recorded[drawn])
+        return float(kept[drawn] @ (error * self._there[drawn]).sum(axis=1))
 
 
 def _moments(
@@ -180,8 +191,10 @@ class SpikeMetrics:
     Args:
         recorded_ms: Recorded spike times of every trial, ascending.
         predicted_ms: Predicted ones.
-        error_mv: Predicted minus recorded voltage at every step, ``[trials, time]``.
-        first_ms: Time of the first of these steps; earlier spikes do not count.
+        error_mv: Predicted minus recorded voltage at every step that counts, ``[trials, time]``, NaN where there is no voltage;
+            None where there is none at all.
+        known: Whether each step of the whole trials was recorded.
+        skip: Steps at the beginning that do not count, nor do spikes in them.
         dt_ms: Duration of a step.
     """
 
@@ -189,10 +202,12 @@ class SpikeMetrics:
         self,
         recorded_ms: Sequence[Float64[np.ndarray, "recorded"]],
         predicted_ms: Sequence[Float64[np.ndarray, "predicted"]],
-        error_mv: Float64[np.ndarray, "trials time"],
-        first_ms: float,
+        error_mv: Float64[np.ndarray, "trials time"] | None,
+        known: Bool[np.ndarray, "trials whole"],
+        skip: int,
         dt_ms: float,
     ) -> None:
+        first_ms = skip * dt_ms
         recorded = [times[times >= first_ms] for times in recorded_ms]
         predicted = [times[times >= first_ms] for times in predicted_ms]
         self._recorded = np.array([len(times) for times in recorded])
@@ -203,11 +218,13 @@ class SpikeMetrics:
             )
             for tolerance in TOLERANCES_MS
         }
-        self._intervals = [np.diff(times) for times in recorded], [np.diff(times) for times in predicted]
-        quiet = ~near_spikes(recorded_ms, error_mv.shape[1], first_ms, dt_ms)
-        self._squares = (error_mv**2 * quiet).sum(axis=1)
-        self._quiet = quiet.sum(axis=1)
-        self._seconds = error_mv.shape[1] * dt_ms / 1000
+        self._intervals = intervals_within(recorded, known, dt_ms), intervals_within(predicted, known, dt_ms)
+        self._seconds = known[:, skip:].sum(axis=1) * dt_ms / 1000
+        self._squares: Float64[np.ndarray, "trials"] | None = None
+        if error_mv is not None:
+            quiet = ~near_spikes(recorded_ms, error_mv.shape[1], first_ms, dt_ms) & np.isfinite(error_mv)
+            self._squares = (np.where(quiet, error_mv, 0.0) ** 2).sum(axis=1)
+            self._quiet = quiet.sum(axis=1)
 
     def at(self, counts: Int[np.ndarray, "trials"]) -> dict[str, float | None]:
         """Metrics when trial k is taken ``counts[k]`` times; None where they are not defined.
@@ -218,7 +235,7 @@ class SpikeMetrics:
           counts of trials.
         - ``isi_median_ms``, ``predicted_isi_median_ms``, ``isi_distance``: inter-spike intervals; the distance is the
           largest difference of the two cumulative distributions (Kolmogorov and Smirnov).
-        - ``subthreshold_rmse_mv``: voltage error over the steps not within 5 ms of a recorded spike.
+        - ``subthreshold_rmse_mv``: voltage error over the steps not within 5 ms of a recorded spike, where there is a voltage.
         """
         recorded, predicted = int(counts @ self._recorded), int(counts @ self._predicted)
         values: dict[str, float | None] = {}
@@ -227,16 +244,17 @@ class SpikeMetrics:
             values[f"precision_{tolerance:g}ms"] = _ratio(hits, predicted)
             values[f"recall_{tolerance:g}ms"] = _ratio(hits, recorded)
             values[f"f1_{tolerance:g}ms"] = _ratio(2 * hits, recorded + predicted)
-        seconds = counts.sum() * self._seconds
-        square = _ratio(float(counts @ self._squares), float(counts @ self._quiet))
-        return {
-            **values,
-            "rate_hz": recorded / seconds,
-            "predicted_rate_hz": predicted / seconds,
+        seconds = float(counts @ self._seconds)
+        values |= {
+            "rate_hz": _ratio(recorded, seconds),
+            "predicted_rate_hz": _ratio(predicted, seconds),
             "rate_correlation": _correlation(self._recorded, self._predicted, counts),
             **self._interval_metrics(counts),
-            "subthreshold_rmse_mv": None if square is None else float(np.sqrt(square)),
         }
+        if self._squares is not None:
+            square = _ratio(float(counts @ self._squares), float(counts @ self._quiet))
+            values["subthreshold_rmse_mv"] = None if square is None else float(np.sqrt(square))
+        return values
 
     def _interval_metrics(self, counts: Int[np.ndarray, "trials"]) -> dict[str, float | None]:
         recorded, predicted = (
@@ -249,6 +267,17 @@ class SpikeMetrics:
             "predicted_isi_median_ms": float(np.median(predicted)) if len(predicted) else None,
             "isi_distance": largest_difference(recorded, predicted) if both else None,
         }
+
+
+def intervals_within(
+    times_ms: Sequence[Float64[np.ndarray, "spikes"]], known: Bool[np.ndarray, "trials time"], dt_ms: float
+) -> list[Float64[np.ndarray, "intervals"]]:
+    """Inter-spike intervals of every trial, but for those in which some steps were not recorded."""
+    found = []
+    for times, row in zip(times_ms, known, strict=True):
+        lost = np.cumsum(~row)[label_bins(times, dt_ms).clip(0, len(row) - 1)]
+        found.append(np.diff(times)[np.diff(lost) == 0])
+    return found
 
 
 def near_spikes(

@@ -1,7 +1,7 @@
 """Predictions of whole trials under a named protocol."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ class Protocol:
         name: How results are labelled.
         window_ms: Trials are cut into windows that each start at rest; None carries the state through the trial.
         overlap_ms: Beginning of each window whose prediction is taken from the window before.
-        skip_ms: Beginning of every trial that does not count.
+        skip_ms: Beginning of every trial that does not count; under ``stream`` at most half of the shortest trial.
         most_spikes: Trials with more output spikes do not count; None keeps all.
         half_precision_times: Round spike times to float16 first, as they are in the published files.
         restandardise: Give the predicted voltage the mean and standard deviation of the recorded one before scoring, so
@@ -43,6 +43,14 @@ class Protocol:
     half_precision_times: bool = False
     restandardise: bool = False
     nearest_rate: bool = False
+
+    def fitted_to(self, trials: TrialSource) -> "Protocol":
+        """This protocol with a beginning that does not count of at most half of the shortest trial."""
+        if self.name != "stream":
+            return self
+        header = trials.header
+        steps = min(map(trials.recorded_steps, range(len(trials)))) if header.gaps else header.steps
+        return replace(self, skip_ms=min(self.skip_ms, steps // 2 * header.dt_ms))
 
     @property
     def scope(self) -> str:
@@ -65,26 +73,42 @@ PROTOCOLS = {
         nearest_rate=True,
     ),
 }
-"""``stream``: whole trials from rest, state carried, the first 500 ms of each not scored, raw millivolts, every trial.
+"""``stream``: whole trials from rest, state carried, the first 500 ms of each not scored (half of trials shorter than a second),
+raw millivolts, every trial.
 ``official``: the authors' evaluation, which skips as much."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of whole trials beside what was recorded."""
+    """Predictions of whole trials beside what was recorded; sites are those that were both predicted and recorded."""
 
     probability: Float32[np.ndarray, "trials time"]
     logit: Float32[np.ndarray, "trials time"]
     voltage_mv: Float32[np.ndarray, "trials time sites"]
     spikes: Bool[np.ndarray, "trials time"]
+    """Recorded spikes; none where they are not known."""
     recorded_mv: Float32[np.ndarray, "trials time sites"]
-    """Recorded voltage, cut off like the prediction."""
+    """Recorded voltage, cut off like the prediction; NaN where it is missing."""
     spike_times_ms: tuple[Float64[np.ndarray, "spikes"], ...]
     """Recorded output spikes of every trial."""
     predicted_times_ms: tuple[Float64[np.ndarray, "spikes"], ...]
     """Predicted ones: see `ulmus.neuron.spikes.spike_times`."""
     clip_mv: float = -55.0
     """Where the recorded voltage was cut off."""
+    has_spikes: bool = True
+    """Whether spikes were both predicted and recorded."""
+    recorded: Bool[np.ndarray, "trials time"] | None = None
+    """Whether each step was recorded; None where all were."""
+
+    @property
+    def has_voltage(self) -> bool:
+        """Whether there is a voltage to compare."""
+        return bool(self.recorded_mv.shape[2])
+
+    @property
+    def known(self) -> Bool[np.ndarray, "trials time"]:
+        """Whether each step was recorded."""
+        return np.ones(self.spikes.shape, dtype=bool) if self.recorded is None else self.recorded
 
     @property
     def spike_count(self) -> Int[np.ndarray, "trials"]:
@@ -133,7 +157,13 @@ def check_fit(surrogate: Surrogate, trials: TrialSource, origin: str | None = No
             f"{origin}: the trials have the continuous inputs {given}, but the neuron was fitted with {fitted}; expected "
             "the same names, units and scales. Simulate trials with the scale that it was fitted with."
         )
-    if missing := [site for site in surrogate.sites if site not in header.sites]:
+    if not (surrogate.spikes and header.spikes) and not (surrogate.sites and header.sites):
+        fit, known = ("spikes alone", "voltage alone")[:: 1 if surrogate.spikes else -1]
+        raise DataError(
+            f"{origin}: the trials have {known}, but the neuron was fitted to {fit}, so there is nothing to compare; expected "
+            f"trials with {fit}, or with both."
+        )
+    if header.sites and (missing := [site for site in surrogate.sites if site not in header.sites]):
         raise DataError(
             f"{origin}: the trials have no voltage of {missing[0]!r}, recorded are {list(header.sites)}; "
             "evaluate on data with the sites that the neuron predicts."
@@ -178,8 +208,10 @@ def predict(
         DivergedError: a prediction is not finite.
     """
     dt_ms = trials.header.dt_ms
-    outputs, spikes, recorded, times = [], [], [], []
-    sites = [trials.header.sites.index(site) for site in surrogate.sites]
+    outputs, spikes, recorded, times, known = [], [], [], [], []
+    header = trials.header
+    has_spikes = surrogate.spikes and header.spikes
+    sites = [header.sites.index(site) for site in surrogate.sites if site in header.sites]
     training = surrogate.training
     surrogate.eval()  # nothing is dropped from a prediction
     with torch.no_grad():
@@ -187,6 +219,7 @@ def predict(
             events = batch.events.to(next(surrogate.parameters()).device)
             outputs.append(_outputs(surrogate, events, protocol, dt_ms).cpu())
             recorded.append(batch.voltage_mv[..., sites].clamp(max=surrogate.units.clip_mv))
+            known += [] if batch.recorded is None else [batch.recorded.numpy()]
             for index, row in zip(batch.trial.tolist(), batch.spikes, strict=True):
                 times.append(trials.trial(index).spike_time_ms)
                 spikes.append(_labels(times[-1], row.numpy(), dt_ms, protocol))
@@ -200,18 +233,23 @@ def predict(
             "again, with a lower training.learning_rate or with training.clip_norm 1."
         )
     probability = torch.sigmoid(output[..., 0]).numpy()
-    threshold = surrogate.spike_threshold
+    recorded_steps = np.concatenate(known) if known else None
+    predicted = [spike_times(row.astype(np.float64), surrogate.spike_threshold, dt_ms) for row in probability]
+    if recorded_steps is not None:  # what is predicted where nothing was recorded is neither right nor wrong
+        predicted = [
+            found[row[label_bins(found, dt_ms)]] for found, row in zip(predicted, recorded_steps, strict=True)
+        ]
     return Predictions(
         probability=probability,
         logit=output[..., 0].numpy(),
-        voltage_mv=surrogate.units.decode(output[..., 1:]).numpy(),
+        voltage_mv=surrogate.units.decode(output[..., 1 : 1 + len(sites)]).numpy(),
         spikes=np.stack(spikes),
         recorded_mv=torch.cat(recorded).numpy(),
         spike_times_ms=tuple(times),
-        predicted_times_ms=tuple(
-            spike_times(row.astype(np.float64), threshold, dt_ms) for row in probability
-        ),
+        predicted_times_ms=tuple(predicted),
         clip_mv=surrogate.units.clip_mv,
+        has_spikes=has_spikes,
+        recorded=recorded_steps,
     )
 
 
@@ -220,14 +258,14 @@ def matching_threshold(predictions: Predictions, skip_steps: int) -> float:
 
     Every stretch above the threshold counts as one spike; found by bisection on the logit.
     """
-    logit = predictions.logit[:, skip_steps:]
+    logit = np.where(predictions.known, predictions.logit, -np.inf)[:, skip_steps:]
     target = int(predictions.spikes[:, skip_steps:].sum())
 
     def count(threshold: float) -> int:
         above = np.pad(logit > threshold, ((0, 0), (1, 0)))
         return int((above[:, 1:] & ~above[:, :-1]).sum())
 
-    low, high = float(np.median(logit)), float(logit.max())
+    low, high = float(np.median(logit[np.isfinite(logit)])), float(logit.max())
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if count(middle) > target else (low, middle)
@@ -241,7 +279,12 @@ def choose_threshold(surrogate: Surrogate, trials: TrialSource) -> None:
         DataError: the trials do not fit the surrogate.
     """
     check_fit(surrogate, trials)
-    protocol = PROTOCOLS["stream"]
+    if not (surrogate.spikes and trials.header.spikes):
+        raise DataError(
+            f"{_named(trials)}: no threshold can be chosen where no spikes are predicted or known; expected trials with spikes, "
+            "and a neuron that was fitted to them. Leave --threshold-on out."
+        )
+    protocol = PROTOCOLS["stream"].fitted_to(trials)
     skip = round(protocol.skip_ms / trials.header.dt_ms)
     surrogate.spike_threshold = matching_threshold(predict(surrogate, trials, protocol), skip)
 

@@ -25,29 +25,31 @@ from ulmus.trials.overlap import Part, overlap, parts
 def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[str, Any]:
     """Scores over all steps that count, voltage of the first site.
 
-    AUC and true positive rates are None where there is no spike (or nothing but spikes) to tell apart.
+    AUC and true positive rates are None where there is no spike (or nothing but spikes) to tell apart. What was not recorded,
+    or is not predicted, has no scores.
 
     Raises:
         DataError: the protocol leaves no trial to score.
     """
     keep, skip = _counted(predictions, protocol, dt_ms)
-    voltage = predictions.voltage_mv[..., 0]
-    recorded = predictions.recorded_mv[..., 0]
-    if protocol.restandardise:
-        # Over all steps of all trials, also those that do not count below: the authors' order.
-        voltage = (voltage - voltage.mean()) / max(
-            float(voltage.std()), 1e-12
-        ) * recorded.std() + recorded.mean()
-    recorded, voltage = recorded[keep, skip:].ravel(), voltage[keep, skip:].ravel()
-    spikes, logit = predictions.spikes[keep, skip:].ravel(), predictions.logit[keep, skip:].ravel()
-    return {
-        **spike_scores(spikes, logit, protocol.nearest_rate),
-        **voltage_scores(recorded, voltage),
-        "mae_mv": float(np.abs(recorded.astype(np.float64) - voltage).mean()),
-        "trials": int(keep.sum()),
-        "spikes": int(spikes.sum()),
-        "protocol": protocol.name,
-    }
+    found: dict[str, Any] = {}
+    if predictions.has_spikes:
+        known = predictions.known[keep, skip:]
+        spikes, logit = predictions.spikes[keep, skip:][known], predictions.logit[keep, skip:][known]
+        found |= spike_scores(spikes, logit, protocol.nearest_rate)
+        found["spikes"] = int(spikes.sum())
+    if predictions.has_voltage:
+        voltage, recorded = predictions.voltage_mv[..., 0], predictions.recorded_mv[..., 0]
+        there = np.isfinite(recorded)
+        if protocol.restandardise:
+            # Over all steps of all trials, also those that do not count below: the authors' order.
+            mean, std = voltage[there].mean(), max(float(voltage[there].std()), 1e-12)
+            voltage = (voltage - mean) / std * recorded[there].std() + recorded[there].mean()
+        there = there[keep, skip:]
+        recorded, voltage = recorded[keep, skip:][there], voltage[keep, skip:][there]
+        found |= voltage_scores(recorded, voltage)
+        found["mae_mv"] = float(np.abs(recorded.astype(np.float64) - voltage).mean())
+    return {**found, "trials": int(keep.sum()), "protocol": protocol.name}
 
 
 def site_scores(
@@ -60,12 +62,12 @@ def site_scores(
     """
     keep, skip = _counted(predictions, protocol, dt_ms)
     found = {}
-    for column, site in enumerate(sites[1:], 1):
+    for column, site in enumerate(sites[1 : predictions.recorded_mv.shape[2]], 1):
         recorded, voltage = (
-            values[keep, skip:, column].ravel()
-            for values in (predictions.recorded_mv, predictions.voltage_mv)
+            values[keep, skip:, column] for values in (predictions.recorded_mv, predictions.voltage_mv)
         )
-        found[site] = voltage_scores(recorded, voltage)
+        there = np.isfinite(recorded)
+        found[site] = voltage_scores(recorded[there], voltage[there])
     return found
 
 
@@ -77,7 +79,7 @@ def _counted(
     if protocol.most_spikes is not None:
         keep = predictions.spike_count <= protocol.most_spikes
     skip = round(protocol.skip_ms / dt_ms)
-    if not keep.any() or skip >= predictions.spikes.shape[1]:
+    if not keep.any() or not predictions.known[keep, skip:].any():
         raise DataError(
             f"protocol {protocol.name!r} leaves nothing to score: it skips {protocol.skip_ms} ms of trials that last "
             f"{predictions.spikes.shape[1] * dt_ms} ms, and keeps {int(keep.sum())} of {len(keep)} trials. "
@@ -94,14 +96,15 @@ def spike_metrics(predictions: Predictions, protocol: Protocol, dt_ms: float) ->
     """
     keep, skip = _counted(predictions, protocol, dt_ms)
     chosen = np.flatnonzero(keep)
-    error = (predictions.voltage_mv[keep, skip:, 0] - predictions.recorded_mv[keep, skip:, 0]).astype(
+    error = (predictions.voltage_mv[keep, skip:, :1] - predictions.recorded_mv[keep, skip:, :1]).astype(
         np.float64
     )
     return SpikeMetrics(
         [predictions.spike_times_ms[k] for k in chosen],
         [predictions.predicted_times_ms[k] for k in chosen],
-        error,
-        skip * dt_ms,
+        error[..., 0] if predictions.has_voltage else None,
+        predictions.known[keep],
+        skip,
         dt_ms,
     )
 
@@ -115,20 +118,28 @@ def scores_of_resamples(
         DataError: the protocol leaves no trial to score.
     """
     keep, skip = _counted(predictions, protocol, dt_ms)
-    ranking = SpikeRanking(
-        predictions.spikes[keep, skip:], predictions.logit[keep, skip:], protocol.nearest_rate
-    )
-    voltage = VoltageErrors(
-        predictions.recorded_mv[..., 0], predictions.voltage_mv[..., 0], keep, skip, protocol.restandardise
-    )
-    spikes = spike_metrics(predictions, protocol, dt_ms)
-    kinds = KindScores(predictions, keep, skip, dt_ms)
+    of_kept: list[Callable[[Int[np.ndarray, "kept"]], dict[str, float | None]]] = []
+    if predictions.has_spikes:
+        of_kept.append(spike_metrics(predictions, protocol, dt_ms).at)
+    of_kept.append(KindScores(predictions, keep, skip, dt_ms).at)
+    ranking = voltage = None
+    if predictions.has_spikes:
+        spikes, logit, known = (
+            part[keep, skip:] for part in (predictions.spikes, predictions.logit, predictions.known)
+        )
+        ranking = SpikeRanking(spikes, logit, known, protocol.nearest_rate)
+    if predictions.has_voltage:
+        soma = predictions.recorded_mv[..., 0], predictions.voltage_mv[..., 0]
+        voltage = VoltageErrors(*soma, keep, skip, protocol.restandardise)
 
     def scores(counts: Int[np.ndarray, "trials"]) -> dict[str, float | None]:
         kept = counts[keep]
-        # A resample may hold none of the trials that the protocol keeps.
-        by_spikes = {**spikes.at(kept), **kinds.at(kept)} if kept.any() else {}
-        return {**ranking.at(kept), **voltage.at(counts), **by_spikes}
+        found = {} if ranking is None else ranking.at(kept)
+        found |= {} if voltage is None else voltage.at(counts)
+        if kept.any():  # a resample may hold none of the trials that the protocol keeps
+            for at in of_kept:
+                found |= at(kept)
+        return found
 
     return scores
 
@@ -215,20 +226,22 @@ def evaluation(
     """
     chosen = find_protocol(protocol)
     check_fit(surrogate, trials)
+    chosen = chosen.fitted_to(trials)
     predictions = predict(surrogate, trials, chosen, on_trials)
     dt_ms = trials.header.dt_ms
     at = scores_of_resamples(predictions, chosen, dt_ms)
     samples = resampled(at, len(trials), resamples) if resamples else {}
-    scores = {
+    scores: dict[str, Any] = {
         **at(np.ones(len(trials), dtype=np.int64)),
         **score(predictions, chosen, dt_ms),
-        "spike_threshold": surrogate.spike_threshold,
+        **({"spike_threshold": surrogate.spike_threshold} if predictions.has_spikes else {}),
+        "skipped_ms": chosen.skip_ms,
         "parameters": surrogate.trainable_parameters(),
         "multiplications_per_step": multiplications_per_step(surrogate),
     }
     if known := seen(surrogate, trials):
         scores["seen"] = known
-    if len(surrogate.sites) > 1:
+    if predictions.recorded_mv.shape[2] > 1:
         scores["sites"] = site_scores(predictions, chosen, dt_ms, surrogate.sites)
     if resamples:
         scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
@@ -290,6 +303,7 @@ def evaluate(
         spike metrics of `SpikeMetrics.at`, scores by kind of `KindScores.at`, ``trials`` and ``spikes`` that counted,
         ``protocol``, ``parameters``, ``multiplications_per_step``, ``spike_threshold``, ``sites``: error and explained
         variance at each further site where there are some, ``intervals``: low and high end for every score, and ``seen``
-        where some trials were used in training: how many of them, and for what.
+        where some trials were used in training: how many of them, and for what. Of answers that were not recorded or are not
+        predicted there are no scores.
     """
     return evaluation(surrogate, trials, protocol, on_trials, resamples).scores

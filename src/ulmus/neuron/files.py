@@ -189,7 +189,8 @@ def _describe(model: Any) -> dict[str, Any]:
     """What the header says of a model, so that `_build` makes one of the same shape."""
     described: dict[str, Any] = {"kind": type(model).__name__}
     if isinstance(model, Surrogate):
-        drawn = {} if model.geometry is None else {"geometry": model.geometry.to_json()}
+        drawn: dict[str, Any] = {} if model.geometry is None else {"geometry": model.geometry.to_json()}
+        drawn |= {} if model.spikes else {"spikes": False}  # earlier versions read what has both answers
         return (
             described
             | drawn

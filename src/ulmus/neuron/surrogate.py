@@ -16,6 +16,9 @@ from ulmus.neuron.sequence_model import SequenceModel
 from ulmus.neuron.spikes import first_peaks
 from ulmus.neuron.stepper import Stepper
 
+SILENT_LOG_ODDS = -30.0
+"""Of a spike, where a surrogate predicts none."""
+
 
 @dataclass(frozen=True)
 class VoltageUnits:
@@ -71,12 +74,14 @@ class Surrogate(nn.Module):
     Args:
         neuron: ELM or other `SequenceModel`; its first output is the spike logit, its further outputs are scaled voltages of
             ``sites``.
-        sites: Names of the places whose voltage is predicted.
+        sites: Names of the places whose voltage is predicted; none for a neuron that was fitted to spikes alone.
         units: How voltage targets were scaled.
         spike_threshold: Spike probability above which `predict` reports a spike; training chooses it on the
             validation trials so that the surrogate fires as often as the neuron.
         card: What a user should know of this neuron: data, protocol, scores (JSON values).
         geometry: Where the inputs lie on the detailed neuron; None where that is not known.
+        spikes: Whether spikes are predicted. False for a neuron that was fitted to a voltage alone: the output of spikes then
+            says that there is none.
 
     Raises:
         ConfigError: the neuron does not have one output for spikes and one for every site, or not the inputs of
@@ -92,6 +97,7 @@ class Surrogate(nn.Module):
         spike_threshold: float = 0.5,
         card: dict[str, Any] | None = None,
         geometry: Geometry | None = None,
+        spikes: bool = True,
     ) -> None:
         super().__init__()
         if isinstance(sites, str):
@@ -119,6 +125,25 @@ class Surrogate(nn.Module):
         self.spike_threshold = float(spike_threshold)
         self.card = dict(card or {})
         self.geometry = geometry
+        self.spikes = spikes
+        if not spikes:
+            self.silence()
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Let the output of spikes say that there is none, whatever the input.
+
+        Raises:
+            ConfigError: the model has no linear readout.
+        """
+        readout = getattr(self.neuron, "readout", None)
+        if not isinstance(readout, nn.Linear):
+            raise ConfigError(
+                f"a {type(self.neuron).__name__} has no linear readout whose output of spikes could be held; expected one to fit "
+                "to a voltage alone. Choose another model.kind."
+            )
+        readout.weight[0] = 0
+        readout.bias[0] = SILENT_LOG_ODDS
 
     def forward(
         self, inputs: Float[Tensor, "batch time inputs"] | Events

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Confusion,
         Example,
         InputStretch,
+        InputTrace,
         Learned,
         LearningCurve,
         RocCurve,
@@ -25,6 +26,7 @@ __all__ = [
     "Confusion",
     "Example",
     "InputStretch",
+    "InputTrace",
     "Learned",
     "LearningCurve",
     "RocCurve",
@@ -38,8 +40,8 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "content": "ClassifierContent Confusion Example InputStretch Learned LearningCurve RocCurve ScoreRow "
-        "SurrogateContent TimeConstants",
+        "content": "ClassifierContent Confusion Example InputStretch InputTrace Learned LearningCurve RocCurve "
+        "ScoreRow SurrogateContent TimeConstants",
         "model_page": "report",
         "page": "write_report",
     },

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -46,6 +47,18 @@ class InputStretch:
     stop: int
 
 
+class InputTrace(NamedTuple):
+    """An input with a value at every time, such as an injected current.
+
+    Attributes:
+        label: what it is, with its unit.
+        values: at the times of the voltage samples.
+    """
+
+    label: str
+    values: Float[np.ndarray, "time"]
+
+
 @dataclass(frozen=True, eq=False)
 class Example:
     """One trial: what went in, what the neuron did and what the surrogate says it did.
@@ -53,17 +66,18 @@ class Example:
     Attributes:
         label: name of the trial on its button.
         time_ms: times of the voltage samples, equally spaced.
-        voltage_mv: voltage of the neuron; spikes need not be cut off.
-        predicted_voltage_mv: voltage of the surrogate.
-        spike_times_ms: output spikes of the neuron.
+        voltage_mv: voltage of the neuron; spikes need not be cut off; NaN where it is missing. None where there is none.
+        predicted_voltage_mv: voltage of the surrogate; None where there is none.
+        spike_times_ms: output spikes of the neuron; None where they are not known.
         predicted_spike_times_ms: output spikes of the surrogate.
         spike_probability: the surrogate's probability of a spike in every time step.
         event_time_ms: time of every input event, in any order.
         event_input: input of every event.
-        input_sign: +1 for an excitatory, -1 for an inhibitory input.
+        input_sign: +1 for an excitatory, -1 for an inhibitory input, of those that have events.
         clip_mv: where the surrogate's target was cut off; None where it was not.
         spike_threshold: probability above which the surrogate reports a spike; None where none was chosen.
         unscored_ms: beginning that no score counts.
+        traces: inputs with a value at every time.
 
     Raises:
         ConfigError: arrays that do not fit each other.
@@ -71,17 +85,18 @@ class Example:
 
     label: str
     time_ms: Float[np.ndarray, "time"]
-    voltage_mv: Float[np.ndarray, "time"]
-    predicted_voltage_mv: Float[np.ndarray, "time"]
-    spike_times_ms: Float[np.ndarray, "spikes"]
-    predicted_spike_times_ms: Float[np.ndarray, "predicted_spikes"]
-    spike_probability: Float[np.ndarray, "time"]
+    voltage_mv: Float[np.ndarray, "time"] | None
+    predicted_voltage_mv: Float[np.ndarray, "time"] | None
+    spike_times_ms: Float[np.ndarray, "spikes"] | None
+    predicted_spike_times_ms: Float[np.ndarray, "predicted_spikes"] | None
+    spike_probability: Float[np.ndarray, "time"] | None
     event_time_ms: Float[np.ndarray, "events"]
     event_input: Int[np.ndarray, "events"]
     input_sign: Int[np.ndarray, "inputs"]
     clip_mv: float | None = -55.0
     spike_threshold: float | None = None
     unscored_ms: float = 0.0
+    traces: tuple[InputTrace, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"example {self.label!r}"
@@ -91,6 +106,7 @@ class Example:
             voltage_mv=self.voltage_mv,
             predicted_voltage_mv=self.predicted_voltage_mv,
             spike_probability=self.spike_probability,
+            **{trace.label: trace.values for trace in self.traces},
         )
         _same_shape(where, event_time_ms=self.event_time_ms, event_input=self.event_input)
         if np.size(self.time_ms) < 2:
@@ -304,8 +320,8 @@ class ClassifierContent(Content):
     lead: str = "A sequence counts as correct when its own class has the highest score."
 
 
-def _same_shape(where: str, **arrays: np.ndarray) -> None:
-    shapes = {name: np.shape(array) for name, array in arrays.items()}
+def _same_shape(where: str, **arrays: np.ndarray | None) -> None:
+    shapes = {name: np.shape(array) for name, array in arrays.items() if array is not None}
     if len(set(shapes.values())) > 1:
         raise ConfigError(
             f"{where} has shapes {shapes}; expected the same shape for all; cut them to the same steps"

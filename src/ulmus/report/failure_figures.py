@@ -31,6 +31,9 @@ _PERCENT: dict[str, Any] = {
 
 Row = tuple[str, Measure | None, Measure | None]
 """Label, share that counts as right, and share that has at least a spike nearby."""
+Block = tuple[str, list[Row], str, list[Row]]
+"""Title and rows on the left, and on the right; no rows where there is nothing of the kind."""
+_NOTHING = Measure(None, None, 0)
 
 
 def failure_summary(found: Failures) -> str:
@@ -43,7 +46,7 @@ def failure_summary(found: Failures) -> str:
             ("burst_first", "first spikes of bursts"),
             ("burst_later", "later spikes of bursts"),
         )
-        if (m := found.measures[f"recall_3ms_{kind}"]).value is not None
+        if (m := found.measures.get(f"recall_3ms_{kind}", _NOTHING)).value is not None
     ]
     if found_shares and not found.predicted_count.any():
         sentences.append(
@@ -56,11 +59,15 @@ def failure_summary(found: Failures) -> str:
         sentences.append(
             f"Within 3 ms it finds {listed}; by chance (its spikes moved by 100 ms) it would find {100 * chance:.0f} % of all."
         )
-    errors = [found.measures[f"rmse_{kind}_mv"].value for kind in ("silent", "plateau")]
+    errors = [found.measures.get(f"rmse_{kind}_mv", _NOTHING).value for kind in ("silent", "plateau")]
     if errors[1] is not None:
         beside = "" if errors[0] is None else f", {errors[0]:.1f} mV where the neuron is silent"
         sentences.append(f"The error of the voltage is {errors[1]:.1f} mV in plateaus{beside}.")
-    return " ".join(sentences) or "The neuron fired no spike in these trials and had no plateau potential."
+    return " ".join(sentences) or (
+        "The neuron fired no spike in these trials and had no plateau potential."
+        if "recall_3ms_all" in found.measures
+        else "The neuron had no plateau potential in these trials."
+    )
 
 
 def interval_summary(found: Failures) -> str:
@@ -77,43 +84,52 @@ def interval_summary(found: Failures) -> str:
 def failures_figure(found: Failures) -> go.Figure:
     """Shares of spikes found, mistimed and missed, and the error of the voltage, by kind and by group of trials."""
     m = found.measures
-    spikes = [
-        _spikes(f"{label} ({m[f'recall_3ms_{kind}'].number:,})", m, "recall_3ms", "found_10ms", kind)
-        for kind, label in SPIKES.items()
-    ]
-    predicted = _spikes(
-        f"all predicted spikes ({m['precision_3ms_all'].number:,})", m, "precision_3ms", "backed_10ms", "all"
-    )
-    steps = max(1, m["rmse_all_mv"].number)
+    spikes: list[Row] = []
+    if has_spikes := "recall_3ms_all" in m:
+        spikes = [
+            _spikes(f"{label} ({m[f'recall_3ms_{kind}'].number:,})", m, "recall_3ms", "found_10ms", kind)
+            for kind, label in SPIKES.items()
+        ]
+        label = f"all predicted spikes ({m['precision_3ms_all'].number:,})"
+        spikes.append(_spikes(label, m, "precision_3ms", "backed_10ms", "all"))
+    steps = max(1, m.get("rmse_all_mv", _NOTHING).number)
     voltage: list[Row] = [
-        (
-            f"{label}, {m[f'rmse_{kind}_mv'].number / steps * 100:.1f} % of time",
-            m[f"rmse_{kind}_mv"],
-            m[f"bias_{kind}_mv"],
-        )
-        for kind, label in TIMES.items()
+        (f"{label}, {rmse.number / steps * 100:.1f} % of time", rmse, m[f"bias_{kind}_mv"])
+        for kind, label in (TIMES if has_spikes else TIMES | {"all": "whole trials"}).items()
+        if (rmse := m.get(f"rmse_{kind}_mv"))
     ]
-    blocks: list[tuple[str, list[Row], str, list[Row]]] = [
-        (
-            "Spikes, by place in a burst",
-            [*spikes, predicted],
-            "Error of the voltage (RMSE, mV), by kind of time",
-            voltage,
-        )
-    ]
+    title = "Error of the voltage (RMSE, mV), by kind of time"
+    blocks: list[Block] = [("Spikes, by place in a burst", spikes, title, voltage)]
     for family in dict.fromkeys(group.family for group in found.groups):
         groups = [group for group in found.groups if group.family == family]
+        blocks.append(_by_family(family, groups, has_spikes, bool(voltage)))
+    return _blocks_figure(blocks, has_spikes)
+
+
+def _by_family(family: str, groups: list[TrialGroup], has_spikes: bool, has_voltage: bool) -> Block:
+    """Spikes and voltage of groups of trials."""
+    shares: list[Row] = []
+    if has_spikes:
         shares = [_spikes(group.label, group.measures, "recall_3ms", "found_10ms", "all") for group in groups]
-        errors: list[Row] = [
-            (_trains(group), group.measures["rmse_all_mv"], group.measures["bias_all_mv"]) for group in groups
-        ]
-        title = "Spikes recorded → predicted, distance of intervals (KS), and RMSE (mV)"
-        blocks.append((f"Recorded spikes, by {family}", shares, title, errors))
-    return _blocks_figure(blocks)
+    errors: list[Row] = [
+        (_trains(group), group.measures.get("rmse_all_mv"), group.measures.get("bias_all_mv"))
+        for group in groups
+    ]
+    left, right = (
+        f"Recorded spikes, by {family}",
+        "Spikes recorded → predicted, distance of intervals (KS), and RMSE (mV)",
+    )
+    if not has_voltage:
+        right = right.replace(", and RMSE (mV)", "")
+    if not has_spikes:
+        right = f"Error of the voltage (RMSE, mV), by {family}"
+    return left, shares, right, errors
 
 
 def _trains(group: TrialGroup) -> str:
-    """How many spikes there are and were predicted, and how different the intervals are."""
+    """How many spikes there are and were predicted, and how different the intervals are; what the group is, without spikes."""
+    if "recall_3ms_all" not in group.measures:
+        return group.label
     counts = [group.measures[f"{score}_3ms_all"].number for score in ("recall", "precision")]
     few = min(counts) < _FEW or group.isi_distance is None
     distance = "" if few else f", KS {group.isi_distance:.2f}"
@@ -124,7 +140,7 @@ def _spikes(label: str, measures: dict[str, Measure], right: str, near: str, kin
     return label, measures[f"{right}_{kind}"], measures[f"{near}_{kind}"]
 
 
-def _blocks_figure(blocks: list[tuple[str, list[Row], str, list[Row]]]) -> go.Figure:
+def _blocks_figure(blocks: list[Block], has_spikes: bool) -> go.Figure:
     rows = [max(len(left), len(right)) for _, left, _, right in blocks]
     inner = sum(rows) * _ROW + _GAP * (len(blocks) - 1)
     plot = style.figure(
@@ -137,12 +153,15 @@ def _blocks_figure(blocks: list[tuple[str, list[Row], str, list[Row]]]) -> go.Fi
     for number, ((title, left, other_title, right), count) in enumerate(zip(blocks, rows, strict=True)):
         bottom = max(0.0, top - count * _ROW / inner)
         last = number == len(blocks) - 1
-        _stacked(plot, 2 * number + 1, (bottom, top), left, count, last)
-        _errors(plot, 2 * number + 2, (bottom, top), right, count, last, reach)
-        plot.add_annotation(style.panel_title(title, _LEFT[0], top + 4 / inner, style.NEURON))
-        plot.add_annotation(style.panel_title(other_title, _RIGHT_TITLE, top + 4 / inner, style.NEURON))
+        if left:
+            _stacked(plot, 2 * number + 1, (bottom, top), left, count, last)
+            plot.add_annotation(style.panel_title(title, _LEFT[0], top + 4 / inner, style.NEURON))
+        if right:
+            _errors(plot, 2 * number + 2, (bottom, top), right, count, last, reach)
+            plot.add_annotation(style.panel_title(other_title, _RIGHT_TITLE, top + 4 / inner, style.NEURON))
         top = bottom - _GAP / inner
-    _key(plot, inner)
+    if has_spikes:
+        _key(plot, inner)
     return plot
 
 

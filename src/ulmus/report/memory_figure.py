@@ -29,8 +29,8 @@ def memory_summary(found: MemoryEncoding) -> str:
         sentences.append(
             f"Without the unit of {_time_constant(found, worst)} ms the AUC falls by {-spikes[worst]:.2g}."
         )
-    if voltage.min() < 0:
-        worst = int(voltage.argmin())
+    if np.isfinite(voltage).any() and np.nanmin(voltage) < 0:
+        worst = int(np.nanargmin(voltage))
         sentences.append(
             f"Without that of {_time_constant(found, worst)} ms the error of the voltage grows by {-voltage[worst]:.2g} mV."
         )
@@ -57,6 +57,8 @@ def memory_figure(found: MemoryEncoding) -> go.Figure:
         ("2", -found.auc_change, _AUC, "AUC lost", ".2g"),
         ("3", found.rmse_change_mv, _RMSE, "mV of error added", ".2g"),
     ):
+        if np.isnan(change).all():
+            continue  # not compared
         _changes(plot, axis, change, domain, title, digits)
     last = len(found.signals) - 1
     plot.add_shape(

@@ -107,7 +107,10 @@ def _what_is_there(content: SurrogateContent) -> dict[str, Any]:
         "unscored_ms": max((example.unscored_ms for example in content.examples), default=0.0),
         "bin_ms": [traces.bin_width_ms(example) for example in content.examples],
         "ceilings": [traces.raster_ceiling(example) for example in content.examples],
-        "clip_mv": next((example.clip_mv for example in content.examples), None),
+        "clip_mv": next((each.clip_mv for each in content.examples if each.voltage_mv is not None), None),
+        "has_spikes": all(example.spike_times_ms is not None for example in content.examples),
+        "has_voltage": all(example.voltage_mv is not None for example in content.examples),
+        "has_events": any(traces.signs(example) for example in content.examples),
         "threshold": next((example.spike_threshold for example in content.examples), None),
         "failure_summary": "" if content.failures is None else failure_summary(content.failures),
         "memory_summary": "" if content.memory_encoding is None else memory_summary(content.memory_encoding),
@@ -141,7 +144,8 @@ def build_panels(content: SurrogateContent) -> dict[str, Panel]:
         variants["memory"] = [("memory units", memory_figure(content.memory_encoding))]
     if content.failures is not None:
         variants["failures"] = [("failures", failures_figure(content.failures))]
-        variants["rates"] = [("rates and intervals", rates_figure(content.failures))]
+        if "recall_3ms_all" in content.failures.measures:
+            variants["rates"] = [("rates and intervals", rates_figure(content.failures))]
     if content.moments:
         variants["moments"] = [("worst moments", traces.moments_figure(content.moments))]
     return {name: Panel(name, tuple(found)) for name, found in variants.items() if found}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from ulmus.evaluation.failures import Moment, failures
 from ulmus.evaluation.memory_encoding import MemoryEncoding, memory_encoding
@@ -12,10 +13,10 @@ from ulmus.evaluation.predictions import PROTOCOLS, Predictions, check_fit, pred
 from ulmus.evaluation.scores import roc_curve, score, scores_of_resamples, seen, seen_note, site_scores
 from ulmus.geometry import Geometry
 from ulmus.neuron import ELM, Surrogate
-from ulmus.neuron.spikes import spike_times
 from ulmus.report.content import (
     Example,
     InputStretch,
+    InputTrace,
     Learned,
     LearningCurve,
     RocCurve,
@@ -93,15 +94,17 @@ def surrogate_content(
         DataError: the trials do not fit the surrogate.
     """
     check_fit(surrogate, trials)
-    protocol = PROTOCOLS["stream"]
+    protocol = PROTOCOLS["stream"].fitted_to(trials)
     predictions = predict(surrogate, trials, protocol)
     dt_ms = trials.header.dt_ms
     scores = scores_of_resamples(predictions, protocol, dt_ms)(np.ones(len(trials), dtype=np.int64))
     scores |= score(predictions, protocol, dt_ms)
-    chosen = examples_worth_showing(predictions.spike_count)
+    chosen = examples_worth_showing(_liveliness(predictions))
     failed = failures(predictions, trials, protocol)
     named = (surrogate.card[key] for key in ("recipe", "name", "source") if surrogate.card.get(key))
     title = str(next(named, name))
+    fitted = {"AUC": surrogate.spikes, "RMSE (mV)": bool(surrogate.sites)}
+    validated = {label: key for label, key in _VALIDATED.items() if fitted[label]}
     return SurrogateContent(
         title=title if run is None else run_title(title, run),
         subtitle=(
@@ -116,11 +119,11 @@ def surrogate_content(
         ),
         examples=tuple(_example(surrogate, trials, predictions, index, protocol.skip_ms) for index in chosen),
         roc=_roc(predictions, scores, round(protocol.skip_ms / dt_ms)),
-        learning_curve=None if run is None else learning_curve(run, _VALIDATED, surrogate.card.get("step")),
+        learning_curve=None if run is None else learning_curve(run, validated, surrogate.card.get("step")),
         learned=_learned(surrogate, trials, geometry),
         recipe_yaml="" if run is None else run.recipe_file.read_text(encoding="utf-8"),
         provenance=_provenance(trials, run),
-        notes=(*auc_remark(scores), *divergence(run)),
+        notes=(*answers_remark(predictions), *auc_remark(scores), *divergence(run)),
         **({"learning_curve_absent": _NO_RUN} if run is None else {}),
         failures=failed,
         moments=tuple(_moment(surrogate, trials, predictions, moment) for moment in failed.moments),
@@ -135,12 +138,41 @@ def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[ScoreRow,
     return tuple(
         ScoreRow(label, found[key], unit, explanation.format(clip=clip), headline=label in _HEADLINES)
         for label, key, unit, explanation in _SCORES
+        if key in found
     )
+
+
+def answers_remark(predictions: Predictions) -> tuple[str, ...]:
+    """What is not compared, because it was not recorded or not fitted."""
+    found = []
+    if not predictions.has_spikes:
+        found.append(
+            "Only the voltage is compared: spikes were not recorded, or the surrogate was not fitted to them."
+        )
+    if not predictions.has_voltage:
+        found.append(
+            "Only spikes are compared: no voltage was recorded, or the surrogate was not fitted to one."
+        )
+    missing = 1 - float(predictions.known.mean())
+    if missing:
+        found.append(
+            f"{100 * missing:.2g} % of the time was not recorded (gaps, or the end of trials shorter than the longest) and "
+            "counts for no score."
+        )
+    return tuple(found)
+
+
+def _liveliness(predictions: Predictions) -> Int[np.ndarray, "trials"]:
+    """Rank of every trial: by number of spikes or, where these are not known, by how much its voltage varies."""
+    if predictions.has_spikes or not predictions.has_voltage:
+        return predictions.spike_count
+    spread = np.nanstd(predictions.recorded_mv[..., 0], axis=1)
+    return np.argsort(np.argsort(spread))
 
 
 def auc_remark(scores: dict[str, Any]) -> tuple[str, ...]:
     """A remark on an area under the curve that is not that of a working fit."""
-    auc, spikes = scores["auc"], scores["spikes"]
+    auc, spikes = scores.get("auc"), scores.get("spikes", 0)
     if auc is None or auc >= _HARDLY:
         return ()
     uncertain = f" With only {spikes} spikes to detect, it is uncertain." if spikes < _FEW_SPIKES else ""
@@ -227,24 +259,27 @@ def examples_worth_showing(spike_count: np.ndarray) -> list[int]:
 def _example(
     surrogate: Surrogate, trials: TrialSource, predictions: Predictions, index: int, unscored_ms: float = 0.0
 ) -> Example:
-    trial, dt_ms = trials.trial(index), trials.header.dt_ms
-    count = len(trial.spike_time_ms)
+    trial, header = trials.trial(index), trials.header
+    dt_ms, count, steps = header.dt_ms, len(trial.spike_time_ms), trials.recorded_steps(index)
+    spikes, voltage = predictions.has_spikes, predictions.has_voltage
+    channels = () if trial.continuous is None else zip(header.continuous, trial.continuous.T, strict=True)
     return Example(
-        label=f"trial {index}: {count} {'spike' if count == 1 else 'spikes'}",
-        time_ms=np.arange(trials.header.steps) * dt_ms,
-        voltage_mv=trial.voltage_mv[:, 0],
-        predicted_voltage_mv=predictions.voltage_mv[index, :, 0],
-        spike_times_ms=trial.spike_time_ms,
-        predicted_spike_times_ms=spike_times(
-            predictions.probability[index].astype(np.float64), surrogate.spike_threshold, dt_ms
-        ),
-        spike_probability=predictions.probability[index],
+        label=f"trial {index}: {count} {'spike' if count == 1 else 'spikes'}" if spikes else f"trial {index}",
+        time_ms=np.arange(steps) * dt_ms,
+        voltage_mv=trial.voltage_mv[:steps, 0] if voltage else None,
+        predicted_voltage_mv=predictions.voltage_mv[index, :steps, 0] if voltage else None,
+        spike_times_ms=trial.spike_time_ms if spikes else None,
+        predicted_spike_times_ms=predictions.predicted_times_ms[index] if spikes else None,
+        spike_probability=predictions.probability[index, :steps] if spikes else None,
         event_time_ms=trial.event_step * dt_ms,
         event_input=trial.event_input,
-        input_sign=trials.header.input_sign,
+        input_sign=header.input_sign[: header.event_inputs],
         clip_mv=surrogate.units.clip_mv,
-        spike_threshold=surrogate.spike_threshold,
+        spike_threshold=surrogate.spike_threshold if spikes else None,
         unscored_ms=unscored_ms,
+        traces=tuple(
+            InputTrace(f"{channel.name} ({channel.unit})", row[:steps]) for channel, row in channels
+        ),
     )
 
 
@@ -256,14 +291,20 @@ def _moment(surrogate: Surrogate, trials: TrialSource, predictions: Predictions,
     def inside(times: np.ndarray) -> np.ndarray:
         return (times >= start) & (times < stop)
 
+    def cut(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[steps]
+
+    def within(times: np.ndarray | None) -> np.ndarray | None:
+        return None if times is None else times[inside(times)]
+
     steps, events = inside(whole.time_ms), inside(whole.event_time_ms)
     return replace(
         whole, label=f"{_MOMENTS[moment.reason]}: trial {moment.trial}", time_ms=whole.time_ms[steps],
-        voltage_mv=whole.voltage_mv[steps], predicted_voltage_mv=whole.predicted_voltage_mv[steps],
-        spike_probability=whole.spike_probability[steps],
-        spike_times_ms=whole.spike_times_ms[inside(whole.spike_times_ms)],
-        predicted_spike_times_ms=whole.predicted_spike_times_ms[inside(whole.predicted_spike_times_ms)],
+        voltage_mv=cut(whole.voltage_mv), predicted_voltage_mv=cut(whole.predicted_voltage_mv),
+        spike_probability=cut(whole.spike_probability), spike_times_ms=within(whole.spike_times_ms),
+        predicted_spike_times_ms=within(whole.predicted_spike_times_ms),
         event_time_ms=whole.event_time_ms[events], event_input=whole.event_input[events],
+        traces=tuple(trace._replace(values=trace.values[steps]) for trace in whole.traces),
     )  # fmt: skip
 
 
@@ -274,9 +315,10 @@ def _memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncodin
 
 
 def _roc(predictions: Predictions, scores: dict[str, Any], skip: int) -> RocCurve | None:
-    if scores["auc"] is None:
+    if scores.get("auc") is None:
         return None
-    spikes, logit = predictions.spikes[:, skip:].ravel(), predictions.logit[:, skip:].ravel()
+    known = predictions.known[:, skip:]
+    spikes, logit = predictions.spikes[:, skip:][known], predictions.logit[:, skip:][known]
     false_positive, true_positive = roc_curve(spikes, logit)
     marks = tuple((rate, scores[key]) for rate, key in ((0.0025, "tpr_at_fpr_0025"), (0.01, "tpr_at_fpr_01")))
     return RocCurve(false_positive, true_positive, scores["auc"], marks)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from ulmus.errors import extra
 from ulmus.report import style
-from ulmus.report.content import Example, InputStretch
+from ulmus.report.content import Example, InputStretch, InputTrace
 
 with extra("report", "a report page"):
     import plotly.graph_objects as go
@@ -115,28 +115,48 @@ def signs(example: Example) -> list[int]:
 
 
 def trace_figure(example: Example, stretches: tuple[InputStretch, ...] = ()) -> go.Figure:
-    """Spikes, voltage, spike probability and input of one trial; zooming one panel in time zooms all."""
-    input_signs = signs(example)
-    shares = [0.55, 3.8, 1.3, *[1.7 for _ in input_signs]]
+    """Spikes, voltage, spike probability and input of one trial, as far as there are; zooming one panel in time zooms all."""
+    input_signs, spikes, voltage = (
+        signs(example),
+        example.spike_times_ms is not None,
+        example.voltage_mv is not None,
+    )
+    shares = [
+        *([0.55] if spikes else []),
+        *([3.8] if voltage else []),
+        *([1.3] if spikes else []),
+        *[1.0 for _ in example.traces],
+        *[1.7 for _ in input_signs],
+    ]
     places = [
         Place("x", axis_name("y", number), domain)
         for number, domain in enumerate(_domains(shares, gap=0.052), start=1)
     ]
+    left = iter(places)
     plot = style.figure(_HEIGHT, hovermode="x unified", hoversubplots="axis")
     limits = [float(example.time_ms[0]), float(example.time_ms[-1])]
     title = {"text": "%{x:.0f} ms"}
     x = style.axis("time (ms)", anchor=places[-1].y, range=limits, hoverformat=".0f", unifiedhovertitle=title)
     plot.update_layout(xaxis=x | style.CROSSHAIR)
-    _draw_spikes(plot, example, places[0])
-    _draw_whole_voltage(plot, example, places[1])
-    _draw_probability(plot, example, places[2])
-    plot.add_annotation(
-        style.panel_title("Spike probability per time step (surrogate)", 0, places[2].domain[1] + 0.004)
-    )
+    if spikes:
+        _draw_spikes(plot, example, next(left))
+    if voltage:
+        _draw_whole_voltage(plot, example, next(left))
+    if spikes:
+        place = next(left)
+        _draw_probability(plot, example, place)
+        heading = "Spike probability per time step (surrogate)"
+        plot.add_annotation(style.panel_title(heading, 0, place.domain[1] + 0.004))
+    for trace in example.traces:
+        place = next(left)
+        _draw_trace(plot, example, trace, place)
+        plot.add_annotation(
+            style.panel_title(f"Input: {html.escape(trace.label)}", 0, place.domain[1] + 0.004)
+        )
     if example.unscored_ms > 0:
         _shade_unscored(plot, example)
     ceiling = raster_ceiling(example)
-    for place, sign in zip(places[3:], input_signs, strict=True):
+    for place, sign in zip(left, input_signs, strict=True):
         found = input_raster(example, sign)
         draw_raster(plot, place, found, sign, ceiling, stretches)
         for edge in stretch_edges(stretches, len(found.inputs)):
@@ -183,6 +203,7 @@ def _curve(
 
 
 def _spike_marks(plot: go.Figure, place: Place, times_ms: Any, height: float, name: str, colour: str) -> None:
+    times_ms = np.zeros(0) if times_ms is None else times_ms
     plot.add_scatter(
         x=np.asarray(times_ms, dtype=np.float32), y=np.full(len(times_ms), height, dtype=np.float32),
         mode="markers", name=f"spikes of the {name}", xaxis=place.x, yaxis=place.y, hoverinfo="skip", cliponaxis=False,
@@ -201,18 +222,34 @@ def _draw_spikes(plot: go.Figure, example: Example, place: Place) -> None:
     plot.add_annotation(style.panel_title("Output spikes", 0, place.domain[1] + 0.004))
 
 
+def _draw_trace(plot: go.Figure, example: Example, trace: InputTrace, place: Place) -> None:
+    _curve(plot, place, example.time_ms, trace.values, trace.label, style.EXCITATION, "%{y:.3g}")
+    y = style.axis(domain=list(place.domain), anchor=place.x, nticks=4)
+    plot.update_layout({place.y_axis: y})
+
+
+def _voltages(example: Example) -> tuple[Any, Any]:
+    """Of neuron and surrogate; nothing where there is none."""
+    nothing = np.zeros(0)
+    return tuple(
+        nothing if voltage is None else np.asarray(voltage)
+        for voltage in (example.voltage_mv, example.predicted_voltage_mv)
+    )  # type: ignore[return-value]
+
+
 def _draw_voltage(plot: go.Figure, example: Example, place: Place, top_mv: float = np.inf) -> None:
+    recorded, predicted = _voltages(example)
     _curve(
-        plot, place, example.time_ms, np.minimum(example.voltage_mv, top_mv), "neuron", style.NEURON, "%{y:.1f} mV"
+        plot, place, example.time_ms, np.minimum(recorded, top_mv), "neuron", style.NEURON, "%{y:.1f} mV"
     )  # fmt: skip
-    predicted = example.predicted_voltage_mv
     _curve(plot, place, example.time_ms, predicted, "surrogate", style.SURROGATE, "%{y:.1f} mV")
 
 
 def _draw_whole_voltage(plot: go.Figure, example: Example, place: Place) -> None:
     """The voltage with its spikes; where the surrogate learned it cut off, a button shows only what it learned."""
     _draw_voltage(plot, example, place)
-    both = np.concatenate([example.voltage_mv, example.predicted_voltage_mv])
+    both = np.concatenate(_voltages(example))
+    both = both[np.isfinite(both)]
     whole = _range(float(both.min()), float(both.max()))
     y = style.axis(domain=list(place.domain), range=whole, hoverformat=".1f")
     plot.update_layout({place.y_axis: y})
@@ -220,7 +257,7 @@ def _draw_whole_voltage(plot: go.Figure, example: Example, place: Place) -> None
     if example.clip_mv is None:
         return
     _level(plot, place, example.clip_mv)
-    below = _range(float(both.min()), max(example.clip_mv, float(example.predicted_voltage_mv.max())))
+    below = _range(float(both.min()), max(example.clip_mv, float(_voltages(example)[1].max())))
     buttons = [
         {"label": label, "method": "relayout", "args": [{f"{place.y_axis}.range": limits}]}
         for label, limits in (("with spikes", whole), ("below spikes", below))
@@ -280,24 +317,41 @@ def moments_figure(moments: tuple[Example, ...]) -> go.Figure:
     plot = style.figure(480, hovermode="x unified", margin={"l": 62, "r": 18, "t": 44, "b": 48})
     gap = 0.07
     width = (1 - gap * (len(moments) - 1)) / max(1, len(moments))
+    has_voltage, has_spikes = (
+        any(value is not None for value in values)
+        for values in zip(*((each.voltage_mv, each.spike_times_ms) for each in moments), strict=True)
+    )
+    upper = {(True, True): ((0.47, 1.0), (0.27, 0.42))}.get(
+        (has_voltage, has_spikes), ((0.27, 1.0), (0.27, 1.0))
+    )
     for column, example in enumerate(moments):
         left, x = column * (width + gap), axis_name("x", column + 1)
         voltage, probability, events = (
             Place(x, axis_name("y", 3 * column + row), domain)
-            for row, domain in ((1, (0.47, 1.0)), (2, (0.27, 0.42)), (3, (0.0, 0.2)))
+            for row, domain in enumerate((*upper, (0.0, 0.2)), 1)
         )
         limits = [float(example.time_ms[0]), float(example.time_ms[-1])]
         across = style.axis(
             "time (ms)", range=limits, domain=[left, left + width], anchor=events.y, nticks=5, hoverformat=".0f"
         )  # fmt: skip
         plot.update_layout({f"xaxis{column + 1}": across})
-        _draw_moment_voltage(plot, example, voltage, _voltage_range(moments))
-        _draw_probability(plot, example, probability)
+        if has_voltage:
+            _draw_moment_voltage(plot, example, voltage, _voltage_range(moments))
+        if has_spikes:
+            _draw_probability(plot, example, probability)
+        if has_spikes and not has_voltage:
+            _spike_marks(plot, probability, example.spike_times_ms, 1.0, "neuron", style.NEURON)
         _draw_rates(plot, example, events)
         plot.add_annotation(style.panel_title(example.label, left, 1.015, style.NEURON))
     if moments:
-        plot.add_annotation(style.panel_title("Spike probability per time step", 0, 0.425))
-        plot.add_annotation(style.panel_title("Input events per ms", 0, 0.205))
+        if has_voltage and has_spikes:
+            plot.add_annotation(style.panel_title("Spike probability per time step", 0, 0.425))
+        drive = (
+            "Input events per ms"
+            if signs(moments[0])
+            else f"Input: {html.escape(moments[0].traces[0].label)}"
+        )
+        plot.add_annotation(style.panel_title(drive, 0, 0.205))
         inputs = [f"yaxis{3 * column + 3}" for column in range(len(moments))]
         plot.update_layout({name: {"matches": "y3"} for name in inputs[1:]})
     return plot
@@ -305,9 +359,9 @@ def moments_figure(moments: tuple[Example, ...]) -> go.Figure:
 
 def _voltage_range(moments: tuple[Example, ...]) -> tuple[float, float]:
     """Lowest voltage of all moments, and the highest up to where spikes are cut off."""
-    shown = np.concatenate([np.append(each.voltage_mv, each.predicted_voltage_mv) for each in moments])
+    shown = np.concatenate([voltage for each in moments for voltage in _voltages(each)])
     clip_mv = moments[0].clip_mv
-    return float(shown.min()), float(shown.max()) if clip_mv is None else clip_mv
+    return float(np.nanmin(shown)), float(np.nanmax(shown)) if clip_mv is None else clip_mv
 
 
 def _draw_moment_voltage(
@@ -317,10 +371,11 @@ def _draw_moment_voltage(
     bottom, top = limits
     span = max(top - bottom, 1.0)
     _draw_voltage(plot, example, place, top)
-    _spike_marks(plot, place, example.spike_times_ms, top + 0.26 * span, "neuron", style.NEURON)
-    _spike_marks(
-        plot, place, example.predicted_spike_times_ms, top + 0.13 * span, "surrogate", style.SURROGATE
-    )
+    if example.spike_times_ms is not None:
+        _spike_marks(plot, place, example.spike_times_ms, top + 0.26 * span, "neuron", style.NEURON)
+        _spike_marks(
+            plot, place, example.predicted_spike_times_ms, top + 0.13 * span, "surrogate", style.SURROGATE
+        )
     y = style.axis(
         "voltage (mV)" if place.y == "y" else "", domain=list(place.domain), anchor=place.x,
         range=[bottom - 0.05 * span, top + 0.36 * span], tickvals=np.arange(np.ceil(bottom / 5) * 5, top + 0.1, 5),
@@ -335,5 +390,7 @@ def _draw_rates(plot: go.Figure, example: Example, place: Place) -> None:
         per_ms = np.histogram(times_ms, edges)[0] / _CELL_MS
         name = "excitation" if sign > 0 else "inhibition"
         _curve(plot, place, edges[:-1] + _CELL_MS / 2, per_ms, name, style.hue(sign), "%{y:.1f}")
+    for trace in example.traces[: 0 if signs(example) else 1]:
+        _curve(plot, place, example.time_ms, trace.values, trace.label, style.EXCITATION, "%{y:.3g}")
     y = style.axis(domain=list(place.domain), anchor=place.x, rangemode="tozero", nticks=4)
     plot.update_layout({place.y_axis: y})

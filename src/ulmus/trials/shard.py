@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     "spike_base": "first spike of each trial in spike_time_ms, and the total",
     "attributes": "what is known of each trial alone, as JSON",
     "continuous": "value of every continuous input in each step, where there are such inputs",
+    "recorded": "1 where a step was recorded, 0 in gaps and beyond the end of a shorter trial; absent where all were",
 }
 UNITS = {"voltage_mv": "mV", "spike_time_ms": "ms"}
 _DTYPES = {
@@ -35,6 +36,7 @@ _DTYPES = {
     "spike_time_ms": "<f8",
     "spike_base": "<i8",
     "continuous": "<f4",
+    "recorded": "|u1",
 }
 _OPEN_SHARDS = 256  # at a time in one process: each costs a file descriptor, and 1024 is a common limit
 _REMEDY = "restore the file from a copy, or delete the store and make it again"
@@ -57,6 +59,8 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
         arrays["continuous"] = np.stack(
             [trial.continuous for trial in trials if trial.continuous is not None]
         )
+    if header.gaps:
+        arrays["recorded"] = np.stack([trial.recorded for trial in trials if trial.recorded is not None])
     # Aligned, so that a file mapped into memory could be used without a copy.
     with new_hdf5(path, libver=("earliest", "v110"), alignment_threshold=1, alignment_interval=64) as file:
         file.attrs["dt_ms"] = header.dt_ms
@@ -95,7 +99,7 @@ class Shard:
             raise _damaged(path, f"cannot be opened ({error.strerror})") from error
         self._path, self._arrays = path, layout.arrays
         self._dt_ms, self._steps, self._sites = header.dt_ms, header.steps, len(header.sites)
-        self._channels = len(header.continuous)
+        self._channels, self._gaps = len(header.continuous), header.gaps
         self._event_base: list[int] = self._whole("event_base").tolist()
         self._spike_base: list[int] = self._whole("spike_base").tolist()
 
@@ -148,11 +152,14 @@ class Shard:
         if stop - start < self._steps:  # else all of them, so that a check of the trial sees wrong ones
             inside = (bins >= start) & (bins < stop)
             times, bins = times[inside], bins[inside] - start
-        return Clip(offsets, events, voltage, times, bins, continuous)
+        recorded = (
+            self._steps_of("recorded", index, start, stop, 1)[:, 0].astype(bool) if self._gaps else None
+        )
+        return Clip(offsets, events, voltage, times, bins, continuous, recorded)
 
     def _steps_of(self, key: str, index: int, start: int, stop: int, width: int) -> Any:
         first = (index * self._steps + start) * width
-        return self._read(key, first, (stop - start) * width).reshape(-1, width)
+        return self._read(key, first, (stop - start) * width).reshape(stop - start, width)
 
     def attributes(self, index: int) -> dict[str, Any]:
         """What is known of the shard's trial `index` alone."""
@@ -165,6 +172,10 @@ class Shard:
         """The shard's trial `index`."""
         clip = self.clip(index, 0, self._steps)
         return as_trial(clip, 0, self._dt_ms, self.attributes(index))
+
+    def recorded_steps(self) -> int:
+        """Steps that were recorded, over all trials."""
+        return int(self._whole("recorded").sum()) if self._gaps else len(self) * self._steps
 
     def counts(self) -> tuple[Int64[np.ndarray, "inputs"], Int64[np.ndarray, "trials"]]:
         """Events of each input, and output spikes of each trial."""
@@ -207,8 +218,9 @@ def read_layout(path: Path, header: Header) -> Layout:
     with explained(str(path), "a shard of trials as the store wrote it", _REMEDY):
         size = path.stat().st_size
         with h5py.File(path, "r", locking=False) as file:
+            absent = {"continuous": not header.continuous, "recorded": not header.gaps}
             for key in DESCRIPTIONS:
-                if key == "continuous" and not header.continuous:
+                if absent.get(key):
                     continue
                 dataset = file.get(key) if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
                 if not isinstance(dataset, h5py.Dataset):
@@ -242,6 +254,7 @@ def _check_shapes(
         "step_offset": (trials, header.steps + 1),
         "voltage_mv": (trials, header.steps, len(header.sites)),
         **({"continuous": (trials, header.steps, len(header.continuous))} if header.continuous else {}),
+        **({"recorded": (trials, header.steps)} if header.gaps else {}),
     }
     for key, shape in wanted.items():
         if shapes[key] != shape:

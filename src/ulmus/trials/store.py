@@ -342,6 +342,11 @@ class Store(TrialSource):
                 except (ValueError, IndexError, RecursionError) as error:  # attributes that are not JSON
                     yield f"{where}: {error}; restore the file from a copy"
 
+    def recorded_seconds(self) -> float:
+        """Time that was recorded, over all trials."""
+        steps = (self._shard(position).recorded_steps() for position in range(len(self._shards)))
+        return sum(steps) * self.header.dt_ms / 1000
+
     def info(self) -> dict[str, Any]:
         """What the store holds: trials, hours, rates in Hz, share of silent trials, bytes on disk, settings."""
         events = np.zeros(self.header.inputs, dtype=np.int64)
@@ -350,8 +355,13 @@ class Store(TrialSource):
             by_input, by_trial = self._shard(position).counts()
             events[: by_input.size] += by_input
             spikes.append(by_trial)
-        seconds = len(self) * self.header.duration_ms / 1000
+        seconds = self.recorded_seconds()
         per_trial = np.concatenate(spikes)
+        spiking = {
+            "output_spikes": int(per_trial.sum()),
+            "output_hz": float(per_trial.sum() / seconds),
+            "silent_share": float((per_trial == 0).mean()),
+        }
         return {
             "path": str(self.path),
             "source": self.header.source,
@@ -362,11 +372,9 @@ class Store(TrialSource):
             "inputs": self.header.inputs,
             "continuous_inputs": [f"{channel.name} ({channel.unit})" for channel in self.header.continuous],
             "sites": list(self.header.sites),
-            "output_spikes": int(per_trial.sum()),
-            "output_hz": float(per_trial.sum() / seconds),
+            **(spiking if self.header.spikes else {}),
             "excitatory_events_per_second": float(events[self.header.input_sign > 0].sum() / seconds),
             "inhibitory_events_per_second": float(events[self.header.input_sign < 0].sum() / seconds),
-            "silent_share": float((per_trial == 0).mean()),
             "bytes": sum(path.stat().st_size for path, _ in self._shards),
             "shards": len(self._shards),
             "content_hash": self._hash,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int8, Int32, UInt16
+from jaxtyping import Bool, Float32, Float64, Int, Int8, Int32, UInt16
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
@@ -36,14 +36,16 @@ class Header:
     """What all trials of one data set have in common.
 
     Attributes:
-        steps: time bins per trial.
+        steps: time bins per trial, of the longest where they differ.
         dt_ms: width of a time bin in ms.
         input_sign: +1 for an excitatory, -1 for an inhibitory input; +1 for a continuous one.
-        sites: where the voltage was recorded; the first is ``"soma"``.
+        sites: where the voltage was recorded; the first is ``"soma"``. None where only spikes are known.
         source: what made the data.
         settings: how it was made (anything JSON can hold).
         geometry: where the inputs lie, to draw the neuron; None where that is not known.
         continuous: the last inputs, where these have a value in every time bin instead of events.
+        spikes: whether output spikes are known; False where there is only a voltage.
+        gaps: whether some steps were not recorded: trials then say which (`Trial.recorded`), and voltage may be missing.
 
     Raises:
         ConfigError: a value that no data set can have.
@@ -57,6 +59,8 @@ class Header:
     settings: dict[str, Any] = field(default_factory=dict)
     geometry: Geometry | None = None
     continuous: tuple[Channel, ...] = ()
+    spikes: bool = True
+    gaps: bool = False
 
     def __post_init__(self) -> None:
         sign = np.asarray(self.input_sign)
@@ -88,9 +92,13 @@ class Header:
                     f"header with continuous input {channel.name!r} of scale={channel.scale}: expected a positive number, a "
                     f"usual size of its values in {channel.unit}; correct it"
                 )
-        if not self.sites or self.sites[0] != "soma" or len(set(self.sites)) != len(self.sites):
+        if self.sites[:1] not in ((), ("soma",)) or len(set(self.sites)) != len(self.sites):
             raise ConfigError(
                 f"header with sites={self.sites}: expected distinct names, the first 'soma'; reorder or rename them"
+            )
+        if not self.sites and not self.spikes:
+            raise ConfigError(
+                "header without sites and spikes: expected an answer of the neuron; give the sites of its voltage, or spikes"
             )
         try:
             settings = json.loads(json.dumps(self.settings, allow_nan=False))
@@ -137,6 +145,9 @@ class Header:
         }
         if self.continuous:
             values["continuous"] = [channel._asdict() for channel in self.continuous]
+        # Said only where it is unusual, so that stores written before have the hashes they had.
+        values |= {} if self.spikes else {"spikes": False}
+        values |= {"gaps": True} if self.gaps else {}
         return values if self.geometry is None else {**values, "geometry": self.geometry.to_json()}
 
     @classmethod
@@ -151,6 +162,8 @@ class Header:
             settings=values["settings"],
             geometry=Geometry.from_json(values["geometry"]) if "geometry" in values else None,
             continuous=tuple(Channel(**channel) for channel in values.get("continuous", ())),
+            spikes=values.get("spikes", True),
+            gaps=values.get("gaps", False),
         )
 
     def differences(self, other: "Header", *, layout_only: bool = False) -> list[str]:
@@ -158,7 +171,7 @@ class Header:
         ours, theirs = self.to_json(), other.to_json()
         if layout_only:
             ours, theirs = (
-                {k: v for k, v in d.items() if k not in ("source", "settings", "geometry")}
+                {k: v for k, v in d.items() if k not in ("source", "settings", "geometry", "gaps")}
                 for d in (ours, theirs)
             )
         return _differences("", ours, theirs)
@@ -197,10 +210,13 @@ class Trial(NamedTuple):
     Attributes:
         event_step: time bin of each input event, ascending.
         event_input: which input it came from.
-        voltage_mv: membrane voltage in mV at the beginning of each time bin, as in the published files.
+        voltage_mv: membrane voltage in mV at the beginning of each time bin, as in the published files; NaN where it is
+            missing.
         spike_time_ms: output spikes in ms from the beginning, ascending.
         attributes: what is known of this trial alone (seed, regime, ...), as JSON can hold it.
         continuous: value of every continuous input in every time bin, in its unit; None where there is none.
+        recorded: whether each step was recorded: not in gaps, nor beyond the end of a trial shorter than others. What was
+            not has neither spikes nor voltage, and does not count. None where all were.
     """
 
     event_step: Int32[np.ndarray, "events"]
@@ -209,6 +225,7 @@ class Trial(NamedTuple):
     spike_time_ms: Float64[np.ndarray, "spikes"]
     attributes: dict[str, Any]
     continuous: Float32[np.ndarray, "time channels"] | None = None
+    recorded: Bool[np.ndarray, "time"] | None = None
 
 
 def label_bins(spike_time_ms: Float64[np.ndarray, "spikes"], dt_ms: float) -> Int[np.ndarray, "spikes"]:
@@ -267,7 +284,9 @@ def validate(trial: Trial, header: Header, where: str) -> None:
         raise _bad(where, "event_input", found, "one input for each event")
     _validate_events(trial, header, where)
     _validate_continuous(trial, header, where)
-    _validate_outputs(trial, header, where)
+    _validate_recorded(trial, header, where)
+    _validate_voltage(trial, header, where)
+    _validate_spikes(trial, header, where)
     try:
         json.dumps(trial.attributes, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -319,24 +338,46 @@ def _validate_continuous(trial: Trial, header: Header, where: str) -> None:
         raise _bad(where, "continuous", found, f"finite values of a usual size of {scale:g} {unit}")
 
 
-def _validate_outputs(trial: Trial, header: Header, where: str) -> None:
+def _validate_recorded(trial: Trial, header: Header, where: str) -> None:
+    found = trial.recorded
+    if not header.gaps:
+        if found is not None:
+            raise _bad(where, "recorded", "is given", "none, as the header names no gaps")
+        return
+    if found is None or found.dtype != bool or found.shape != (header.steps,):
+        told = "is missing" if found is None else f"is {found.dtype} {found.shape}"
+        raise _bad(where, "recorded", told, f"a bool array of {header.steps} steps")
+    if not found.any():
+        raise _bad(where, "recorded", "is false throughout", "some step that was recorded")
+
+
+def _validate_voltage(trial: Trial, header: Header, where: str) -> None:
     shape = (header.steps, len(header.sites))
     if trial.voltage_mv.shape != shape:
         raise _bad(where, "voltage_mv", f"has shape {trial.voltage_mv.shape}", f"{shape} (steps, sites)")
-    if not np.isfinite(trial.voltage_mv).all():
-        at = np.argwhere(~np.isfinite(trial.voltage_mv))[0]
+    finite = np.isfinite(trial.voltage_mv)
+    wrong = ~finite
+    if trial.recorded is not None:  # then what is missing is NaN, and what was not recorded is missing
+        wrong = np.isinf(trial.voltage_mv) | (finite & ~trial.recorded[:, None])
+    if wrong.any():
+        at = np.argwhere(wrong)[0]
         found = f"is {trial.voltage_mv[tuple(at)]} at step {at[0]}, site {header.sites[at[1]]!r}"
-        raise _bad(where, "voltage_mv", found, "finite numbers")
-    largest = np.abs(trial.voltage_mv).max(axis=0)
+        raise _bad(where, "voltage_mv", found, "NaN in gaps" if header.gaps else "finite numbers")
+    largest = np.abs(trial.voltage_mv).max(axis=0, where=finite, initial=0.0)
     beyond = np.flatnonzero(largest > np.where(np.arange(largest.size) == 0, LARGEST_MV, 10 * LARGEST_MV))
     if beyond.size:
         found = f"reaches {largest[beyond[0]]:g} at site {header.sites[beyond[0]]!r}"
         raise _bad(
             where, "voltage_mv", found, f"at most {LARGEST_MV:g} mV at the soma, ten times that elsewhere"
         )
+
+
+def _validate_spikes(trial: Trial, header: Header, where: str) -> None:
     times = trial.spike_time_ms
     if not times.size:
         return
+    if not header.spikes:
+        raise _bad(where, "spike_time_ms", "holds spikes", "none, as the header says that they are not known")
     if not np.isfinite(times).all() or times.min() < 0:
         bad = times[~(np.isfinite(times) & (times >= 0))][0]
         raise _bad(where, "spike_time_ms", f"holds {bad}", "finite times from 0 on")
@@ -353,6 +394,13 @@ def _validate_outputs(trial: Trial, header: Header, where: str) -> None:
             "spike_time_ms",
             f"holds {times[-1]}",
             f"times within the {header.duration_ms} ms of the trial",
+        )
+    if trial.recorded is not None and not (known := trial.recorded[label_bins(times, header.dt_ms)]).all():
+        raise _bad(
+            where,
+            "spike_time_ms",
+            f"holds {times[~known][0]}, in a gap",
+            "no spike where nothing was recorded",
         )
 
 

@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, UInt16
+from jaxtyping import Bool, Float32, Float64, Int, UInt16
 
 from ulmus.errors import DataError
 from ulmus.files.reading import sha256_of_json
@@ -23,6 +24,7 @@ class Clip(NamedTuple):
         spike_time_ms: output spikes in ms from the beginning of the *trial*.
         spike_bin: their label bins from the beginning of the clip.
         continuous: values of the continuous inputs; None where there is none.
+        recorded: whether each step was recorded; None where all were.
     """
 
     step_offset: Int[np.ndarray, "time_plus_one"]
@@ -31,6 +33,7 @@ class Clip(NamedTuple):
     spike_time_ms: Float64[np.ndarray, "spikes"]
     spike_bin: Int[np.ndarray, "spikes"]
     continuous: Float32[np.ndarray, "time channels"] | None = None
+    recorded: Bool[np.ndarray, "time"] | None = None
 
 
 def as_trial(clip: Clip, start: int, dt_ms: float, attributes: dict[str, Any]) -> Trial:
@@ -44,6 +47,7 @@ def as_trial(clip: Clip, start: int, dt_ms: float, attributes: dict[str, Any]) -
         spike_time_ms=clip.spike_time_ms - start * dt_ms,
         attributes=attributes,
         continuous=clip.continuous,
+        recorded=clip.recorded,
     )
 
 
@@ -76,6 +80,11 @@ class TrialSource(ABC):
 
         Trials of one ``origin`` are the same trials where they have the same number, wherever they lie.
         """
+
+    def recorded_steps(self, index: int) -> int:
+        """Steps of trial `index` up to the last recorded one: its length, where lengths differ."""
+        recorded = self.clip(index, 0, self.header.steps).recorded if self.header.gaps else None
+        return self.header.steps if recorded is None else int(np.flatnonzero(recorded)[-1]) + 1
 
     def trial(self, index: int) -> Trial:
         """A whole trial.
@@ -126,6 +135,8 @@ class JoinedTrials(TrialSource):
                     f"{first!r} and {source!r} differ in {'; '.join(differences)}; expected trials of one layout; "
                     "use them apart"
                 )
+        if any(source.header.gaps for source, _ in self._parts):
+            self.header = replace(first.header, gaps=True)
 
     def __repr__(self) -> str:
         return f"JoinedTrials({len(self)} of {', '.join(repr(source) for source, _ in self._parts)})"
@@ -141,7 +152,10 @@ class JoinedTrials(TrialSource):
     def clip(self, index: int, start: int, stop: int) -> Clip:
         """Steps `start` to `stop` of trial `index`; the arguments are not checked."""
         source, local = self._find(index)
-        return source.clip(local, start, stop)
+        clip = source.clip(local, start, stop)
+        if self.header.gaps and clip.recorded is None:
+            return clip._replace(recorded=np.ones(stop - start, dtype=bool))
+        return clip
 
     def attributes(self, index: int) -> dict[str, Any]:
         """What is known of trial `index` alone."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from ulmus.errors import ConfigError
@@ -30,6 +30,7 @@ class Batch(NamedTuple):
         spikes: 1 in the label bin of an output spike, else 0.
         trial: which trial each window is of.
         start: the step it begins at.
+        recorded: whether each step was recorded; None where all were.
     """
 
     events: Events
@@ -37,12 +38,20 @@ class Batch(NamedTuple):
     spikes: Float32[Tensor, "batch time"]
     trial: Int64[Tensor, "batch"]
     start: Int64[Tensor, "batch"]
+    recorded: Bool[Tensor, "batch time"] | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        voltage_mv, spikes, trial, start = (part.to(device) for part in self[1:5])
+        recorded = None if self.recorded is None else self.recorded.to(device)
+        return Batch(self.events.to(device), voltage_mv, spikes, trial, start, recorded)
 
 
 class Windows(Numbered[Batch]):
     """Random windows of trials; batch ``k`` of an epoch depends on (seed, epoch, k) alone.
 
-    Trials are drawn uniformly with replacement, starts uniformly from `earliest_step` to the last one that fits.
+    Trials are drawn uniformly with replacement, starts uniformly from `earliest_step` to the last one that fits; a window
+    longer than its trial begins with it, and what follows was not recorded.
 
     Args:
         trials: where the windows come from.
@@ -92,11 +101,20 @@ class Windows(Numbered[Batch]):
         self.seed, self.batches_per_epoch, self.earliest_step = seed, batches_per_epoch, earliest_step
         self._mine = slice(share[0], None, share[1])
         self._augmentation = augmentation or Augmentation()
+        # Last start in every trial, where lengths differ.
+        self._last: Int64[np.ndarray, "trials"] | None = None
+        if trials.header.gaps:
+            lengths = np.array([trials.recorded_steps(index) for index in range(len(trials))])
+            self._last = np.maximum(lengths - window_steps, 0)
 
     def plan(self, epoch: int, k: int) -> tuple[Int64[np.ndarray, "batch"], Int64[np.ndarray, "batch"]]:
         """Trial and first step of every window of batch `k` in `epoch`."""
         random = np.random.Generator(random_of(self.seed, epoch, k))
         trial = random.integers(len(self.trials), size=self.batch_size)
+        if self._last is not None:
+            latest = self._last[trial]
+            first = np.minimum(self.earliest_step, latest)
+            return trial, random.integers(first, latest, endpoint=True)
         last = self.trials.header.steps - self.window_steps
         start = random.integers(self.earliest_step, last, size=self.batch_size, endpoint=True)
         return trial, start
@@ -141,6 +159,7 @@ def events_from_trials(trials: Sequence[Trial], header: Header) -> Events:
             trial.spike_time_ms,
             label_bins(trial.spike_time_ms, header.dt_ms),
             trial.continuous,
+            trial.recorded,
         )
         for trial in trials
     ]
@@ -164,6 +183,9 @@ def _assemble(
         torch.from_numpy(spikes),
         torch.from_numpy(trial),
         torch.from_numpy(start),
+        torch.from_numpy(np.stack([clip.recorded for clip in clips if clip.recorded is not None]))
+        if header.gaps
+        else None,
     )
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import BeforeValidator, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ulmus.errors import ConfigError, DataError
+from ulmus.errors import ConfigError
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, matching_threshold, predict
 from ulmus.evaluation.scores import score
 from ulmus.kernels import Events
@@ -109,7 +110,7 @@ BATCHES_PER_EPOCH = 10_000
 
 
 class Losses(NamedTuple):
-    """Loss of one batch, and its two parts."""
+    """Loss of one batch, and its two parts; one that was not recorded is zero."""
 
     total: Tensor
     spike: Tensor
@@ -117,16 +118,37 @@ class Losses(NamedTuple):
 
 
 def objective(
-    outputs: Float[Tensor, "batch time outputs"], batch: Batch, settings: SurrogateSettings, burn_in: int
+    outputs: Float[Tensor, "batch time outputs"],
+    batch: Batch,
+    settings: SurrogateSettings,
+    burn_in: int,
+    spikes: bool = True,
 ) -> Losses:
     """Binary cross-entropy of spikes and mean squared error of scaled voltage, after the burn-in.
 
-    Paper, appendix B: ``spike_weight * BCE + voltage_weight * MSE``.
+    Paper, appendix B: ``spike_weight * BCE + voltage_weight * MSE``. Each is a mean over what was recorded.
+
+    Args:
+        outputs: Of the model.
+        batch: What it should have said.
+        settings: Weights of the parts, and how voltage becomes a target.
+        burn_in: Steps at the beginning that do not count.
+        spikes: Whether spikes are known.
     """
-    voltage_target = units_of(settings).encode(batch.voltage_mv[:, burn_in:])
-    spike = functional.binary_cross_entropy_with_logits(outputs[:, burn_in:, 0], batch.spikes[:, burn_in:])
-    voltage = functional.mse_loss(outputs[:, burn_in:, 1:], voltage_target)
-    return Losses(settings.spike_weight * spike + settings.voltage_weight * voltage, spike, voltage)
+    logit, target = outputs[:, burn_in:, 0], batch.spikes[:, burn_in:]
+    said, wanted = outputs[:, burn_in:, 1:], units_of(settings).encode(batch.voltage_mv[:, burn_in:])
+    if batch.recorded is not None:
+        recorded, there = batch.recorded[:, burn_in:], wanted.isfinite()
+        logit, target, said, wanted = logit[recorded], target[recorded], said[there], wanted[there]
+    nothing = outputs.new_zeros(())
+    spike, voltage = nothing, nothing
+    if spikes and logit.numel():
+        spike = functional.binary_cross_entropy_with_logits(logit, target)
+    if said.numel():
+        voltage = functional.mse_loss(said, wanted)
+    total = settings.spike_weight * spike + settings.voltage_weight * voltage
+    # A batch of windows in which nothing was recorded teaches nothing, and has a gradient all the same.
+    return Losses(total if total.requires_grad else total + 0 * outputs.sum(), spike, voltage)
 
 
 def units_of(settings: SurrogateSettings) -> VoltageUnits:
@@ -161,12 +183,7 @@ class SurrogateProblem(Problem):
         self.recipe = recipe
         # Opened first: it is small, and what is wrong with it need not wait until a large training set is open.
         self.validation = open_trials(recipe.data.validation)
-        uncounted_ms = PROTOCOLS["stream"].skip_ms
-        if self.validation.header.duration_ms <= uncounted_ms:
-            raise DataError(
-                f"the validation trials last {self.validation.header.duration_ms:g} ms, of which the first {uncounted_ms:g} "
-                "are not scored; expected longer ones. Simulate or record trials of a second or more."
-            )
+        self.protocol = PROTOCOLS["stream"].fitted_to(self.validation)
         self.train = open_trials(recipe.data.train, recipe.data.train_share)
         uses = {"data.train": self.train, "data.validation": self.validation}
         check_simulated(uses)
@@ -175,7 +192,7 @@ class SurrogateProblem(Problem):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             neuron = recipe.model.build(header.inputs, 1 + len(header.sites), header.dt_ms)
-        if recipe.surrogate.spike_log_odds is not None:
+        if recipe.surrogate.spike_log_odds is not None and header.spikes:
             _begin_with(neuron, recipe.surrogate.spike_log_odds)
         self.model = Surrogate(
             neuron,
@@ -192,6 +209,7 @@ class SurrogateProblem(Problem):
                 ),
             },
             geometry=header.geometry,
+            spikes=header.spikes,
         )
         check_fit(self.model, self.validation, "the validation data")
         self.hashes = {"train": self.train.content_hash, "validation": self.validation.content_hash}
@@ -235,8 +253,9 @@ class SurrogateProblem(Problem):
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Float[Tensor, "losses"]:
         """Losses of a batch."""
-        batch = Batch(batch.events.to(device), *(part.to(device) for part in batch[1:]))
-        return torch.stack(objective(model(batch.events), batch, self.recipe.surrogate, self.burn_in))
+        batch = batch.to(device)
+        spikes = self.train.header.spikes
+        return torch.stack(objective(model(batch.events), batch, self.recipe.surrogate, self.burn_in, spikes))
 
     def example(self) -> Events:
         """Input events of the first batch."""
@@ -244,34 +263,40 @@ class SurrogateProblem(Problem):
 
     def validate(self, model: Surrogate) -> dict[str, Any]:
         """Scores on all validation trials under protocol ``stream``; sets the surrogate's spike threshold."""
-        protocol = PROTOCOLS["stream"]
         dt_ms = self.validation.header.dt_ms
-        predictions = predict(model, self.validation, protocol)
-        skip = round(protocol.skip_ms / dt_ms)
-        if predictions.spikes.shape[1] > skip:
+        if not model.spikes:
+            model.silence()  # which a decay of weights may have worn off
+        predictions = predict(model, self.validation, self.protocol)
+        skip = round(self.protocol.skip_ms / dt_ms)
+        weights, loss = self.recipe.surrogate, 0.0
+        threshold = {}
+        if predictions.has_spikes:
             model.spike_threshold = matching_threshold(predictions, skip)
-        spike = functional.binary_cross_entropy_with_logits(
-            torch.from_numpy(predictions.logit[:, skip:]),
-            torch.from_numpy(predictions.spikes[:, skip:]).float(),
-        )
-        error_mv = predictions.voltage_mv[:, skip:] - predictions.recorded_mv[:, skip:]
-        voltage = float((error_mv**2).mean()) * model.units.scale_per_mv**2
-        weights = self.recipe.surrogate
-        loss = weights.spike_weight * float(spike) + weights.voltage_weight * voltage
-        return {
-            "loss": loss,
-            **score(predictions, protocol, dt_ms),
-            "spike_threshold": model.spike_threshold,
-        }
+            threshold = {"spike_threshold": model.spike_threshold}
+            known = predictions.known[:, skip:]
+            spike = functional.binary_cross_entropy_with_logits(
+                torch.from_numpy(predictions.logit[:, skip:][known]),
+                torch.from_numpy(predictions.spikes[:, skip:][known]).float(),
+            )
+            loss += weights.spike_weight * float(spike)
+        if predictions.has_voltage:
+            error_mv = predictions.voltage_mv[:, skip:] - predictions.recorded_mv[:, skip:]
+            voltage = float((error_mv[np.isfinite(error_mv)] ** 2).mean()) * model.units.scale_per_mv**2
+            loss += weights.voltage_weight * voltage
+        return {"loss": loss, **score(predictions, self.protocol, dt_ms), **threshold}
 
     def badness(self, scores: dict[str, Any]) -> float:
         """The loss, the error of voltage, or how far AUC is from one; without spikes there is no AUC, then the loss."""
         chosen = self.recipe.training.select
-        if scores[chosen] is None:
+        if scores.get(chosen) is None:
             return float(scores["loss"])
         return float(-scores["auc"] if chosen == "auc" else scores[chosen])
 
     def note(self, scores: dict[str, Any]) -> str:
         """AUC and RMSE."""
-        auc = "undefined" if scores["auc"] is None else f"{scores['auc']:.4f}"
-        return f"validation AUC {auc} RMSE {scores['rmse_mv']:.3f} mV"
+        found = []
+        if "auc" in scores:
+            found.append("AUC undefined" if scores["auc"] is None else f"AUC {scores['auc']:.4f}")
+        if "rmse_mv" in scores:
+            found.append(f"RMSE {scores['rmse_mv']:.3f} mV")
+        return f"validation {' '.join(found)}"
