@@ -205,7 +205,7 @@ def put(at, value):
         ("trial", put(5, 3), "trial holds trial 3; expected 0 to 2"),
         ("spike", put(0, 201.0), "trial 0: spike holds 201 ms"),
         ("spike", put(1, 40.0), "trial 1: spike falls from 40 to 35"),
-        ("v", put((1, 9), np.nan), "trial 1: v is nan at sample 9"),
+        ("v", put((1, 9), np.inf), "trial 1: v is inf at sample 9"),
         ("v", lambda v: v / 1000, r"v runs from -0.07 to 0.02 mV; .*looks like V: declare `unit: V`"),
         ("v", lambda v: v * 1000, r"looks like uV"),
         ("v", lambda v: v * 0, "expected a membrane voltage"),
@@ -250,7 +250,7 @@ def test_wrong_numbers_are_named_and_nothing_is_written(key, change, message, tm
         ),
         ("inputs", {"times": "run {trial}"}, DataError, "no key 'run {trial}'"),
         ("inputs", {"ids": None}, ConfigError, "name its key in the mapping with `ids`"),
-        ("inputs", {"trial": None}, ConfigError, "voltage has 3 trials; .*with `trial`"),
+        ("inputs", {"trial": None}, ConfigError, "there are 3 trials; .*with `trial`"),
         ("inputs", {"unit": None}, ConfigError, "does not say the unit of the times in /in/t"),
         (
             "inputs",
@@ -301,7 +301,10 @@ def test_files_that_do_not_fit(tmp_path):
     (tmp_path / "b.h5").write_bytes(b"nothing of that kind")
     (tmp_path / "a.csv").write_text("1,2\n3,4\n")
     for source, message in [
-        (tmp_path / "cell *", "cell 2 differs from .* in steps: 124 != 200"),
+        (
+            tmp_path / "cell *",
+            r"cell 2, trial 0: events/time .* holds 198.5 ms; expected times within the 124 ms",
+        ),
         (tmp_path / "empty", r"without \.csv files"),
         (tmp_path / "a.npz", "cannot be read"),
         (tmp_path / "b.h5", "cannot be read"),

@@ -98,9 +98,10 @@ def _plan(
         )
     files = named_paths(sources)
     known = load_mapping(mapping) if isinstance(mapping, (str, Path)) else mapping
-    counts = check_files(files, known, on_check or (lambda done, total: None))
+    found = check_files(files, known, on_check or (lambda done, total: None))
     described = {"mapping": known.model_dump(mode="json", exclude_unset=True)}
-    return files, list(counts), partial(MappedFile, mapping=known), described
+    opened = partial(MappedFile, mapping=known, steps=found.steps, gaps=found.gaps)
+    return files, list(found.trials), opened, described
 
 
 def _add(

@@ -118,7 +118,7 @@ def read_events(file: Container, group: Inputs | OutputSpikes, name: str | None,
     if mark is not None and mark.size and not (mark.min() >= 0 and mark.max() < trials):
         bad = mark[(mark < 0) | (mark >= trials)][0]
         raise DataError(
-            f"{file.path}: {trial} holds trial {bad}; expected 0 to {trials - 1}, as the voltage has; correct the mapping "
+            f"{file.path}: {trial} holds trial {bad}; expected 0 to {trials - 1}, the trials that there are; correct the mapping "
             "(the list of one neuron among several is named with `row`)"
         )
     scale, stored = time_scale(file, times, group.unit), np.concatenate([*lists, np.empty(0, np.float16)])

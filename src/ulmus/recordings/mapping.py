@@ -142,21 +142,41 @@ class OutputSpikes(Settings):
 
 
 class Trials(Settings):
-    """How one long recording is cut into trials."""
+    """How one long recording is cut into trials; or, where there is no trace, how long trials are."""
 
     duration_ms: Milliseconds
     """Length of a trial."""
     starts: str | None = None
-    """Key of the times at which trials begin; without, pieces follow each other."""
+    """Key of the times at which trials begin; without, pieces of a trace follow each other."""
     unit: TimeUnit | None = None
     """Unit of these times, where the file does not say it."""
+    count: Annotated[int, Field(ge=1, le=10**7)] | None = None
+    """Number of trials of a file without a trace, whose events say which trial they are of."""
+
+
+class Gaps(Settings):
+    """Times in which nothing was recorded, beside those in which the voltage is NaN."""
+
+    starts: str
+    """Key of the times at which gaps begin, on the clock of the events; ``{trial}`` in it stands for a trial's name."""
+    stops: str
+    """Key of the times at which they end."""
+    trial: str | None = None
+    """Key of the trial number (from 0) of each gap; without it, gaps are of all trials of a file or of the whole recording."""
+    unit: TimeUnit | None = None
+    """Unit of these times, where the file does not say it."""
+
+
+def _none(value: Any) -> Any:
+    return None if value == "none" else value
 
 
 class Mapping(Settings):
     """Where to find inputs, voltage and output spikes.
 
     Trials are, by what is there: those that ``{trial}`` in the key of the voltage finds, the rows of a voltage of two
-    dimensions, the pieces that `trials` cuts, or one per file.
+    dimensions, the pieces that `trials` cuts, or one per file. Without a voltage, a continuous input stands in its place or,
+    without one, the output spikes do.
     """
 
     format: Literal["hdf5", "npz", "csv", "nwb"] | None = None
@@ -165,16 +185,18 @@ class Mapping(Settings):
     """Width of a time bin of the trials to be made."""
     inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several)] = ()
     """One or more groups of inputs that have events."""
-    voltage: Voltage
-    """Voltage at the soma."""
+    voltage: Voltage | None = None
+    """Voltage at the soma; left out where only spikes were recorded."""
     sites: dict[str, Voltage] = Field(default_factory=dict)
     """Voltage at further sites, by name."""
     continuous: dict[str, Continuous] = Field(default_factory=dict)
     """Inputs with a value at every time, by name; they are numbered after the others."""
-    output_spikes: OutputSpikes = OutputSpikes()
-    """Spikes of the neuron; found in the voltage by default."""
+    output_spikes: Annotated[OutputSpikes | None, BeforeValidator(_none)] = OutputSpikes()
+    """Spikes of the neuron; found in the voltage by default. ``none`` for a fit of the voltage alone."""
     trials: Trials | None = None
     """How one long recording is cut into trials."""
+    gaps: Gaps | None = None
+    """Times in which nothing was recorded, beside those in which the voltage is NaN."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Mapping":
@@ -182,14 +204,25 @@ class Mapping(Settings):
             raise ValueError(
                 "no input: give `inputs` with the times of events, `continuous` with currents, or both"
             )
+        spikes = self.output_spikes
+        if self.voltage is None and (spikes is None or not spikes.times):
+            raise ValueError(
+                "no answer of the neuron: give `voltage`, or `output_spikes` with the `times` of its spikes"
+            )
+        if self.voltage is None and self.sites:
+            raise ValueError("`sites` are beside the soma: give its `voltage` too")
+        if self.voltage is None and not self.continuous and self.trials is None:
+            raise ValueError("no trace that says how long a trial is: give `trials` with its `duration_ms`")
         if self.trials is None:
             return self
         bins = self.trials.duration_ms / self.dt_ms
         if bins < 1 or abs(bins - round(bins)) > 1e-6:
             raise ValueError(f"trials of {self.trials.duration_ms} ms are not whole bins of {self.dt_ms} ms")
-        if self.output_spikes.trial or any(group.trial for group in self.inputs):
+        marked = any(group.trial for group in self.inputs) or (spikes is not None and spikes.trial)
+        if marked and not self.trials.count:
             raise ValueError(
-                "both `trials`, which cuts one recording, and `trial` numbers of events; drop one"
+                "both `trials`, which cuts one recording, and `trial` numbers of events; drop one, or give the `count` of "
+                "trials where there is no trace"
             )
         return self
 

@@ -1,17 +1,27 @@
 """A user's recordings as trials: put together as a mapping says, and checked before anything is written."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int8, Int64
+from jaxtyping import Bool, Float32, Float64, Int8, Int64
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.containers import open_container
 from ulmus.files.limits import check_unpacked
-from ulmus.recordings.event_lists import Events, flat, input_count, read_events, time_scale
+from ulmus.recordings.event_lists import (
+    Events,
+    flat,
+    input_count,
+    matches,
+    read_events,
+    time_scale,
+    with_name,
+)
 from ulmus.recordings.mapping import LARGEST_MS, Inputs, Mapping, OutputSpikes, Trials, event_bins, selected
-from ulmus.recordings.voltage import ContinuousTrace, Place, Trace, detected_spikes, in_bins
+from ulmus.recordings.voltage import ContinuousTrace, Place, Samples, Trace, detected_spikes, in_bins
 from ulmus.trials.trial import Header, Trial, label_bins, validate
 
 _MANY = 10  # events; fewer may all lie at the beginning of their trials by chance
@@ -23,48 +33,70 @@ class MappedFile:
     Args:
         path: the file, or a folder of CSV files.
         mapping: where to find what in it.
+        steps: of a trial, where another file has a longer one; what is shorter is filled up with what was not recorded.
+        gaps: whether trials say which of their steps were recorded.
 
     Raises:
         ConfigError: the mapping does not fit together or says too little.
         DataError: a key is missing or what it holds is wrong; names file, trial, key and value.
     """
 
-    def __init__(self, path: Path, mapping: Mapping) -> None:
+    def __init__(self, path: Path, mapping: Mapping, steps: int | None = None, gaps: bool = True) -> None:
         self.path, self.mapping = path, mapping
         self._file = open_container(path, mapping.format)
-        sites = {"soma": mapping.voltage, **mapping.sites}
+        sites = {} if mapping.voltage is None else {"soma": mapping.voltage, **mapping.sites}
         self._traces = {site: Trace(self._file, voltage) for site, voltage in sites.items()}
-        soma, trials = self._traces["soma"], mapping.trials
-        if unlike := [s for s, t in self._traces.items() if (t.rows, t.names) != (soma.rows, soma.names)]:
-            raise DataError(
-                f"{path}: voltage of {unlike[0]!r} has other trials than that of the soma; expected the same; correct the key"
-            )
         self._continuous = [ContinuousTrace(self._file, *item) for item in mapping.continuous.items()]
-        for trace in self._continuous:  # one trace may be that of all trials
-            if (trace.rows, trace.names) not in ((None, None), (soma.rows, soma.names)):
-                raise DataError(
-                    f"{path}: the continuous input {trace.channel.name!r} has other trials than the voltage of the soma; "
-                    "expected the same, or one trace for all; correct the key"
-                )
-        self._places = self._find_places(soma, trials)
+        leading = next(iter((*self._traces.values(), *self._continuous)), None)
+        if leading is not None:
+            self._check_same_trials(leading)
+        self._cut = False  # whether trials are pieces of one recording
+        self._places = self._find_places(leading, mapping.trials)
         self._whole: dict[Inputs | OutputSpikes, Events] = {}  # lists of the whole file
         self.latest: dict[
             Inputs | OutputSpikes, tuple[int, float]
         ] = {}  # how many times were read, the latest in ms
-        duration_ms = trials.duration_ms if trials else soma.clock(self._places[0].name).end_ms
         sign = [self._sign(group) for group in mapping.inputs]
         self._first_input = np.cumsum([0, *map(len, sign)])
-        rounding_ms = 0.0 if trials else soma.clock(self._places[0].name).rounding_ms
-        steps = int(duration_ms / mapping.dt_ms + 1e-6 + 2 * rounding_ms / mapping.dt_ms)
-        check_unpacked(8 * steps, self._file.bytes(), f"{path}: trials of {steps} steps")
+        self.lengths = [self._steps(place, leading) for place in self._places]
+        check_unpacked(
+            8 * max(self.lengths), self._file.bytes(), f"{path}: trials of {max(self.lengths)} steps"
+        )
         self.header = Header(
-            steps,
+            steps or max(self.lengths),
             mapping.dt_ms,
             np.concatenate([*sign, np.ones(len(self._continuous), dtype=np.int8)]),
             tuple(sites),
             "mapped recordings",
             continuous=tuple(trace.channel for trace in self._continuous),
+            spikes=mapping.output_spikes is not None,
+            gaps=gaps,
         )
+
+    def _check_same_trials(self, leading: Trace) -> None:
+        for site, trace in self._traces.items():
+            if (trace.rows, trace.names) != (leading.rows, leading.names):
+                raise DataError(
+                    f"{self.path}: voltage of {site!r} has other trials than that of the soma; expected the same; correct the key"
+                )
+        what = "voltage of the soma" if self._traces else "first continuous input"
+        for trace in self._continuous:  # one trace may be that of all trials
+            if (trace.rows, trace.names) not in ((None, None), (leading.rows, leading.names)):
+                raise DataError(
+                    f"{self.path}: the continuous input {trace.channel.name!r} has other trials than the {what}; "
+                    "expected the same, or one trace for all; correct the key"
+                )
+
+    def _steps(self, place: Place, leading: Trace | None) -> int:
+        """Length of a trial in time bins."""
+        duration_ms, rounding_ms = 0.0, 0.0
+        if self.mapping.trials:
+            duration_ms = self.mapping.trials.duration_ms
+        elif leading is not None:
+            clock = leading.clock(place.name)
+            duration_ms, rounding_ms = clock.end_ms, clock.rounding_ms
+        dt_ms = self.mapping.dt_ms
+        return int(duration_ms / dt_ms + 1e-6 + 2 * rounding_ms / dt_ms)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -81,23 +113,39 @@ class MappedFile:
             ) from error
         return np.where(inhibitory, -1, 1).astype(np.int8)
 
-    def _find_places(self, soma: Trace, trials: Trials | None) -> list[Place]:
+    def _find_places(self, leading: Trace | None, trials: Trials | None) -> list[Place]:
         if trials is None:
-            if soma.names is not None:
-                return [Place(name=name) for name in soma.names]
-            return [Place(row=row) for row in range(soma.rows)] if soma.rows else [Place()]
-        if soma.names is not None or soma.rows:
+            if leading is None or (leading.names is None and not leading.rows):
+                return [Place()]
+            if leading.names is not None:
+                return [Place(name=name) for name in leading.names]
+            return [Place(row=row) for row in range(leading.rows or 0)]
+        if leading is None and not trials.starts:
+            times = "" if self.mapping.output_spikes is None else self.mapping.output_spikes.times or ""
+            if "{trial}" in times:
+                return [Place(name=name) for name in matches(self._file, times, "trial")]
+            return [Place(row=row) for row in range(trials.count)] if trials.count else [Place()]
+        self._cut = True
+        return [Place(start_ms=start) for start in self._starts_ms(leading, trials).tolist()]
+
+    def _starts_ms(self, leading: Trace | None, trials: Trials) -> Float64[np.ndarray, "trials"]:
+        """When the pieces of one recording begin."""
+        if leading is not None and (leading.names is not None or leading.rows):
             raise ConfigError(
-                f"{self.path} holds several traces under {self.mapping.voltage.values!r}; expected one long trace for "
+                f"{self.path} holds several traces under {leading.voltage.values!r}; expected one long trace for "
                 "`trials` to cut; leave out `trials`, or name another voltage"
             )
-        clock, duration_ms = soma.clock(), trials.duration_ms
-        if trials.starts is None:
+        duration_ms = trials.duration_ms
+        if trials.starts is None and leading is not None:
+            clock = leading.clock()
             pieces = int((clock.end_ms - clock.start_ms) / duration_ms + 1e-6)
             check_unpacked(8 * pieces, self._file.bytes(), f"{self.path}: {pieces} trials")
             starts = clock.start_ms + duration_ms * np.arange(pieces)
+            recording_ms = clock.end_ms - clock.start_ms
         else:
-            starts = flat(self._file, trials.starts) * time_scale(self._file, trials.starts, trials.unit)
+            key = trials.starts or ""
+            starts = flat(self._file, key) * time_scale(self._file, key, trials.unit)
+            recording_ms = np.inf
             wrong = np.flatnonzero(~(np.abs(starts) <= LARGEST_MS))
             if wrong.size:
                 raise DataError(
@@ -106,10 +154,10 @@ class MappedFile:
                 )
         if not len(starts):
             raise DataError(
-                f"{self.path}: not one trial of {duration_ms:g} ms in a recording of {clock.end_ms - clock.start_ms:g} ms; "
+                f"{self.path}: not one trial of {duration_ms:g} ms in a recording of {recording_ms:g} ms; "
                 "expected at least one; correct `trials` in the mapping"
             )
-        return [Place(start_ms=start) for start in starts.tolist()]
+        return np.asarray(starts, dtype=np.float64)
 
     def trial(self, index: int) -> Trial:
         """One trial, checked.
@@ -118,45 +166,86 @@ class MappedFile:
             ConfigError: the mapping says too little.
             DataError: names file, trial, key and value.
         """
-        place, mapping, header = self._places[index], self.mapping, self.header
+        place, mapping, steps = self._places[index], self.mapping, self.lengths[index]
         where = f"{self.path}, trial {index if place.name is None else place.name}"
         pairs = [self._inputs(number, index, where) for number in range(len(mapping.inputs))]
         nothing = np.empty(0, dtype=np.int64)
         step, event_input = (np.concatenate(part) for part in zip(*pairs, (nothing, nothing), strict=True))
         order = np.lexsort((event_input, step))
-        samples = {site: t.samples(place, header.duration_ms, where) for site, t in self._traces.items()}
-        voltage = [in_bins(samples[site], header, t.voltage.at) for site, t in self._traces.items()]
-        given = mapping.output_spikes.times
-        spikes = (
-            self._list(mapping.output_spikes, index, where).time_ms
-            if given
-            else detected_spikes(samples["soma"], header.duration_ms, mapping.output_spikes)
-        )
-        if given and spikes.size and label_bins(spikes[-1:], header.dt_ms)[0] >= header.steps:
-            raise self._beyond(where, given, spikes[-1])
-        cut = {"start_ms": place.start_ms} if mapping.trials else {}
+        samples = {site: t.samples(place, steps * mapping.dt_ms, where) for site, t in self._traces.items()}
+        voltage = np.full((self.header.steps, len(samples)), np.nan, dtype=np.float32)
+        for column, (site, trace) in zip(voltage.T, self._traces.items(), strict=True):
+            column[:steps] = in_bins(samples[site], steps, mapping.dt_ms, trace.voltage.at)
+        spikes = self._spikes(index, samples.get("soma"), where)
+        recorded = self._recorded(index, voltage)
+        voltage[~recorded] = np.nan
+        cut = {"start_ms": place.start_ms} if self._cut else {}
         named = {"name": place.name} if place.name else {}
         trial = Trial(
             event_step=step[order].astype(np.int32),
             event_input=event_input[order].astype(np.uint16),
-            voltage_mv=np.stack(voltage, axis=1),
-            spike_time_ms=spikes,
+            voltage_mv=voltage,
+            spike_time_ms=spikes[recorded[label_bins(spikes, mapping.dt_ms)]],
             attributes={"file": self.path.name, "trial": index, **named, **cut},
-            continuous=self._series(place, where) if self._continuous else None,
+            continuous=self._series(place, steps, where) if self._continuous else None,
+            recorded=recorded if self.header.gaps else None,
         )
-        validate(trial, header, where)
+        validate(trial, self.header, where)
         return trial
 
-    def _series(self, place: Place, where: str) -> Float32[np.ndarray, "time channels"]:
-        """Values of the continuous inputs in every time bin."""
-        columns = []
-        for trace in self._continuous:
+    def _spikes(self, index: int, soma: Samples | None, where: str) -> Float64[np.ndarray, "spikes"]:
+        """Output spikes of a trial: given, found in the voltage, or none where they are not wanted."""
+        settings, steps, dt_ms = self.mapping.output_spikes, self.lengths[index], self.mapping.dt_ms
+        if settings is None:
+            return np.empty(0)
+        if not settings.times:
+            return np.empty(0) if soma is None else detected_spikes(soma, steps * dt_ms, settings)
+        spikes = self._list(settings, index, where).time_ms
+        if spikes.size and label_bins(spikes[-1:], dt_ms)[0] >= steps:
+            raise self._beyond(where, settings.times, spikes[-1], index)
+        return spikes
+
+    def _recorded(self, index: int, voltage: Float32[np.ndarray, "time sites"]) -> Bool[np.ndarray, "time"]:
+        """Steps of a trial in which something was recorded: spikes that were found in a voltage are known where it is."""
+        recorded = np.arange(self.header.steps) < self.lengths[index]
+        spikes = self.mapping.output_spikes
+        if spikes is None:
+            recorded &= np.isfinite(voltage).any(axis=1)
+        elif not spikes.times:
+            recorded &= np.isfinite(voltage[:, 0])
+        edges = np.arange(self.header.steps) * self.mapping.dt_ms
+        for start, stop in self._gaps(index):
+            recorded &= (edges + self.mapping.dt_ms <= start) | (edges >= stop)
+        return recorded
+
+    def _gaps(self, index: int) -> list[tuple[float, float]]:
+        """Beginning and end of the gaps of a trial, from its beginning, in ms."""
+        settings, place = self.mapping.gaps, self._places[index]
+        if settings is None:
+            return []
+        keys = [with_name(key, place.name) for key in (settings.starts, settings.stops)]
+        starts, stops = (flat(self._file, key) * time_scale(self._file, key, settings.unit) for key in keys)
+        if starts.shape != stops.shape or not (starts <= stops).all():
+            raise DataError(
+                f"{self.path}: {keys[0]} holds {starts.size} times and {keys[1]} {stops.size}, or a gap ends before it begins; "
+                "expected pairs; correct the file or the mapping"
+            )
+        mine = slice(None)
+        if settings.trial:
+            mine = flat(self._file, with_name(settings.trial, place.name)) == index
+        pairs = zip(starts[mine] - place.start_ms, stops[mine] - place.start_ms, strict=True)
+        return [(float(start), float(stop)) for start, stop in pairs]
+
+    def _series(self, place: Place, steps: int, where: str) -> Float32[np.ndarray, "time channels"]:
+        """Values of the continuous inputs in every time bin; zero after the end of a trial."""
+        series = np.zeros((self.header.steps, len(self._continuous)), dtype=np.float32)
+        for column, trace in zip(series.T, self._continuous, strict=True):
             own = Place(
                 place.name if trace.names else None, place.row if trace.rows else None, place.start_ms
             )
-            samples = trace.samples(own, self.header.duration_ms, where)
-            columns.append(in_bins(samples, self.header, trace.voltage.at))
-        return np.stack(columns, axis=1)
+            samples = trace.samples(own, steps * self.mapping.dt_ms, where)
+            column[:steps] = in_bins(samples, steps, self.mapping.dt_ms, trace.voltage.at)
+        return series
 
     def _inputs(
         self, number: int, index: int, where: str
@@ -165,8 +254,8 @@ class MappedFile:
         group = self.mapping.inputs[number]
         events = self._list(group, index, where)
         step = event_bins(events.time_ms, self.header.dt_ms, events.rounding_ms)
-        if step.size and step.max() >= self.header.steps:
-            raise self._beyond(where, events.key, events.time_ms.max())
+        if step.size and step.max() >= self.lengths[index]:
+            raise self._beyond(where, events.key, events.time_ms.max(), index)
         first, stop = self._first_input[number : number + 2]
         event_input = events.id - group.first_id + first
         wrong = (event_input < first) | (event_input >= stop)
@@ -179,67 +268,85 @@ class MappedFile:
 
     def _list(self, group: Inputs | OutputSpikes, index: int, where: str) -> Events:
         """The times of a group of inputs or of the output in one trial, from its beginning."""
-        mapping, place = self.mapping, self._places[index]
+        place = self._places[index]
         if place.name is not None and "{trial}" in f"{group.times}{group.trial}{group.ids}":
             events = read_events(self._file, group, place.name, len(self)).of_trial(index, where)
         else:
             if group not in self._whole:
                 events = read_events(self._file, group, None, len(self))
-                if events.trial is None and len(self) > 1 and not mapping.trials:
+                if events.trial is None and len(self) > 1 and not self._cut:
                     raise ConfigError(
-                        f"{self.path}: {group.times} is one list, the voltage has {len(self)} trials; expected to know "
+                        f"{self.path}: {group.times} is one list, but there are {len(self)} trials; expected to know "
                         "the trial of each time; name its key in the mapping with `trial`"
                     )
-                self._whole[group] = events.of_trial(0, str(self.path)) if mapping.trials else events
+                self._whole[group] = events.of_trial(0, str(self.path)) if self._cut else events
             events = self._whole[group]
-            if mapping.trials:
-                events = events.cut(place.start_ms, self.header.dt_ms, self.header.steps)
+            if self._cut:
+                events = events.cut(place.start_ms, self.header.dt_ms, self.lengths[index])
             else:
                 events = events.of_trial(index, where)
         number, latest = self.latest.get(group, (0, 0.0))
         self.latest[group] = number + events.time_ms.size, max(latest, float(events.time_ms.max(initial=0.0)))
         return events
 
-    def _beyond(self, where: str, key: str, latest_ms: float) -> DataError:
-        duration_ms, shape = self.header.duration_ms, self._traces["soma"].clock(self._places[0].name).shape
+    def _beyond(self, where: str, key: str, latest_ms: float, index: int) -> DataError:
+        duration_ms = self.lengths[index] * self.mapping.dt_ms
+        soma = self._traces.get("soma")
+        shape = () if soma is None else soma.clock(self._places[index].name).shape
         hint = ""
         if 0.05 * duration_ms < latest_ms / 1000 < duration_ms:
             hint = "; a thousandth of that would fit: check `unit`"
         if len(shape) == 2 and shape[0] > shape[1] > 1 and latest_ms < shape[0] * duration_ms / shape[1]:
             hint = f"; its shape {shape} is read as trials and samples and looks transposed"
         return DataError(
-            f"{where}: {key} holds {latest_ms:g} ms; expected times within the {self.header.duration_ms:g} ms of the "
-            f"voltage{hint}; correct the data or the mapping"
+            f"{where}: {key} holds {latest_ms:g} ms; expected times within the {duration_ms:g} ms of the "
+            f"{'trial' if soma is None else 'voltage'}{hint}; correct the data or the mapping"
         )
+
+
+class Checked(NamedTuple):
+    """What all files together hold.
+
+    Attributes:
+        trials: number of trials of every file.
+        steps: of the longest trial.
+        gaps: whether some steps of some trials were not recorded, or trials differ in length.
+    """
+
+    trials: list[int]
+    steps: int
+    gaps: bool
 
 
 def check_files(
     files: Sequence[tuple[Path, slice]], mapping: Mapping, on_trial: Callable[[int, int | None], None]
-) -> list[int]:
+) -> Checked:
     """Read every trial of every file once, so that whatever is wrong is said before anything is written.
-
-    Returns:
-        The number of trials of every file.
 
     Raises:
         ConfigError: the mapping does not fit the files.
         DataError: names file, trial, key and value.
     """
     trials: list[int] = []
+    steps, gaps = 1, False
     first = MappedFile(files[0][0], mapping).header
     for path, part in files:  # a mistake in the last file is found before all of the first one is read
         recording = MappedFile(path, mapping)
-        trials.append(len(range(len(recording))[part]))
-        if differences := recording.header.differences(first):
+        lengths = recording.lengths[part]
+        trials.append(len(lengths))
+        steps = max(steps, *lengths) if lengths else steps
+        if differences := replace(recording.header, steps=first.steps).differences(first):
             raise DataError(
                 f"{path} differs from {files[0][0]} in {'; '.join(differences)}; expected trials of one layout; leave it out, "
-                "say the `count` of inputs, or cut pieces of one length with `trials` in the mapping"
+                "or say the `count` of inputs"
             )
     done = 0
     for path, part in files:
-        recording = MappedFile(path, mapping)
+        recording = MappedFile(path, mapping, steps)
         for index in range(len(recording))[part]:
-            recording.trial(index)
+            trial = recording.trial(index)
+            lost = trial.recorded is not None and not trial.recorded.all()
+            gaps = gaps or lost or bool(np.isnan(trial.voltage_mv).any())
             done += 1
             on_trial(done, sum(trials))
         for group, (times, latest_ms) in recording.latest.items():
@@ -248,4 +355,4 @@ def check_files(
                     f"{path}: all {times} times in {group.times} lie in the first {latest_ms:g} ms of trials of "
                     f"{first.duration_ms:g} ms; expected times throughout; check `unit` in the mapping (s instead of ms?)"
                 )
-    return trials
+    return Checked(trials, steps, gaps)

@@ -18,7 +18,7 @@ from ulmus.recordings.mapping import (
     Sampled,
     Voltage,
 )
-from ulmus.trials.trial import LARGEST_MV, Channel, Header
+from ulmus.trials.trial import LARGEST_MV, Channel
 
 SMALLEST_MV = 0.2
 
@@ -83,6 +83,9 @@ class Trace:
         ConfigError: neither the mapping nor the file says unit or sampling.
         DataError: no such key, or not a trace.
     """
+
+    may_be_missing = True
+    """Whether NaN stands for what was not recorded."""
 
     def __init__(self, file: Container, voltage: Sampled) -> None:
         self._file, self.voltage = file, voltage
@@ -160,10 +163,12 @@ class Trace:
             stop = int(np.searchsorted(clock.time_ms, end)) + 2
             time_ms = clock.time_ms[first:stop] - start
         values = np.asarray(self._stored(clock, place.row, slice(first, stop)), dtype=np.float64)
-        if not np.isfinite(values).all():
-            at = int(np.flatnonzero(~np.isfinite(values))[0])
+        wrong = ~np.isfinite(values) & ~(np.isnan(values) if self.may_be_missing else False)
+        if wrong.any() or np.isnan(values).all():
+            at = int(np.flatnonzero(wrong)[0]) if wrong.any() else 0
             raise DataError(
-                f"{where}: {clock.key} is {values[at]} at sample {first + at}; expected finite voltage; repair it"
+                f"{where}: {clock.key} is {values[at]} at sample {first + at}; expected finite values"
+                f"{', or NaN in gaps' if self.may_be_missing else ''}; repair it, or leave this trial out"
             )
         return Samples(time_ms, values * self._scale(clock.key, values, where))
 
@@ -179,10 +184,10 @@ class Trace:
         unit = (self.voltage.unit if isinstance(self.voltage, Voltage) else None) or self._file.entry(
             key
         ).unit
-        largest = float(np.abs(values).max())
+        largest = float(np.nanmax(np.abs(values)))
         fitting = [name for name, mv in MILLIVOLTS.items() if 10 < largest * mv <= LARGEST_MV]
         hint = f"; it looks like {fitting[0]}: declare `unit: {fitting[0]}`" if fitting else ""
-        span = f"from {values.min():.4g} to {values.max():.4g}"
+        span = f"from {np.nanmin(values):.4g} to {np.nanmax(values):.4g}"
         if unit not in MILLIVOLTS:
             raise ConfigError(
                 f"{where}: {key} runs {span} in an unknown unit; expected `unit` in the mapping{hint or '; add it'}"
@@ -208,6 +213,8 @@ class ContinuousTrace(Trace):
         DataError: no such key, or not a trace.
     """
 
+    may_be_missing = False
+
     def __init__(self, file: Container, name: str, continuous: Continuous) -> None:
         super().__init__(file, continuous)
         key = self.clock(self.names[0] if self.names else None).key
@@ -224,10 +231,10 @@ class ContinuousTrace(Trace):
         return self._factor
 
 
-def in_bins(samples: Samples, header: Header, at: str) -> Float32[np.ndarray, "time"]:
+def in_bins(samples: Samples, steps: int, dt_ms: float, at: str) -> Float32[np.ndarray, "time"]:
     """Voltage at one edge of every time bin, interpolated linearly; held where the last sample was just before."""
-    edge = np.arange(header.steps) + (at == "end")
-    return np.asarray(np.interp(edge * header.dt_ms, *samples), dtype=np.float32)
+    edge = np.arange(steps) + (at == "end")
+    return np.asarray(np.interp(edge * dt_ms, *samples), dtype=np.float32)
 
 
 def detected_spikes(

@@ -1,17 +1,19 @@
 """What a conversion read out of a user's recordings: a table, and a page that opens offline."""
 
+import html
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
 from ulmus.errors import extra
 from ulmus.report import style
 from ulmus.report.page import Panel, render_page, write_page
 from ulmus.report.traces import Place, draw_raster, raster
 from ulmus.trials import TrialSource
-from ulmus.trials.trial import Trial
+from ulmus.trials.trial import Header, Trial
 
 with extra("report", "a report page"):
     import plotly.graph_objects as go
@@ -40,40 +42,72 @@ def summarise(trials: TrialSource) -> ConversionSummary:
     Raises:
         DataError: a file of the data is damaged.
     """
-    header, seconds = trials.header, trials.header.duration_ms / 1000
-    events = np.zeros(header.inputs, dtype=np.int64)
-    low, high = np.full(len(header.sites), np.inf), np.full(len(header.sites), -np.inf)
-    ranges = np.array([[np.inf, -np.inf]] * len(header.continuous)).reshape(-1, 2)
-    spikes = np.zeros(len(trials))
-    for index in range(len(trials)):
+    header, count = trials.header, len(trials)
+    events, seconds, spikes = np.zeros(header.inputs, dtype=np.int64), np.zeros(count), np.zeros(count)
+    longest = np.zeros(count)
+    voltage, drive = _Ranges(len(header.sites)), _Ranges(len(header.continuous))
+    for index in range(count):
         clip = trials.clip(index, 0, header.steps)
         events += np.bincount(clip.event_input, minlength=header.inputs)
-        low, high = np.minimum(low, clip.voltage_mv.min(0)), np.maximum(high, clip.voltage_mv.max(0))
-        if clip.continuous is not None:
-            ranges[:, 0] = np.minimum(ranges[:, 0], clip.continuous.min(0))
-            ranges[:, 1] = np.maximum(ranges[:, 1], clip.continuous.max(0))
+        voltage.add(clip.voltage_mv)
+        drive.add(clip.continuous)
+        known = np.ones(header.steps, dtype=bool) if clip.recorded is None else clip.recorded
+        longest[index] = (np.flatnonzero(known)[-1] + 1) * header.dt_ms
+        seconds[index] = known.sum() * header.dt_ms / 1000
         spikes[index] = clip.spike_time_ms.size
-    input_hz = events / (len(trials) * seconds)
-    rows = [("trials", f"{len(trials):,} of {header.duration_ms:,g} ms in steps of {header.dt_ms:g} ms")]
+    input_hz = events / max(longest.sum() / 1000, 1e-9)
+    shortest = "" if longest.min() == longest.max() else f"{longest.min():,g} to "
+    rows = [("trials", f"{count:,} of {shortest}{longest.max():,g} ms in steps of {header.dt_ms:g} ms")]
+    if lost := 1 - 1000 * seconds.sum() / longest.sum():
+        rows.append(("gaps", f"{100 * lost:.3g} % of the time was not recorded"))
+    rows += [*_input_rows(header, input_hz), *_range_rows(header, voltage, drive)]
+    if header.spikes:
+        rate = f"{spikes.sum() / seconds.sum():.3g} Hz, {np.mean(spikes == 0):.0%} of trials silent"
+        how = header.settings.get("mapping", {}).get("output_spikes", {})
+        origin = (
+            f"from {how['times']}" if "times" in how else f"maxima above {how.get('threshold_mv', -25):g} mV"
+        )
+        rows.append(("output spikes", f"{int(spikes.sum()):,} ({origin}), {rate}"))
+    return ConversionSummary(rows, input_hz, spikes / seconds)
+
+
+class _Ranges:
+    """Lowest and highest value, and number of missing ones, of some columns."""
+
+    def __init__(self, columns: int) -> None:
+        self.low, self.high = np.full(columns, np.inf), np.full(columns, -np.inf)
+        self.missing, self.steps = np.zeros(columns), 0
+
+    def add(self, values: Float[np.ndarray, "time columns"] | None) -> None:
+        if values is None:
+            return
+        self.low, self.high = np.fmin(self.low, values.min(0)), np.fmax(self.high, values.max(0))
+        there = np.isfinite(values)
+        if not there.all():
+            self.low = np.fmin(self.low, np.min(values, axis=0, where=there, initial=np.inf))
+            self.high = np.fmax(self.high, np.max(values, axis=0, where=there, initial=-np.inf))
+        self.missing += (~there).sum(axis=0)
+        self.steps += len(values)
+
+
+def _input_rows(header: Header, input_hz: Float64[np.ndarray, "inputs"]) -> Iterator[tuple[str, str]]:
     for sign, name in ((1, "excitatory"), (-1, "inhibitory")):
         hz = input_hz[: header.event_inputs][header.input_sign[: header.event_inputs] == sign]
         silent = f", {np.sum(hz == 0):,} silent" if (hz == 0).any() else ""
         rate = f", {hz.mean():.3g} Hz each (to {hz.max():.3g} Hz){silent}" if hz.size else ""
-        rows.append((f"{name} inputs", f"{hz.size:,}{rate}"))
-    for channel, (least, most) in zip(header.continuous, ranges, strict=True):
-        rows.append(
-            (
-                channel.name,
-                f"{least:.4g} to {most:.4g} {channel.unit}, usual size {channel.scale:g} {channel.unit}",
-            )
-        )
-    for site, least, most in zip(header.sites, low, high, strict=True):
-        rows.append((f"voltage, {site}", f"{least:.1f} to {most:.1f} mV"))
-    rate = f"{spikes.sum() / (len(trials) * seconds):.3g} Hz, {np.mean(spikes == 0):.0%} of trials silent"
-    how = header.settings.get("mapping", {}).get("output_spikes", {})
-    origin = f"from {how['times']}" if "times" in how else f"maxima above {how.get('threshold_mv', -25):g} mV"
-    rows.append(("output spikes", f"{int(spikes.sum()):,} ({origin}), {rate}"))
-    return ConversionSummary(rows, input_hz, spikes / seconds)
+        yield f"{name} inputs", f"{hz.size:,}{rate}"
+
+
+def _range_rows(header: Header, voltage: _Ranges, drive: _Ranges) -> Iterator[tuple[str, str]]:
+    for channel, least, most in zip(header.continuous, drive.low, drive.high, strict=True):
+        unit = channel.unit
+        yield channel.name, f"{least:.4g} to {most:.4g} {unit}, usual size {channel.scale:g} {unit}"
+    for site, least, most in zip(header.sites, voltage.low, voltage.high, strict=True):
+        yield f"voltage, {site}", f"{least:.1f} to {most:.1f} mV"
+    if not header.sites:
+        yield "voltage", "not recorded"
+    if not header.spikes:
+        yield "output spikes", "not known"
 
 
 def write_conversion_page(trials: TrialSource, summary: ConversionSummary, title: str, path: Path) -> Path:
@@ -94,26 +128,20 @@ def conversion_figure(trials: TrialSource, summary: ConversionSummary) -> go.Fig
     plot = style.figure(_HEIGHT, hovermode="closest")
     time_axis = style.axis("time (ms)", anchor="y", range=[0, header.duration_ms], **style.CROSSHAIR)
     plot.update_layout(xaxis=time_axis)
-    _draw_voltage(plot, trial, header.dt_ms, header.sites)
-    signs = [sign for sign in (1, -1) if (header.input_sign == sign).any()]
-    edges = np.linspace(0, header.duration_ms, min(MAX_COLUMNS, header.steps) + 1)
-    for number, sign in enumerate(signs):
-        height = 0.34 / len(signs)
-        place = Place("x", f"y{2 + number}", (0.66 + number * height, 0.66 + (number + 1) * height - 0.035))
-        # Half a step on, so that no rounding moves an event into the cell before.
-        time_ms = (trial.event_step + 0.5) * header.dt_ms
-        found = raster(time_ms, trial.event_input, header.input_sign, sign, edges, MAX_ROWS)
-        ceiling = max(1, float(np.quantile(found.events, 0.999)))
-        draw_raster(plot, place, found, sign, ceiling, more=" of the first trial")
-    everything = np.arange(header.inputs)
-    for sign in signs:
-        mine = everything[header.input_sign == sign]
+    if header.sites:
+        _draw_voltage(plot, trial, header)
+    else:
+        _draw_spikes(plot, trial)
+    _draw_inputs(plot, trial, header)
+    event_sign = header.input_sign[: header.event_inputs]
+    for sign in (1, -1):
+        mine = np.flatnonzero(event_sign == sign)
         _points(plot, mine, summary.input_hz[mine], style.hue(sign), "4", "input %{x}: %{y:.3g} Hz")
-    _points(plot, np.arange(len(trials)), summary.trial_hz, style.NEURON, "5", "trial %{x}: %{y:.3g} Hz")
-    for axis, x_title, title, domain, size in (
-        ("4", "input", "Rate of every input, all trials (Hz)", (0.0, 0.48), header.inputs),
-        ("5", "trial", "Output rate of every trial (Hz)", (0.54, 1.0), len(trials)),
-    ):
+    panels = [("4", "input", "Rate of every input, all trials (Hz)", (0.0, 0.48), header.event_inputs)]
+    if header.spikes:
+        _points(plot, np.arange(len(trials)), summary.trial_hz, style.NEURON, "5", "trial %{x}: %{y:.3g} Hz")
+        panels.append(("5", "trial", "Output rate of every trial (Hz)", (0.54, 1.0), len(trials)))
+    for axis, x_title, title, domain, size in panels if header.event_inputs else panels[1:]:
         x = style.axis(
             x_title, domain=list(domain), anchor=f"y{axis}", range=[-0.6, size - 0.4], tickformat=",d"
         )
@@ -124,6 +152,48 @@ def conversion_figure(trials: TrialSource, summary: ConversionSummary) -> go.Fig
     return plot
 
 
+def _draw_inputs(plot: go.Figure, trial: Trial, header: Header) -> None:
+    """Events of either sign, and inputs with a value at every time, above the voltage."""
+    event_sign = header.input_sign[: header.event_inputs]
+    signs = [sign for sign in (1, -1) if (event_sign == sign).any()]
+    edges = np.linspace(0, header.duration_ms, min(MAX_COLUMNS, header.steps) + 1)
+    panels = len(signs) + len(header.continuous)
+    places = (
+        Place("x", f"y{2 + number if number < 2 else 4 + number}", (bottom, bottom + 0.34 / panels - 0.035))
+        for number in range(panels)
+        for bottom in [0.66 + number * 0.34 / panels]
+    )
+    for sign, place in zip(signs, places, strict=False):
+        # Half a step on, so that no rounding moves an event into the cell before.
+        time_ms = (trial.event_step + 0.5) * header.dt_ms
+        found = raster(time_ms, trial.event_input, event_sign, sign, edges, MAX_ROWS)
+        ceiling = max(1, float(np.quantile(found.events, 0.999)))
+        draw_raster(plot, place, found, sign, ceiling, more=" of the first trial")
+    if trial.continuous is None:
+        return
+    for channel, values in zip(header.continuous, trial.continuous.T, strict=True):
+        place = next(places)
+        plot.add_scatter(
+            x=np.arange(header.steps) * header.dt_ms, y=values, mode="lines", yaxis=place.y, name=channel.name,
+            line={"color": style.EXCITATION, "width": 1.2}, hovertemplate=f"%{{y:.4g}} {channel.unit}<extra></extra>",
+        )  # fmt: skip
+        plot.update_layout({place.y_axis: style.axis(domain=list(place.domain))})
+        title = f"{channel.name} of the first trial ({channel.unit})"
+        plot.add_annotation(style.panel_title(html.escape(title), 0, place.domain[1] + 0.004))
+
+
+def _draw_spikes(plot: go.Figure, trial: Trial) -> None:
+    """Output spikes alone."""
+    plot.add_scatter(
+        x=trial.spike_time_ms, y=np.ones(trial.spike_time_ms.size), mode="markers",
+        marker={"symbol": "line-ns", "size": 14, "line": {"width": 1.7, "color": style.NEURON}},
+        hovertemplate="output spike at %{x:.2f} ms<extra></extra>",
+    )  # fmt: skip
+    plot.update_layout(yaxis=style.axis(domain=[0.31, 0.6], showticklabels=False, range=[0, 2]))
+    title = f"Output spikes of the first trial: {trial.spike_time_ms.size}"
+    plot.add_annotation(style.panel_title(title, 0, 0.605))
+
+
 def _points(plot: go.Figure, x: Any, y: Any, colour: str, axis: str, text: str) -> None:
     plot.add_scatter(
         x=x, y=y, mode="markers", marker={"size": 5 if len(x) < 200 else 3, "color": colour}, xaxis=f"x{axis}", yaxis=f"y{axis}",
@@ -131,7 +201,8 @@ def _points(plot: go.Figure, x: Any, y: Any, colour: str, axis: str, text: str) 
     )  # fmt: skip
 
 
-def _draw_voltage(plot: go.Figure, trial: Trial, dt_ms: float, sites: tuple[str, ...]) -> None:
+def _draw_voltage(plot: go.Figure, trial: Trial, header: Header) -> None:
+    dt_ms, sites = header.dt_ms, header.sites
     time_ms = np.arange(len(trial.voltage_mv)) * dt_ms
     colours = (style.NEURON, style.SURROGATE, style.MUTED)
     for number, site in reversed(list(enumerate(sites))):
@@ -140,14 +211,15 @@ def _draw_voltage(plot: go.Figure, trial: Trial, dt_ms: float, sites: tuple[str,
             line={"color": colours[number % len(colours)], "width": 1.2}, hovertemplate=f"{site} %{{y:.1f}} mV<extra></extra>",
         )  # fmt: skip
     # Each triangle stands on the peak that is seen, so that a spike without one, or a peak without a spike, is noticed.
-    margin = 0.03 * max(float(np.ptp(trial.voltage_mv)), 1.0)
+    margin = 0.03 * max(float(np.nanmax(trial.voltage_mv) - np.nanmin(trial.voltage_mv)), 1.0)
     plot.add_scatter(
         x=trial.spike_time_ms, y=_peaks_mv(trial, dt_ms) + margin, mode="markers",
         marker={"symbol": "triangle-down", "size": 8, "color": style.EXCITATION}, cliponaxis=False,
         hovertemplate="output spike at %{x:.2f} ms<extra></extra>",
     )  # fmt: skip
     plot.update_layout(yaxis=style.axis(domain=[0.31, 0.6]))
-    title = f"Voltage of the first trial (mV), {', '.join(sites)}; triangles: {trial.spike_time_ms.size} output spikes"
+    spikes = f"; triangles: {trial.spike_time_ms.size} output spikes" if header.spikes else ""
+    title = f"Voltage of the first trial (mV), {', '.join(sites)}{spikes}"
     plot.add_annotation(style.panel_title(title, 0, 0.605))
 
 
