@@ -370,6 +370,11 @@ def test_every_optimiser_lowers_the_loss(optimizer):
     assert losses[-1] < losses[0] - 0.05
 
 
+def weighted_loader():
+    sampler = torch.utils.data.WeightedRandomSampler([1.0] * 80, 80)
+    return torch.utils.data.DataLoader(list(zip(*sides(), strict=True)), sampler=sampler)
+
+
 @pytest.mark.parametrize(
     ("train", "validation", "arguments", "message"),
     [
@@ -377,16 +382,24 @@ def test_every_optimiser_lowers_the_loss(optimizer):
             sides(),
             (sides(9, 1, ("left", "up"))),
             {},
-            "class 'up' of sequence . in the validation sequences does not occur in train",
+            "class 'up' of sequence . in the validation data does not occur in train",
         ),
         ((sides()[0], np.linspace(0, 1, 80)), 0.2, {}, "expected classes.*choose regression"),
         (sides(), 0.2, {"task": "regression"}, "is 'right'|is 'left'; expected numbers for task regression"),
         (sides(), 0.2, {"task": "step-classification"}, "has .* steps and one target; expected one for each"),
         ((sides()[0], np.zeros(80, dtype=int)), 0.2, {}, "all targets of .* are 0; expected two classes"),
         (sides(), ([np.zeros((5, 3))], ["left"]), {}, r"has 3 channels .*trained with 2"),
-        (sides(), sides(), {}, "hash .* is in train and in validation"),
+        (sides(), sides(), {}, "same content is in train and in validation"),
         (sides()[0], 0.2, {"task": "next-token"}, "holds numbers; expected tokens or characters"),
         (sides(), 0.2, {"learning_rat": 1}, "fit has no argument 'learning_rat'"),
+        (sides(), None, {}, "validation=None leaves nothing to choose"),
+        (list(zip(*sides(), strict=True)), 0.2, {}, r"is a list of tuples; expected .*zip\(\*pairs\)"),
+        ((pair for pair in sides()), 0.2, {}, "is a generator; expected .* Make a list"),
+        ([{"x": 1.0}], 0.2, {}, r"sequence 0 of the training data is \{.x.: 1.0\}; expected an array"),
+        (torch.utils.data.StackDataset(x=sides()[0]), 0.2, {}, r"a dictionary with \['x'\]; expected"),
+        (weighted_loader(), 0.2, {}, "WeightedRandomSampler, which fit does not use"),
+        ((np.zeros((9, 8, 2)), np.zeros(9)), 0.2, {"task": "forecasting"}, "forecasting needs no targets"),
+        (sides(), 0.2, {"split_by": "who"}, "has no 'who' .* add it: {'values'"),
         (sides(), 0.2, {"task": "classify"}, "'task.kind' is 'classify'"),
         (sides(), 0.2, {"training": {"select": "rmse"}}, "training.select='rmse': expected one of"),
         (sides()[0], 0.2, {"task": {"kind": "forecasting", "channels": ["z"]}}, "task.channels names 'z'"),
@@ -415,6 +428,8 @@ def test_models_of_another_signature_are_refused():
     ]:
         with pytest.raises(ConfigError, match=message):
             fit(model, (values, labels), task="classification", epochs=1)
+    with pytest.raises(ConfigError, match=r"the data have 4 \(with missing: mask, a second one for each\)"):
+        fit(ulmus.ELM(2, memory=3), (values, labels), task="classification", missing="mask")
 
 
 def test_a_saved_predictor_comes_back_whole(tmp_path):
@@ -501,7 +516,7 @@ def test_data_that_changed_are_noticed_on_resuming(tmp_path):
 def test_words_for_the_baselines(tmp_path):
     recipe = make_recipe(saved(tmp_path)).to_yaml()
     (tmp_path / "mine.yaml").write_text(recipe)
-    for kind in ("lstm", "chrono-lstm", "tcn", "transformer", "elm-network"):
+    for kind in ("lstm", "chrono-lstm", "tcn", "transformer", "elm-network", "elm-layer"):
         problem = load_recipe(tmp_path / "mine.yaml", {"model.kind": kind}).problem()
         batch = next(problem.batches(0, 1, (0, 1)))
         assert problem.loss(problem.model, batch, torch.device("cpu")).isfinite().all()

@@ -107,7 +107,7 @@ class Predictor(nn.Module):
         self.answers, self.channels = tuple(answers), tuple(channels)
         self.reading, self.horizon, self.dt_ms = reading, horizon, float(dt_ms)
         self.card = dict(card or {})
-        width = _width(model, len(self.channels) * (1 + masked))
+        width = _width(model, len(self.channels) * (1 + masked), masked)
         same = width == len(self.answers)
         self.readout: nn.Module = nn.Identity() if same else nn.Linear(width, len(self.answers))
         inputs = len(self.channels) if input == "numbers" else 0
@@ -233,7 +233,7 @@ class Predictor(nn.Module):
 
 
 @torch.no_grad()
-def _width(model: nn.Module, inputs: int) -> int:
+def _width(model: nn.Module, inputs: int, masked: bool) -> int:
     """Size of a model's output, from two steps of zeros.
 
     Raises:
@@ -242,7 +242,9 @@ def _width(model: nn.Module, inputs: int) -> int:
     reads = getattr(model, "inputs", getattr(model, "input_size", inputs))
     if reads != inputs:
         raise ConfigError(
-            f"the {type(model).__name__} reads {reads} channels, but the data have {inputs}; build it with as many."
+            f"the {type(model).__name__} reads {reads} channels, but the data have {inputs}"
+            + (" (with missing: mask, a second one for each)" if masked else "")
+            + "; build it with as many."
         )
     if getattr(model, "batch_first", True) is False:
         raise ConfigError(

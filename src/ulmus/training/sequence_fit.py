@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.neuron import load
@@ -63,9 +63,7 @@ class SequenceRun(Run):
         Raises:
             DataError: the sequences do not fit the model.
         """
-        sequences = fitting(
-            _sequences(values, self.recipe(), "the sequences to predict", lengths), self.model
-        )
+        sequences = fitting(_sequences(values, self.recipe(), "the data to predict", lengths), self.model)
         found = [
             self.model.predict(*side_by_side(sequences, chosen.tolist()))
             for chosen in np.array_split(np.arange(len(sequences)), -(-len(sequences) // _PREDICTED_AT_ONCE))
@@ -83,7 +81,7 @@ class SequenceRun(Run):
         recipe = self.recipe()
         if not isinstance(recipe, ArraysRecipe):
             raise ConfigError(f"{self.folder} is no run on sequences; score it with ulmus.evaluate.")
-        sequences = _sequences(test, recipe, "the test sequences")
+        sequences = _sequences(test, recipe, "the test data")
         if recipe.data.window is not None:
             sequences = windows(sequences, recipe.data.window, recipe.data.stride or recipe.data.window, True)
         return recipe.scores(sequences, self.model)
@@ -164,8 +162,8 @@ def fit(
             its word (``"elm"``, ``"lstm"``, ``"tcn"``, ``"transformer"``), or ``{"kind": "elm", "memory": 50}``.
         train: For a recipe, the run folder. For sequences ``(values, targets)`` or ``(values, targets, lengths)``; a
             dictionary with these names and ``mask``, ``channels`` and columns such as ``subject``; values alone for
-            forecasting and next-token; a `Dataset` or `DataLoader` of ``(values, target)``; or a file. Values are
-            ``[sequence, time, channel]``, or a list with an array for each sequence.
+            forecasting and next-token; a `Dataset` of ``(values, target)``, or the `DataLoader` of one, whose batches and order
+            are not used; or a file. Values are ``[sequence, time, channel]``, or a list with an array for each sequence.
         validation: Sequences in the same form, or a share of ``train``; they choose the best weights.
         resume: Go on from the last checkpoint in the folder.
         on_progress: Called after every logged step and every validation.
@@ -278,13 +276,17 @@ def _recipe(
 def _parts(train: Any, validation: Any, recipe: ArraysRecipe) -> tuple[dict[str, SequenceSet], float]:
     data, task = recipe.data, recipe.task.kind
     others = {}
+    if validation is None:
+        raise ConfigError(
+            "validation=None leaves nothing to choose the best weights by; expected a share such as 0.2, or sequences."
+        )
     if not isinstance(validation, float | int):
-        others["validation"] = _sequences(validation, recipe, "the validation sequences")
+        others["validation"] = _sequences(validation, recipe, "the validation data")
     step = 1.0 if data.sample_rate_hz is None else 1000 / data.sample_rate_hz
     step = data.dt_ms or step
     if isinstance(train, str | Path):
         step = step_ms([str(train)], data.layout(task))
-    return divided(data, task, _sequences(train, recipe, "the training sequences"), others), step
+    return divided(data, task, _sequences(train, recipe, "the training data"), others), step
 
 
 def _sequences(given: Any, recipe: Recipe, origin: str, lengths: Any = None) -> SequenceSet:
@@ -297,14 +299,14 @@ def _sequences(given: Any, recipe: Recipe, origin: str, lengths: Any = None) -> 
         return read_sequences([str(given)], data.layout(task))
     options: dict[str, Any] = {"input": data.input, "missing": data.missing, "origin": origin}
     if isinstance(given, DataLoader):
-        given = given.dataset
+        given = _dataset_of(given, origin)
     if isinstance(given, Dataset):
         return _of_dataset(given, options)
     if isinstance(given, Mapping):
         named = dict(given)
         if "values" not in named:
             raise DataError(
-                f"{origin} have the keys {sorted(named)}; expected 'values', and 'targets' where the task needs some."
+                f"{origin} has the keys {sorted(named)}; expected 'values', and 'targets' where the task needs some."
             )
         parts = {
             key: named.pop(key)
@@ -314,7 +316,46 @@ def _sequences(given: Any, recipe: Recipe, origin: str, lengths: Any = None) -> 
         return sequence_set(**parts, columns=named, **options)
     if isinstance(given, tuple) and len(given) in (2, 3) and task not in LOOKING_AHEAD:
         return sequence_set(*given, **options)
+    _check_form(given, task, origin)
     return sequence_set(given, lengths=lengths, **options)
+
+
+def _check_form(given: Any, task: Task, origin: str) -> None:
+    """Refuse what is no array and no list of sequences.
+
+    Raises:
+        DataError: it is nothing, a generator, pairs, or comes with targets that the task has not.
+    """
+    forms = "(values, targets), a dictionary with 'values' and 'targets', a Dataset, a DataLoader or a file"
+    if isinstance(given, tuple) and task in LOOKING_AHEAD and np.ndim(given[0]) == 3:
+        raise DataError(
+            f"{origin} is {len(given)} arrays, but task {task} needs no targets: they are what the values are later. Give the "
+            "values alone."
+        )
+    if not hasattr(given, "__len__"):
+        raise DataError(
+            f"{origin} is a {type(given).__name__}; expected {forms}. Make a list of a generator."
+        )
+    first = given[0] if isinstance(given, list) and given else None
+    if isinstance(first, tuple):
+        raise DataError(
+            f"{origin} is a list of tuples; expected {forms}. Separate pairs with values, targets = zip(*pairs)."
+        )
+
+
+def _dataset_of(loader: DataLoader[Any], origin: str) -> Dataset[Any]:
+    """What a loader loads; in which order and batches is for `fit` to say.
+
+    Raises:
+        DataError: it draws in a way of its own, which would be lost.
+    """
+    whole = isinstance(loader.dataset, IterableDataset)
+    if not whole and not isinstance(loader.sampler, SequentialSampler | RandomSampler):
+        raise DataError(
+            f"{origin} is a DataLoader with a {type(loader.sampler).__name__}, which fit does not use: it makes batches itself. "
+            "Give the data set; rare classes count more with task={'kind': ..., 'class_weights': 'balanced'}."
+        )
+    return loader.dataset
 
 
 class _Items(Sequence[Any]):
@@ -331,6 +372,11 @@ class _Items(Sequence[Any]):
 
 
 def _values(item: Any) -> np.ndarray:
+    if isinstance(item, Mapping):
+        raise DataError(
+            f"an item of the data set is a dictionary with {sorted(map(str, item))}; expected (values, target) or values. "
+            "Return such a pair from __getitem__."
+        )
     values = np.asarray(item[0] if isinstance(item, tuple | list) else item)
     return values[:, None] if values.ndim == 1 and values.dtype.kind == "f" else values
 

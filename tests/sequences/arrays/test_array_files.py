@@ -174,7 +174,7 @@ def test_arrays_that_cannot_be(values, tmp_path, change, message):
 def test_values_of_unequal_length_need_lengths():
     with pytest.raises(DataError, match="lengths add up to 5 steps, but there are 6 values"):
         sequence_set(np.zeros((6, 2)), lengths=[2, 3])
-    with pytest.raises(DataError, match=r"sequence 1 of the arrays has shape \[3, 1\]; expected \[time, 2\]"):
+    with pytest.raises(DataError, match=r"sequence 1 of the data has shape \[3, 1\]; expected \[time, 2\]"):
         sequence_set([np.zeros((4, 2)), np.zeros((3, 1))])
 
 

@@ -137,7 +137,7 @@ def sequence_set(
     channels: Sequence[str] | None = None,
     columns: Mapping[str, Any] | None = None,
     missing: Literal["refuse", "mask"] = "refuse",
-    origin: str = "the arrays",
+    origin: str = "the data",
 ) -> SequenceSet:
     """Sequences from arrays, tensors or lists.
 
@@ -242,7 +242,7 @@ def _plain(values: Any) -> Any:
         return values.detach().cpu().numpy()
     if hasattr(values, "to_numpy"):  # a data frame or series
         return values.to_numpy()
-    if isinstance(values, list | tuple):
+    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype.kind == "O"):
         return [_plain(value) for value in values]
     return values
 
@@ -252,7 +252,7 @@ def _separate(
 ) -> tuple[Any, Any, Int64[np.ndarray, "sequences"]]:
     """A sequence for every entry of values and targets, and the length of each."""
     if isinstance(values, list):
-        values = [np.asarray(value) for value in values]
+        values = [_array(value, index, origin) for index, value in enumerate(values)]
         found = np.array([len(value) for value in values], dtype=np.int64)
         if lengths is None:
             return values, targets, found
@@ -284,6 +284,19 @@ def _separate(
     if targets is not None and len(targets) == len(values):
         targets = np.split(np.asarray(targets), edges)
     return np.split(values, edges), targets, steps
+
+
+def _array(value: Any, index: int, origin: str) -> np.ndarray:
+    """One sequence of a list."""
+    try:
+        found = np.asarray(value)
+    except ValueError:  # lists of unequal lengths inside
+        found = np.asarray(None)
+    if found.ndim == 0 or found.dtype.kind not in "fiub":
+        raise DataError(
+            f"sequence {index} of {origin} is {str(value)[:60]}; expected an array of numbers [time, channel]."
+        )
+    return found
 
 
 def _lengths(lengths: Any, sequences: int, longest: int, origin: str) -> Int64[np.ndarray, "sequences"]:

@@ -74,7 +74,7 @@ def column(sequences: SequenceSet, name: str) -> np.ndarray:
     if name not in sequences.columns:
         raise DataError(
             f"{sequences.origin} has no {name!r} for every sequence; expected one of {sorted(sequences.columns)}. Leave "
-            "split_by out, or add it."
+            "split_by out, or add it: {'values': ..., 'targets': ..., '" + name + "': ...}."
         )
     return sequences.columns[name]
 
@@ -88,11 +88,12 @@ def check_apart(parts: Mapping[str, SequenceSet], by: str | None) -> None:
     owner: dict[str, str] = {}
     for part, sequences in parts.items():
         labels = [f"{by} {value}" for value in np.unique(column(sequences, by))] if by else []
-        for label in [*labels, f"data with hash {sequences.content_hash[:12]}"]:
+        for label in [*labels, sequences.content_hash]:
             if label in owner:
+                what = "what has the same content" if label == sequences.content_hash else label
                 raise DataError(
-                    f"{label} is in {owner[label]} and in {part} ({sequences.origin}), so that scores would say nothing of new "
-                    "ones; expected it in one of them. Move or remove it."
+                    f"{what} is in {owner[label]} and in {part} ({sequences.origin}), so that scores would say nothing of new "
+                    "sequences; expected it in one of them. Move or remove it."
                 )
             owner[label] = part
 

@@ -174,9 +174,10 @@ def fitting(sequences: SequenceSet, predictor: Predictor) -> SequenceSet:
     if sequences.input == "tokens":
         _check_tokens(sequences, len(predictor.channels))
     elif len(sequences.channels) != len(predictor.channels) or _other_names(sequences, predictor):
+        alone = " One sequence of several channels is values[None]." if len(sequences.channels) == 1 else ""
         raise DataError(
             f"{sequences.origin} has {len(sequences.channels)} channels ({_shown(sequences.channels)}), but the model was "
-            f"trained with {len(predictor.channels)} ({_shown(predictor.channels)}); expected the same in the same order."
+            f"trained with {len(predictor.channels)} ({_shown(predictor.channels)}); expected the same in the same order.{alone}"
         )
     return sequences
 
