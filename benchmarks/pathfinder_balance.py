@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from ulmus.cli.console import say
 from ulmus.files.writing import write_file
 from ulmus.sequences.lra.pathfinder.balance import TABLES, Balance, disc_places, table_name
-from ulmus.sequences.lra.pathfinder.images import draw_targets
+from ulmus.sequences.lra.pathfinder.images import draw_contours
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings, published_settings
 
 _TREES = 300
@@ -28,7 +28,7 @@ def both_labels(
     settings: PathfinderSettings, scenes: int, seed: int
 ) -> tuple[Float64[np.ndarray, "n 7"], Int64[np.ndarray, "n"]]:
     """Disc places and labels; every scene counts four times, from either beginning to either end."""
-    ends = np.stack([draw_targets(settings, seed, index) for index in range(scenes)])
+    ends = np.stack([_ends(settings, seed, index) for index in range(scenes)])
     values, labels = [], []
     for first in (0, 1):
         for label in (0, 1):
@@ -36,6 +36,12 @@ def both_labels(
             values.append(disc_places(ends[:, first, 0], ends[:, last, 1], settings.size))
             labels.append(np.full(scenes, label))
     return np.concatenate(values), np.concatenate(labels)
+
+
+def _ends(settings: PathfinderSettings, seed: int, index: int) -> Int64[np.ndarray, "contours ends 2"]:
+    """Where the two long contours of a scene begin and end."""
+    random = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
+    return draw_contours(settings, random, 0)[1][:, [0, -1], :2]
 
 
 def compare(values: Float64[np.ndarray, "n 7"], labels: Int64[np.ndarray, "n"]) -> Balance:

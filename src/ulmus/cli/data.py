@@ -153,7 +153,7 @@ def _described(folder: Path) -> dict[str, dict[str, object]]:
     if not (folder / "store.json").exists():
         if any(folder.glob("*_train.h5")):
             return describe(folder)
-        from ulmus.sequences.lra.tasks import describe_tasks
+        from ulmus.sequences.lra.settings import describe_tasks
 
         if tasks := describe_tasks(folder):
             return tasks

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from ulmus.sequences.lra.listops.writer import make_listops
     from ulmus.sequences.lra.pathfinder.settings import published_settings
     from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
-    from ulmus.sequences.lra.settings import Lesson, SequencesData, open_sequences, task_splits
-    from ulmus.sequences.lra.tasks import TASKS
+    from ulmus.sequences.lra.settings import TASKS, Lesson, SequencesData, open_sequences, task_splits
 
 __all__ = [
     "LABELLED_KINDS",
@@ -65,7 +64,6 @@ __getattr__, __dir__ = lazy(
         "lra.listops.writer": "make_listops",
         "lra.pathfinder.settings": "published_settings",
         "lra.pathfinder.writer": "make_pathfinder",
-        "lra.settings": "Lesson SequencesData open_sequences task_splits",
-        "lra.tasks": "TASKS",
+        "lra.settings": "TASKS Lesson SequencesData open_sequences task_splits",
     },
 )

@@ -7,8 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from ulmus.sequences.digits.augmentation import ClipAugmentation
 from ulmus.sequences.digits.batches import AddedDigits, Binning, Digits
 from ulmus.sequences.digits.clips import open_digits
-from ulmus.sequences.labelled_batches import LabelledBatches, Splits
-from ulmus.sequences.labelled_data import LabelledSettings
+from ulmus.sequences.labelled_batches import LabelledBatches, LabelledSettings, Splits
 
 
 class DigitsData(LabelledSettings):

@@ -7,8 +7,15 @@ from ulmus.errors import DataError
 _NESTED = ("", "lra_release", "lra_release/lra_release")
 
 
+def look_for(root: Path, folder: str) -> Path | None:
+    """The folder of a task: `root` itself, in `root`, or in the archive's ``lra_release/lra_release``; None without one."""
+    places = [root] if root.name == folder else []
+    places += [root / nested / folder for nested in _NESTED]
+    return next((place for place in places if place.is_dir()), None)
+
+
 def find_folder(root: str | Path, folder: str) -> Path:
-    """The folder of a task under `root`: there itself, or in the archive's ``lra_release/lra_release``.
+    """The folder that :func:`look_for` finds.
 
     Raises:
         DataError: it is in none of the places.
@@ -23,25 +30,13 @@ def find_folder(root: str | Path, folder: str) -> Path:
             f"{root.absolute()} does not exist; expected the folder that the archive was unpacked to or that `ulmus data make` "
             f"made, with {folder!r} in it; correct the path"
         )
-    found = _look_for(root, folder)
+    found = look_for(root, folder)
     if found is None:
         raise DataError(
             f"{root} holds no folder {folder!r}; expected it there or in {_NESTED[-1]}; give the folder that the archive "
             "was unpacked to, or make the data with `ulmus data make`"
         )
     return found
-
-
-def has_folder(root: Path, folder: str) -> bool:
-    """Whether :func:`find_folder` would find it."""
-    return _look_for(root, folder) is not None
-
-
-def _look_for(root: Path, folder: str) -> Path | None:
-    places = [root / nested / folder for nested in _NESTED]
-    if root.name == folder:
-        places.insert(0, root)
-    return next((place for place in places if place.is_dir()), None)
 
 
 def holds_nothing(folder: Path, wanted: str, stand_in: str = "") -> DataError:

@@ -29,10 +29,6 @@ class SequenceBatches(LabelledBatches):
         share: number of this process and of all processes that share the items of every batch.
         similar_lengths: put items of similar length into the same batch; changes nothing where all are equally long.
         hints: give what is known at every step, besides the classes.
-
-    Raises:
-        ConfigError: a value that gives no batch.
-        DataError: there are no sequences, or hints are asked of data that have none.
     """
 
     def __init__(
@@ -93,11 +89,7 @@ class SequenceBatches(LabelledBatches):
         return np.concatenate([batches.reshape(-1), order[whole:]])
 
     def batch(self, epoch: int, k: int) -> LabelledBatch:
-        """Batch `k` of `epoch`; `source` are the numbers of its items.
-
-        Raises:
-            DataError: a file of the data is missing or damaged.
-        """
+        """Batch `k` of `epoch`; `source` are the numbers of its items."""
         chosen = self.plan(epoch, k)[self._mine]
         tokens, lengths = self._side_by_side(chosen.tolist())
         (inputs, read), hints = self.encoding(tokens, lengths), None

@@ -44,11 +44,7 @@ class Encoding(Protocol):
 
 @dataclass(frozen=True)
 class OneHot:
-    """Every token has a channel of its own, on which a step of a sequence has one event of amplitude 1.
-
-    Attributes:
-        channels: how many tokens there are.
-    """
+    """Every token has a channel of its own, on which a step of a sequence has one event of amplitude 1."""
 
     channels: int
 
@@ -64,9 +60,6 @@ class GrayBins:
     Attributes:
         bins: 2 to 256.
         silent_background: the darkest bin has no channel, so that nothing happens where an image is dark.
-
-    Raises:
-        ConfigError: another number of bins.
     """
 
     bins: int = 16
@@ -116,9 +109,6 @@ class LitPixels:
     Attributes:
         width: of the images, which are square; 32 or more.
         bins: gray bins, 2 to 256.
-
-    Raises:
-        ConfigError: narrower images, or another number of bins.
     """
 
     width: int
@@ -147,11 +137,7 @@ class LitPixels:
     def __call__(
         self, tokens: UInt8[Tensor, "sequences time"], length: Int64[Tensor, "sequences"]
     ) -> Encoded:
-        """Up to five events for every pixel with light, or the place of the first pixel of an image without.
-
-        Raises:
-            ShapeError: sequences of another length than the pixels of an image.
-        """
+        """Up to five events for every pixel with light, or the place of the first pixel of an image without."""
         if tokens.shape[1] != self.width**2:
             raise ShapeError(
                 f"sequences have {tokens.shape[1]} tokens; expected the {self.width**2} pixels of an image of "

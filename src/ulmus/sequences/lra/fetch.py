@@ -105,9 +105,14 @@ def _unpack(archive: Path, folder: Path, parts: Sequence[str], report: Callable[
     try:
         with work_folder(folder / "unpacking") as beside:
             with archive.open("rb") as packed, gzip.GzipFile(fileobj=packed) as stream:
+                size, unpacking = archive.stat().st_size, Unpacking(archive)
                 with tarfile.open(fileobj=stream, mode="r|") as members:
-                    size, unpacking = archive.stat().st_size, Unpacking(archive)
-                    _write(members, beside, parts, unpacking, lambda: report(packed.tell(), size))
+                    for member in members:
+                        place = _place(member.name, parts) if member.isfile() else None
+                        if place is not None and (content := members.extractfile(member)):
+                            (beside / place).parent.mkdir(parents=True, exist_ok=True)
+                            unpacking.write(content, beside / place)
+                            report(packed.tell(), size)
                 while stream.read(_PIECE):  # up to the checksum at the end
                     pass
             absent = [part for part in parts if not (beside / part).is_dir()]
@@ -126,31 +131,10 @@ def _unpack(archive: Path, folder: Path, parts: Sequence[str], report: Callable[
         ) from error
 
 
-def _write(
-    members: tarfile.TarFile,
-    beside: Path,
-    parts: Sequence[str],
-    unpacking: Unpacking,
-    report: Callable[[], None],
-) -> None:
-    for member in members:
-        place = _place(member.name, parts)
-        if place is None or not member.isfile():
-            continue
-        content = members.extractfile(member)
-        target = beside / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if content is not None:
-            unpacking.write(content, target)
-        report()
-
-
 def _place(name: str, parts: Sequence[str]) -> PurePosixPath | None:
     """Where a member of the archive goes, from its part on; None if it does not belong to one."""
     steps = PurePosixPath(name).parts
-    if (
-        not steps or ".." in steps or steps[-1].startswith("._")
-    ):  # the latter are remnants of another file system
+    if not steps or ".." in steps or steps[-1].startswith("._"):  # remnants of another file system
         return None
     first = next((position for position, step in enumerate(steps) if step in parts), None)
     return None if first is None else PurePosixPath(*steps[first:])

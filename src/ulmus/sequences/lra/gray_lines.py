@@ -20,26 +20,15 @@ _SPLITS = ("train", "valid", "test")
 
 
 class GrayLines(Sequences):
-    """One split of a task: ``input/<split>.src`` with gray levels 0 to 255, ``label/<split>.label`` with classes.
-
-    Args:
-        folder: the folder of the task.
-        split: train, valid or test.
-        name: of the task.
-        classes: their names.
-        width: of every image.
-
-    Raises:
-        DataError: a file is missing, the two do not fit, or a label is not a class.
-    """
+    """One split of a task: ``input/<split>.src`` with gray levels 0 to 255, ``label/<split>.label`` with classes."""
 
     tokens = GRAY_LEVELS
+    width: int
 
     def __init__(
         self, folder: str | Path, split: str, name: str, classes: tuple[str, ...], width: int
     ) -> None:
         self.name, self.classes, self.path, self.width = name, classes, Path(folder), width
-        self._pixels = width**2
         self._lines = Lines(self.path / "input" / f"{split}.src")
         self._label_file = self.path / "label" / f"{split}.label"
         labels = Lines(self._label_file)
@@ -66,27 +55,20 @@ class GrayLines(Sequences):
         return hashlib.sha256(both.encode()).hexdigest()
 
     def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:
-        """One image; the index is not checked.
-
-        Raises:
-            DataError: the line does not hold gray levels.
-        """
-        line = self._lines[index]
+        """One image."""
+        line, pixels = self._lines[index], self.width**2
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # how NumPy tells of text that is not numbers
                 values = np.fromstring(line, dtype=np.int64, sep=" ")
+            if values.size != pixels or values.min() < 0 or values.max() >= GRAY_LEVELS:
+                raise ValueError
         except (ValueError, DeprecationWarning) as error:
-            raise self._bad(index, line[:40]) from error
-        if values.size != self._pixels or values.min() < 0 or values.max() >= GRAY_LEVELS:
-            raise self._bad(index, line[:40])
+            raise DataError(
+                f"{self._lines.path}, line {index + 1}: {line[:40]!r}; expected {pixels} gray levels 0 to 255 "
+                "separated by spaces; unpack the archive again, or choose the task that it is of"
+            ) from error
         return values.astype(np.uint8)
-
-    def _bad(self, index: int, found: bytes) -> DataError:
-        return DataError(
-            f"{self._lines.path}, line {index + 1}: {found!r}; expected {self._pixels} gray levels 0 to 255 "
-            "separated by spaces; unpack the archive again, or choose the task that it is of"
-        )
 
 
 def has_gray_lines(folder: Path) -> bool:
@@ -97,15 +79,5 @@ def has_gray_lines(folder: Path) -> bool:
 def gray_line_splits(
     folder: str | Path, name: str, classes: tuple[str, ...], width: int
 ) -> Splits[Sequences]:
-    """The three splits of a task of the processed archive, as given.
-
-    Args:
-        folder: the folder that holds ``input`` and ``label``.
-        name: of the task.
-        classes: their names.
-        width: of every image.
-
-    Raises:
-        DataError: a file is missing or damaged.
-    """
+    """The three splits of a task of the processed archive, as given."""
     return Splits(*(GrayLines(folder, split, name, classes, width) for split in _SPLITS))

@@ -6,7 +6,6 @@ import math
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -14,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from ulmus.errors import DataError
 from ulmus.files.restricted_pickle import array, read_pickle
 from ulmus.sequences.labelled_batches import Splits
-from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
+from ulmus.sequences.lra.archive import holds_nothing, look_for
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
 from ulmus.sequences.lra.gray_lines import gray_line_splits, has_gray_lines
 from ulmus.sequences.lra.sequences import Sequences, with_validation
@@ -57,7 +56,7 @@ class GrayImages(Sequences):
         self._images, self.labels, self.classes, self.name, self.path = images, labels, classes, name, path
 
     def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:
-        """One image; the index is not checked."""
+        """One image."""
         return np.asarray(self._images[index])
 
     @cached_property
@@ -67,48 +66,35 @@ class GrayImages(Sequences):
 
 
 def image_splits(folder: Path) -> Splits[Sequences]:
-    """CIFAR-10 in gray, also of Mega's processed archive, or idx files of the MNIST kind as a stand-in.
-
-    Raises:
-        DataError: there are no such images, or files are missing or damaged.
-    """
+    """CIFAR-10 in gray, also of Mega's processed archive, or idx files of the MNIST kind as a stand-in."""
     if has_gray_lines(folder):
         return gray_line_splits(folder, _CIFAR_NAME, CIFAR_CLASSES, _SIDE)
-    if has_folder(folder, CIFAR_FOLDER):
-        return cifar_splits(find_folder(folder, CIFAR_FOLDER))
-    if _has_idx_files(folder):
-        return idx_splits(folder)
-    raise holds_nothing(
-        folder,
-        f"{CIFAR_FOLDER} (CIFAR-10 for Python)",
-        "or, as a stand-in, the idx files of Fashion-MNIST (Debian: dataset-fashion-mnist, in "
-        "/usr/share/datasets/fashion-mnist)",
-    )
+    place = find(folder)
+    if place is None:
+        raise holds_nothing(
+            folder,
+            f"{CIFAR_FOLDER} (CIFAR-10 for Python)",
+            "or, as a stand-in, the idx files of Fashion-MNIST (Debian: dataset-fashion-mnist, in "
+            "/usr/share/datasets/fashion-mnist)",
+        )
+    return idx_splits(place) if _has_idx_files(place) else cifar_splits(place)
 
 
-def find(folder: Path) -> list[dict[str, Any]]:
-    """Options of the one data set, if the folder holds it or its stand-in."""
-    return [{}] if has_folder(folder, CIFAR_FOLDER) or _has_idx_files(folder) else []
+def find(folder: Path) -> Path | None:
+    """The folder of CIFAR-10, or this one if it holds idx files."""
+    return look_for(folder, CIFAR_FOLDER) or (folder if _has_idx_files(folder) else None)
 
 
 def cifar_splits(folder: Path) -> Splits[Sequences]:
-    """CIFAR-10 (the Python version) in gray; a tenth of the training images is held out (seed 42).
-
-    Raises:
-        DataError: a file is missing, damaged or not of CIFAR-10.
-    """
+    """CIFAR-10 (the Python version) in gray; a tenth of the training images is held out (seed 42)."""
     return with_validation(_cifar(folder, "train"), _cifar(folder, "test"))
 
 
 def _cifar(folder: Path, part: str) -> GrayImages:
-    images, labels = zip(*(_cifar_batch(folder / name) for name in _CIFAR_FILES[part]), strict=True)
-    return GrayImages(
-        np.concatenate(images),
-        np.concatenate(labels),
-        classes=CIFAR_CLASSES,
-        name=_CIFAR_NAME,
-        path=folder,
+    images, labels = map(
+        np.concatenate, zip(*(_cifar_batch(folder / name) for name in _CIFAR_FILES[part]), strict=True)
     )
+    return GrayImages(images, labels, classes=CIFAR_CLASSES, name=_CIFAR_NAME, path=folder)
 
 
 def _cifar_batch(file: Path) -> tuple[UInt8[np.ndarray, "items pixels"], Int64[np.ndarray, "items"]]:
@@ -135,16 +121,13 @@ def _cifar_batch(file: Path) -> tuple[UInt8[np.ndarray, "items pixels"], Int64[n
 
 def _has_idx_files(folder: Path) -> bool:
     """Whether this is a folder of the MNIST kind."""
-    return any(list(folder.glob(name + "*")) for name in IDX_FILES)
+    return any(any(folder.glob(name + "*")) for name in IDX_FILES)
 
 
 def idx_splits(folder: Path) -> Splits[Sequences]:
     """Files of the MNIST kind, padded with black to 32 x 32; a tenth of the training images is held out (seed 42).
 
     Files cannot tell which set they are of: Fashion-MNIST if the path says "fashion", else "MNIST-like images".
-
-    Raises:
-        DataError: a file is missing or damaged.
     """
     fashion = "fashion" in str(folder.resolve()).lower()
     name = "Fashion-MNIST, padded to 32 x 32" if fashion else "MNIST-like images, padded to 32 x 32"

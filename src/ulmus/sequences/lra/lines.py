@@ -19,13 +19,7 @@ class Lines:
     """The lines of a file; opening finds where they end, each is read when it is asked for.
 
     The file is read and not mapped into memory: should it be cut meanwhile, that is an error and not the end of the process.
-
-    Args:
-        path: the file.
-        skip: lines at the top that do not count.
-
-    Raises:
-        DataError: the file is missing or cannot be read.
+    The first `skip` lines do not count.
     """
 
     def __init__(self, path: Path, skip: int = 0) -> None:

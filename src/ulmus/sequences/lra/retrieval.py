@@ -3,7 +3,6 @@
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -11,10 +10,10 @@ from jaxtyping import Int64, UInt8
 from ulmus.errors import DataError
 from ulmus.files.reading import sha256_of_file
 from ulmus.sequences.labelled_batches import Splits
-from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
+from ulmus.sequences.lra.archive import holds_nothing, look_for
 from ulmus.sequences.lra.lines import Lines
 from ulmus.sequences.lra.sequences import Sequences
-from ulmus.sequences.lra.text import TOKENS, longest_text, tokenize_text
+from ulmus.sequences.lra.text import TOKENS, tokenize_text
 
 FOLDER = "tsv_data"
 FILES = ("new_aan_pairs.train.tsv", "new_aan_pairs.eval.tsv", "new_aan_pairs.test.tsv")
@@ -24,15 +23,7 @@ _LABELS = {b"0.0": 0, b"1.0": 1, b"0": 0, b"1": 1}
 
 
 class Pairs(Sequences):
-    """Pairs of texts in the lines of a file: label, two names, two texts.
-
-    Args:
-        file: of the pairs.
-        longest: of a sequence, its end token included; longer texts are cut.
-
-    Raises:
-        DataError: the file is missing, or a line begins without a label.
-    """
+    """Pairs of texts in the lines of a file; sequences are cut to `longest` tokens, the end included."""
 
     name, tokens, classes, towers = "Retrieval (AAN)", TOKENS, ("apart", "linked"), 2
 
@@ -55,11 +46,7 @@ class Pairs(Sequences):
         return _LABELS[text]
 
     def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "time"]:
-        """A text as numbers of bytes; the index is not checked.
-
-        Raises:
-            DataError: the line is damaged.
-        """
+        """A text as numbers of bytes."""
         fields = self._lines[index].split(b"\t")
         if len(fields) != _COLUMNS:
             raise DataError(
@@ -82,24 +69,10 @@ class Pairs(Sequences):
 
 
 def retrieval_splits(folder: Path, longest: int | None = None) -> Splits[Sequences]:
-    """The three files of the Long Range Arena archive, as given.
-
-    Args:
-        folder: that the archive was unpacked to.
-        longest: tokens after which texts are cut; 4000 by default.
-
-    Raises:
-        ConfigError: a length that leaves no room for a text.
-        DataError: a file is missing or damaged.
-    """
-    if not has_folder(folder, FOLDER):
+    """The three files of the Long Range Arena archive, as given; texts are cut to 4000 tokens by default."""
+    place = look_for(folder, FOLDER)
+    if place is None:
         raise holds_nothing(
             folder, f"{FOLDER} of the Long Range Arena archive (the address of the anthology itself is dead)"
         )
-    place, longest = find_folder(folder, FOLDER), longest_text(longest, _LONGEST)
-    return Splits(*(Pairs(place / name, longest) for name in FILES))
-
-
-def find(folder: Path) -> list[dict[str, Any]]:
-    """Options of the one data set, if the folder holds it."""
-    return [{}] if has_folder(folder, FOLDER) else []
+    return Splits(*(Pairs(place / name, longest or _LONGEST) for name in FILES))

@@ -90,15 +90,12 @@ class Subset(Sequences):
 
     def __init__(self, whole: Sequences, indices: Int64[np.ndarray, "subset"]) -> None:
         self._whole, self._indices = whole, indices
-        self.name, self.path, self.generated = whole.name, whole.path, whole.generated
-        self.tokens, self.classes, self.towers, self.width = (
-            *(whole.tokens, whole.classes),
-            *(whole.towers, whole.width),
-        )
-        self.labels, self.hint_classes = whole.labels[indices], whole.hint_classes
+        for name in ("name", "path", "tokens", "classes", "width", "towers", "generated", "hint_classes"):
+            setattr(self, name, getattr(whole, name))
+        self.labels = whole.labels[indices]
 
     def read(self, index: int, tower: int = 0) -> Integer[np.ndarray, "time"]:
-        """One sequence of an item; the index is not checked."""
+        """One sequence of an item."""
         return self._whole.read(int(self._indices[index]), tower)
 
     def hints(self, index: int) -> UInt8[np.ndarray, "time"]:
@@ -121,20 +118,13 @@ def random_split(whole: Sequences, seed: int = 42) -> Splits[Sequences]:
     """80 % to train, 10 % to validate, 10 % to test, drawn by `torch.utils.data.random_split`.
 
     The order and sizes are those of the S4 repository (Gu et al. 2022), which later work on Pathfinder shares.
-
-    Raises:
-        DataError: fewer than ten sequences.
     """
     tenth = len(whole) // 10
     return Splits(*_drawn(whole, [len(whole) - 2 * tenth, tenth, tenth], seed))
 
 
 def with_validation(train: Sequences, test: Sequences, seed: int = 42) -> Splits[Sequences]:
-    """A tenth of the training sequences to validate, drawn like those of :func:`random_split`; the test as given.
-
-    Raises:
-        DataError: fewer than ten sequences.
-    """
+    """A tenth of the training sequences to validate, drawn like those of :func:`random_split`; the test as given."""
     tenth = len(train) // 10
     kept, held_out = _drawn(train, [len(train) - tenth, tenth], seed)
     return Splits(kept, held_out, test)

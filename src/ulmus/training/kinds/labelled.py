@@ -14,8 +14,7 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
 from ulmus.sequences.kinds import LabelledData
-from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
-from ulmus.sequences.labelled_data import LabelledSettings
+from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, LabelledSettings
 from ulmus.sequences.making import generated_notes
 from ulmus.settings import Settings
 from ulmus.training.problem import HeldOut, Problem

@@ -2,7 +2,6 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -10,7 +9,7 @@ from jaxtyping import Int64, UInt8
 from ulmus.errors import DataError
 from ulmus.files.reading import sha256_of_file
 from ulmus.sequences.labelled_batches import Splits
-from ulmus.sequences.lra.archive import find_folder, has_folder
+from ulmus.sequences.lra.archive import find_folder
 from ulmus.sequences.lra.lines import Lines
 from ulmus.sequences.lra.sequences import Sequences
 from ulmus.sequences.making import RECORD, generated_by_us
@@ -42,12 +41,7 @@ def tokenize(text: bytes) -> UInt8[np.ndarray, "time"]:
 class ListOps(Sequences):
     """The expressions of one file, read when they are asked for; classes are their values 0 to 9.
 
-    Args:
-        path: the file.
-        end_token: whether a sequence ends with a symbol of its own, on which to read out.
-
-    Raises:
-        DataError: the file is missing, or is not a table of expressions.
+    With `end_token`, sequences end with a symbol of their own, on which to read out.
     """
 
     tokens, classes = len(TOKENS), tuple("0123456789")
@@ -96,11 +90,7 @@ class ListOps(Sequences):
         return self._lines.sizes
 
     def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "time"]:
-        """One expression as numbers of symbols; the index is not checked.
-
-        Raises:
-            DataError: the line is damaged.
-        """
+        """One expression as numbers of symbols."""
         try:
             numbers = tokenize(self._split(index)[0])
         except DataError as error:
@@ -109,15 +99,6 @@ class ListOps(Sequences):
 
 
 def listops_splits(root: str | Path, end_token: bool = False) -> Splits[Sequences]:
-    """The three files as they are given.
-
-    Raises:
-        DataError: a file is missing or damaged.
-    """
+    """The three files as they are given."""
     folder = find_folder(root, FOLDER)
     return Splits(*(ListOps(folder / name, end_token) for name in FILES))
-
-
-def find(folder: Path) -> list[dict[str, Any]]:
-    """Options of the one data set, if the folder holds it."""
-    return [{}] if has_folder(folder, FOLDER) else []

@@ -35,7 +35,7 @@ def make_listops(
     """Write ``out/listops-1000/basic_{train,val,test}.tsv`` with expressions that are all different, unless `repeats`.
 
     The published settings are the defaults: more than 500 and fewer than 2000 tokens. Expression k depends on the
-    settings, the seed and k alone, so any number of workers writes the same files.
+    settings, the seed and k alone, so any number of workers writes the same files. Returns their folder.
 
     Args:
         out: folder that stands for ``lra_release``.
@@ -51,39 +51,24 @@ def make_listops(
         workers: processes; all cores when not given.
         on_expressions: called when expressions are finished.
 
-    Returns:
-        The folder of the files.
-
     Raises:
         ConfigError: arguments that cannot be used or give no expression, or other ones than the folder was begun with.
         DataError: the folder holds data that were not made here, or damaged ones.
         UlmusError: a process was killed.
     """
+    limits = {"shortest": shortest, "longest": longest, "depth": depth, "most_arguments": most_arguments}
     check_counts(train=counts[0], valid=counts[1], test=counts[2], shortest=shortest, workers=workers)
     check_seed(seed)
-    if not (
-        shortest + 3 <= longest <= _LONGEST and 2 <= depth <= _DEEPEST and 2 <= most_arguments <= _DEEPEST
-    ):
-        raise ConfigError(
-            f"shortest={shortest}, longest={longest}, depth={depth}, most_arguments={most_arguments}: expected longest from "
-            f"shortest + 3 to {_LONGEST:,}, and 2 to {_DEEPEST:,} levels and arguments; correct them"
-        )
-    if not operators or len(set(operators)) < len(operators) or not set(operators) <= set(OPERATORS):
-        raise ConfigError(
-            f"operators={list(operators)}: expected some of {', '.join(OPERATORS)}, each once; correct them"
-        )
+    _check_limits(operators, **limits)
     operators = tuple(name for name in OPERATORS if name in operators)
-    limits = {"shortest": shortest, "longest": longest, "depth": depth, "most_arguments": most_arguments}
     settings: dict[str, Any] = {"task": "listops", "seed": seed, "counts": list(counts), **limits}
-    if operators != OPERATORS:  # the published ones are not named, so that folders begun earlier can go on
-        settings["operators"] = list(operators)
-    if repeats:
-        settings["repeats"] = True
-    out = Path(out).expanduser()
-    folder = out / FOLDER
+    # Named only where they are not the published ones, so that folders begun earlier can go on.
+    settings |= {} if operators == OPERATORS else {"operators": list(operators)}
+    settings |= {"repeats": True} if repeats else {}
+    folder = Path(out).expanduser() / FOLDER
     begin(folder, settings)
     if all((folder / name).exists() for name in FILES):
-        listops_splits(out)  # says what is damaged
+        listops_splits(folder)  # says what is damaged
         return folder
     rows = _counted(_rows(seed, limits, operators, repeats, workers), sum(counts), on_expressions)
     try:
@@ -93,6 +78,22 @@ def make_listops(
         give_up(folder)
         raise
     return folder
+
+
+def _check_limits(
+    operators: Sequence[str], shortest: int, longest: int, depth: int, most_arguments: int
+) -> None:
+    if not operators or len(set(operators)) < len(operators) or not set(operators) <= set(OPERATORS):
+        raise ConfigError(
+            f"operators={list(operators)}: expected some of {', '.join(OPERATORS)}, each once; correct them"
+        )
+    if not (
+        shortest + 3 <= longest <= _LONGEST and 2 <= depth <= _DEEPEST and 2 <= most_arguments <= _DEEPEST
+    ):
+        raise ConfigError(
+            f"shortest={shortest}, longest={longest}, depth={depth}, most_arguments={most_arguments}: expected longest from "
+            f"shortest + 3 to {_LONGEST:,}, and 2 to {_DEEPEST:,} levels and arguments; correct them"
+        )
 
 
 def _write(rows: Iterable[tuple[bytes, int]], path: Path) -> None:

@@ -65,11 +65,7 @@ def disc_places(
 
 @cache
 def balance(settings: PathfinderSettings) -> Balance:
-    """The measured ratio for these settings.
-
-    Raises:
-        ConfigError: there is no table for these settings.
-    """
+    """The measured ratio for these settings."""
     with np.load(TABLES) as tables:
         names = [f"{table_name(settings)}.{name}" for name in Balance._fields]
         if not all(name in tables for name in names):

@@ -10,22 +10,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ulmus.errors import ConfigError, DataError, extra
+from ulmus.errors import DataError, extra
 from ulmus.sequences.labelled_batches import Splits
-from ulmus.sequences.lra.archive import find_folder, has_folder
+from ulmus.sequences.lra.archive import find_folder, look_for
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
 from ulmus.sequences.lra.gray_lines import gray_line_splits, has_gray_lines
 from ulmus.sequences.lra.pathfinder.hints import HINTS, hints
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
 from ulmus.sequences.lra.pathfinder.pixel_cache import PixelCache
-from ulmus.sequences.lra.pathfinder.settings import SIZES, SUBSETS, PathfinderSettings
+from ulmus.sequences.lra.pathfinder.settings import SIZES, SUBSETS, PathfinderSettings, check_published
 from ulmus.sequences.lra.sequences import Sequences, random_split
 from ulmus.sequences.making import RECORD, generated_by_us
 
 EMPTY_IN_ARCHIVE = {("pathfinder32", "curv_baseline", "imgs/0/sample_172.png")}
 """Files of the published archive that hold nothing; everybody leaves them out."""
-
-
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # what Pillow turns into gray levels of a byte as it should
 
 
@@ -38,20 +36,12 @@ class Pathfinder(Sequences):
         root: the unpacked archive, or a folder that `ulmus data make` wrote.
         size: 32, 64, 128 (Pathfinder-X) or 256.
         contour_paddles: 14 (hard, the benchmark), 9 or 6.
-
-    Raises:
-        ConfigError: a size or difficulty that does not exist.
-        DataError: names the folder or metadata file that is missing or damaged.
     """
 
     tokens, classes = GRAY_LEVELS, ("apart", "connected")
 
     def __init__(self, root: str | Path, size: int, contour_paddles: int = 14) -> None:
-        if size not in SIZES or contour_paddles not in SUBSETS:
-            raise ConfigError(
-                f"Pathfinder of size {size} with contours of {contour_paddles} paddles: expected size {list(SIZES)} "
-                f"and length {list(SUBSETS)}; choose from these"
-            )
+        check_published(size, contour_paddles)
         self.size = self.width = size
         self.path = find_folder(root, f"pathfinder{size}") / SUBSETS[contour_paddles]
         if not self.path.is_dir():
@@ -62,24 +52,18 @@ class Pathfinder(Sequences):
             )
         self.generated = generated_by_us(self.path)
         difficulty = {6: ", easy", 9: ", intermediate", 14: ""}[contour_paddles]
-        name = "Pathfinder-X" if size == 128 else f"Pathfinder-{size}"
-        origin = ", generated" if self.generated else ""
-        if self.generated and self.generated.get("as_published"):
-            origin += " as published"
-        self.name = f"{name}{difficulty}{origin}"
-        files = _metadata_files(self.path)
-        rows = [row for file in files for row in _rows(file)]
-        if not self.generated:
+        self.name = f"{'Pathfinder-X' if size == 128 else f'Pathfinder-{size}'}{difficulty}"
+        rows = [row for file in _metadata_files(self.path) for row in _rows(file)]
+        if self.generated:
+            self.name += ", generated as published" if self.generated.get("as_published") else ", generated"
+            self.hint_classes = HINTS
+        else:
             place = (self.path.parent.name, self.path.name)
             rows = [row for row in rows if (*place, row[0]) not in EMPTY_IN_ARCHIVE]
-        self.hint_classes = HINTS if self.generated else ()
         self._paths = [path for path, _ in rows]
         self.labels = np.array([label for _, label in rows], dtype=np.int64)
-        self._check_complete()
-
-    def _check_complete(self) -> None:
-        wanted = self.generated and self.generated.get("images")
-        if wanted is not None and wanted != len(self):
+        wanted = (self.generated or {}).get("images", len(self))
+        if wanted != len(self):
             raise DataError(
                 f"{self.path} holds {len(self)} of {wanted} images: they are still being made or that was "
                 "interrupted; expected all of them; run `ulmus data make pathfinder` again, it goes on"
@@ -92,19 +76,11 @@ class Pathfinder(Sequences):
         return hashlib.sha256(known.encode()).hexdigest()
 
     def read(self, index: int, tower: int = 0) -> UInt8[np.ndarray, "pixels"]:
-        """One image, row by row; the index is not checked.
-
-        Raises:
-            DataError: the file is missing, empty, damaged, or not an image of this size.
-        """
+        """One image, row by row."""
         return self._kept.get(index, lambda: self.image(index).reshape(-1))
 
     def hints(self, index: int) -> UInt8[np.ndarray, "pixels"]:
-        """How many discs every pixel is linked to by what lies before it, see :func:`ulmus.sequences.lra.pathfinder.hints.hints`.
-
-        Raises:
-            DataError: the images were not made here, or are not those that their record describes.
-        """
+        """How many discs every pixel is linked to by what lies before it, see :mod:`.hints`."""
         return self._kept_hints.get(index, lambda: self._hints(index).reshape(-1))
 
     def _hints(self, index: int) -> UInt8[np.ndarray, "size size"]:
@@ -137,11 +113,7 @@ class Pathfinder(Sequences):
         return PixelCache(self.path, f"links-{self.content_hash[:16]}", len(self), self.size**2)
 
     def image(self, index: int) -> UInt8[np.ndarray, "size size"]:
-        """One image; the index is not checked.
-
-        Raises:
-            DataError: the file is missing, empty, damaged, or not an image of this size.
-        """
+        """One image."""
         with extra("sequences", "reading images"):
             from PIL import Image
         path = self.path / self._paths[index]
@@ -182,10 +154,6 @@ def pathfinder_splits(root: str | Path, size: int = 32, contour_paddles: int = 1
     """80 % of the images to train, 10 % to validate, 10 % to test, as in the S4 repository (seed 42).
 
     A folder of Mega's processed archive is read as it is split there.
-
-    Raises:
-        ConfigError: a size or difficulty that does not exist.
-        DataError: names the folder or metadata file that is missing or damaged.
     """
     if has_gray_lines(Path(root)):
         return gray_line_splits(root, f"Pathfinder-{size}", Pathfinder.classes, size)
@@ -199,13 +167,13 @@ def pathfinder_x_splits(root: str | Path, contour_paddles: int = 14) -> Splits[S
 
 def find(folder: Path) -> list[dict[str, Any]]:
     """Size and difficulty of every set of images in a folder."""
-    found = []
-    for size in SIZES:
-        if has_folder(folder, f"pathfinder{size}"):
-            images = find_folder(folder, f"pathfinder{size}")
-            lengths = [length for length, subset in SUBSETS.items() if (images / subset).is_dir()]
-            found += [{"size": size, "contour_paddles": length} for length in lengths]
-    return found
+    return [
+        {"size": size, "contour_paddles": length}
+        for size in SIZES
+        if (images := look_for(folder, f"pathfinder{size}"))
+        for length, subset in SUBSETS.items()
+        if (images / subset).is_dir()
+    ]
 
 
 def _metadata_files(folder: Path) -> list[Path]:
@@ -222,22 +190,14 @@ def _metadata_files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: int(file.stem))
 
 
-def _inside(folder: str, name: str) -> bool:
-    """Whether this names a file below the data."""
-    return not any(
-        part == ".." or Path(part).is_absolute() for part in (*Path(folder).parts, *Path(name).parts)
-    )
-
-
 def _rows(file: Path) -> list[tuple[str, int]]:
     """Path and label of every image in a metadata file."""
     try:
         with file.open("rb") as stream:
             beginning = stream.read(6)
         if beginning == b"\x93NUMPY":  # what the original generator writes itself
-            array = np.load(
-                file, mmap_mode="r", allow_pickle=False
-            )  # mapped, it cannot be larger than its file
+            # Mapped, it cannot be larger than its file.
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
             table = [[str(field).encode("ascii").decode() for field in row] for row in array]
         else:
             table = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line.strip()]
@@ -248,7 +208,9 @@ def _rows(file: Path) -> list[tuple[str, int]]:
         ) from error
     rows = []
     for number, fields in enumerate(table, 1):
-        if len(fields) < 4 or fields[3] not in ("0", "1") or not _inside(fields[0], fields[1]):
+        parts = [part for path in fields[:2] for part in Path(path).parts]
+        outside = any(part == ".." or Path(part).is_absolute() for part in parts)
+        if len(fields) < 4 or fields[3] not in ("0", "1") or outside:
             raise DataError(
                 f"{file}, line {number}: {' '.join(fields)[:80]!r}; expected folder, file, number, label 0 or 1 and "
                 "settings, separated by spaces; restore it from a copy"

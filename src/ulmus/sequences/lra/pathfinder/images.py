@@ -43,19 +43,12 @@ class Scene(NamedTuple):
 def draw_scene(settings: PathfinderSettings, seed: int, index: int, balanced: bool = True) -> Scene:
     """Scene number `index`, which depends on the arguments alone.
 
-    Args:
-        settings: how contours grow.
-        seed: of the whole set.
-        index: of the image.
-        balanced: leave out scenes so that the places of the discs are the same for both labels; never as published.
-
-    Raises:
-        ConfigError: settings whose contours do not fit, or for which no balance was measured.
+    If `balanced`, scenes are left out so that the places of the discs are the same for both labels; never as published.
     """
-    random = _random(seed, index)
+    random = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
     while True:
         label = int(random.integers(2))
-        margin, contours = _contours(settings, random, settings.distractors)
+        margin, contours = draw_contours(settings, random, settings.distractors)
         scene = Scene(label, int(random.integers(2)), margin, contours)
         if settings.as_published or not balanced:
             return scene
@@ -65,19 +58,10 @@ def draw_scene(settings: PathfinderSettings, seed: int, index: int, balanced: bo
             return scene
 
 
-def draw_targets(settings: PathfinderSettings, seed: int, index: int) -> Int64[np.ndarray, "contours ends 2"]:
-    """Where the two long contours of a scene begin and end."""
-    contours = _contours(settings, _random(seed, index), 0)[1]
-    return contours[:, [0, -1], :2]
-
-
-def _random(seed: int, index: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
-
-
-def _contours(
+def draw_contours(
     settings: PathfinderSettings, random: np.random.Generator, distractors: int
 ) -> tuple[int, Int64[np.ndarray, "contours paddles 3"]]:
+    """Space around the paddles and the contours of an image, with at most so many distractors."""
     margin = settings.paddle_margins[int(random.integers(len(settings.paddle_margins)))]
     drawn = strokes(settings, margin)
     with interrupts_wait():
@@ -107,16 +91,7 @@ def render(settings: PathfinderSettings, scene: Scene) -> UInt8[np.ndarray, "siz
     paint(distractors, drawn.line, scene.contours[TARGETS:])
     for y, x in scene.discs:
         lay(discs, drawn.disc, y, x)
-    return _composed(settings, targets, distractors, discs)
-
-
-def _composed(
-    settings: PathfinderSettings,
-    targets: UInt8[np.ndarray, "size size"],
-    distractors: UInt8[np.ndarray, "size size"],
-    discs: UInt8[np.ndarray, "size size"],
-) -> UInt8[np.ndarray, "size size"]:
-    """The brightest of all layers, darkest to brightest stretched to 0 to 255, as the original wrote it."""
+    # The brightest of all layers, darkest to brightest stretched to 0 to 255, as the original wrote it.
     image: Float32[np.ndarray, "size size"] = np.maximum(
         np.maximum(targets * np.float32(settings.target_contrast), discs),
         distractors * np.float32(settings.distractor_contrast),

@@ -17,15 +17,8 @@ class PixelCache:
     """Images of one shape in two files beside the data, filled as they are first read.
 
     Every image has a checksum, zero until it is kept, so that neither a crash nor two processes at once can leave wrong
-    pixels: what does not fit its checksum is read anew. Where the folder cannot be
-    written to, nothing is kept. Files are read and written, not mapped: on a full disk that is an error and not the end of the
-    process.
-
-    Args:
-        folder: where the files lie.
-        name: of the files; other data in the same folder have other ones.
-        images: how many.
-        pixels: of an image.
+    pixels: what does not fit its checksum is read anew. Where the folder cannot be written to, nothing is kept. Files are
+    read and written, not mapped: on a full disk that is an error and not the end of the process.
     """
 
     def __init__(self, folder: Path, name: str, images: int, pixels: int) -> None:

@@ -86,6 +86,15 @@ SIZES = tuple(_PUBLISHED)
 _FIELDS = [field.name for field in fields(PathfinderSettings)]
 
 
+def check_published(size: int, contour_paddles: int) -> None:
+    """Refuse a size or difficulty that does not exist."""
+    if size not in SIZES or contour_paddles not in SUBSETS:
+        raise ConfigError(
+            f"Pathfinder of size {size} with contours of {contour_paddles} paddles: expected size {list(SIZES)} "
+            f"and length {list(SUBSETS)}; choose from these"
+        )
+
+
 def published_settings(
     size: int, contour_paddles: int = 14, as_published: bool = False
 ) -> PathfinderSettings:
@@ -101,11 +110,7 @@ def published_settings(
     Raises:
         ConfigError: a size or length that was not published.
     """
-    if size not in _PUBLISHED or contour_paddles not in SUBSETS:
-        raise ConfigError(
-            f"Pathfinder of size {size} with contours of {contour_paddles} paddles: expected size {list(SIZES)} and "
-            f"length {list(SUBSETS)}; choose from these"
-        )
+    check_published(size, contour_paddles)
     *drawing, distractor_paddles_in_all = _PUBLISHED[size]
     length = contour_paddles // 3
     values = (size, contour_paddles, *drawing, distractor_paddles_in_all // length, length)

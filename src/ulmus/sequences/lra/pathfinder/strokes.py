@@ -91,10 +91,8 @@ def strokes(settings: PathfinderSettings, margin: int) -> Strokes:
     directions = np.concatenate([degrees, end_directions])
     line, occupied = _drawn(np.concatenate([degrees, _opposite(end_directions)]), half, margin, settings)
     covered = [_lit(mask) for mask in occupied]
-    barred = [
-        _lit(mask)
-        for mask in _widened(np.pad(occupied, ((0, 0), (margin, margin), (margin, margin))), margin)
-    ]
+    around = np.pad(occupied, ((0, 0), (margin, margin), (margin, margin)))
+    barred = [_lit(mask) for mask in _widened(around, margin)]
     solid = [_solid(pixels, length + margin) for pixels in covered[:DEGREES]]
     seed_head = _displacement(degrees, length)
     weight = _continuation(directions, end_directions, settings.continuity)
@@ -145,10 +143,8 @@ def _drawn(
     """Paddles and what they occupy."""
     fine = np.stack([_fine_line(direction, half, settings) for direction in directions])
     wide = _widened(fine, margin * ANTIALIAS)
-    side = 2 * half + 1
-    return np.stack([_reduced(image, side) for image in fine]), np.stack(
-        [_reduced(image, side) for image in wide]
-    )
+    line, occupied = (np.stack([_reduced(image, 2 * half + 1) for image in each]) for each in (fine, wide))
+    return line, occupied
 
 
 def _displacement(
@@ -181,19 +177,12 @@ def _fine_line(direction: float, half: int, settings: PathfinderSettings) -> UIn
     return np.asarray(image)
 
 
-def _disc_pixels(radius: int) -> Int64[np.ndarray, "pixels 2"]:
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    return np.argwhere(y**2 + x**2 <= radius**2) - radius
-
-
 def _widened(images: UInt8[np.ndarray, "n side side"], radius: int) -> UInt8[np.ndarray, "n side side"]:
     """Every lit pixel spread to a disc."""
-    side = images.shape[-1]
-    around = np.pad(images, ((0, 0), (radius, radius), (radius, radius)))
-    result = np.zeros_like(images)
-    for y, x in _disc_pixels(radius) + radius:
-        np.maximum(result, around[:, y : y + side, x : x + side], out=result)
-    return result
+    from scipy.ndimage import maximum_filter
+
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(maximum_filter(images, footprint=[y**2 + x**2 <= radius**2], mode="constant"))
 
 
 def _reduced(image: UInt8[np.ndarray, "fine fine"], side: int) -> UInt8[np.ndarray, "side side"]:

@@ -1,7 +1,6 @@
 """Pathfinder images by the thousand, in the layout of the published archive."""
 
 from pathlib import Path
-from typing import Any
 
 from ulmus.files.writing import new_folder, remove_leftovers, write_text
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
@@ -49,10 +48,8 @@ def make_pathfinder(
     check_seed(seed)
     balanced = balanced and not settings.as_published
     folder = Path(out).expanduser() / f"pathfinder{settings.size}" / settings.subset
-    begin(
-        folder,
-        {"task": "pathfinder", "seed": seed, "balanced": balanced, "images": images, **settings.to_json()},
-    )
+    made_with = {"task": "pathfinder", "seed": seed, "balanced": balanced, "images": images}
+    begin(folder, {**made_with, **settings.to_json()})
     remove_leftovers(folder / "imgs")
     starts = range(0, images, IMAGES_PER_BATCH)
     waiting = [
@@ -99,20 +96,9 @@ def _write_batch(
 def metadata_line(
     settings: PathfinderSettings, sub_path: str, name: str, number: int, label: int, margin: int
 ) -> str:
-    """The line of an image: folder, file, number, label, continuity, paddles in contours and distractors, paddle length,
-    thickness and margin, number of contrasts.
-    """  # fmt: skip
-    fields: list[Any] = [
-        sub_path,
-        name,
-        number,
-        label,
-        settings.continuity,
-        settings.contour_paddles,
-        settings.distractor_paddles,
-        settings.paddle_length,
-        settings.paddle_thickness,
-        margin,
-        1,
-    ]
-    return " ".join(str(field) for field in fields) + "\n"
+    """The line of an image: folder, file, number, label, settings, margin, number of contrasts."""
+    drawn_with = (
+        f"{settings.continuity} {settings.contour_paddles} {settings.distractor_paddles} {settings.paddle_length} "
+        f"{settings.paddle_thickness}"
+    )
+    return f"{sub_path} {name} {number} {label} {drawn_with} {margin} 1\n"
