@@ -91,7 +91,7 @@ def test_the_loss_is_that_of_what_was_recorded(stores):
     assert batch.recorded is not None
     assert not batch.recorded.all()
     outputs = torch.randn(8, 200, 2, requires_grad=True)
-    found = objective(outputs, batch, SurrogateSettings(), 50)
+    found = objective(outputs, batch, SurrogateSettings(clip_mv=-55, offset_mv=-67.7, scale_per_mv=0.1), 50)
     found.total.backward()
     there = batch.recorded.clone()
     there[:, :50] = False

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from training_examples import make_recipe, same, weights
@@ -14,12 +15,15 @@ from training_examples import make_recipe, same, weights
 import ulmus
 from ulmus.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ulmus.evaluation.scores import evaluate, seen_note
+from ulmus.teachers import IntegrateAndFire
 from ulmus.training.fit import fit
 from ulmus.training.kinds.trials import SurrogateProblem, SurrogateRecipe, SurrogateSettings
 from ulmus.training.loop import Loop, learning_rate
 from ulmus.training.models import PointNeuronModel
 from ulmus.training.run import Run
 from ulmus.trials import open_trials
+
+GIVEN = SurrogateSettings(clip_mv=-55.0, offset_mv=-67.7, scale_per_mv=0.1)
 
 
 def with_data(recipe: SurrogateRecipe, **data) -> SurrogateRecipe:
@@ -113,7 +117,7 @@ def test_burn_in_does_not_count(integrator_store, tmp_path):
     outputs = torch.randn(4, 100, 2)
     spoiled = outputs.clone()
     spoiled[:, :30] = 1e9
-    losses = [objective(value, batch, SurrogateSettings(), 30).total for value in (outputs, spoiled)]
+    losses = [objective(value, batch, GIVEN, 30).total for value in (outputs, spoiled)]
     assert losses[0] == losses[1]
     error = outputs[:, 30:, 1] - (batch.voltage_mv[:, 30:, 0].clamp(max=-55.0) + 67.7) / 10
     p = torch.sigmoid(outputs[:, 30:, 0].double())
@@ -141,7 +145,7 @@ def test_gradients_too_long_for_squares_of_single_precision_are_clipped_like_oth
     recipe = make_recipe(integrator_store, steps=12, clip_norm=1.0)
     weights = []
     for weight in (1e10, 1e24):  # the direction is the same, and so long that it is clipped in every step
-        loss = SurrogateSettings(spike_weight=0.0, voltage_weight=weight)
+        loss = GIVEN.model_copy(update={"spike_weight": 0.0, "voltage_weight": weight})
         run = fit(recipe.model_copy(update={"surrogate": loss}), tmp_path / f"{weight:g}")
         weights.append(run.load_state()["model"])
     for name, value in weights[0].items():
@@ -368,4 +372,26 @@ def test_validation_trials_cannot_be_trained_on(integrator_store, tmp_path):
     recipe = make_recipe(integrator_store)
     with pytest.raises(ConfigError, match=r"trial 11 of .* is in data.train and in data.validation"):
         fit(with_data(recipe, validation=(f"{integrator_store}[11:]",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_target_of_the_voltage_is_chosen_from_the_training_trials(tmp_path):
+    store = ulmus.simulate(IntegrateAndFire(), trials=4, seconds=1.0, out=tmp_path / "store", workers=1)
+    values = make_recipe(store.path).model_dump() | {"name": "chosen"}
+    values["data"] |= {"train": f"{store.path}[:3]", "validation": f"{store.path}[3:]"}
+    recipe = SurrogateRecipe.model_validate(values)
+    run = fit(recipe.with_training(steps=1), tmp_path / "run")
+    surrogate = ulmus.load(run.folder)
+    voltage = np.concatenate([store.trial(index).voltage_mv[:, 0] for index in range(3)])
+    assert surrogate.card["voltage_cut_share"] == (voltage > surrogate.units.clip_mv).mean() < 0.05
+    assert run.recipe().surrogate.clip_mv == "auto"
+    assert f"cut off at {surrogate.units.clip_mv:g} mV (chosen" in SurrogateProblem(recipe).remarks[0]
+
+
+def test_a_clip_below_the_voltage_is_refused_with_one_that_fits(tmp_path):
+    store = ulmus.simulate(IntegrateAndFire(), trials=2, seconds=0.6, out=tmp_path / "store", workers=1)
+    data = {"train": f"{store.path}[:1]", "validation": f"{store.path}[1:]", "window_ms": 300}
+    values = {"name": "cut", "model": {"memory": 3}, "data": data, "surrogate": {"clip_mv": -90.0}}
+    with pytest.raises(ConfigError, match=r"clip_mv=-90 cuts off 100 % .* --surrogate.clip_mv -"):
+        fit(SurrogateRecipe.model_validate(values), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -99,6 +99,9 @@ def _recipe_to_resume(run: Path | None, changes: list[str]) -> Recipe:
 def train_in(recipe: Recipe, folder: Path, resume: bool, problem: Problem | None = None) -> bool:
     """Train with a progress bar; False when a signal asked to stop first."""
     say(f"training {recipe.name} (seed {recipe.seed}) in {folder}")
+    problem = problem or problem_of(recipe)
+    for remark in problem.remarks if is_first_process() else ():
+        say(remark)
     with stopping_on_signals() as stopped, training_progress() as report:
         run = fit(
             recipe,

@@ -14,6 +14,7 @@ from ulmus.report.page import Panel, render_page, write_page
 from ulmus.report.traces import Place, draw_raster, raster
 from ulmus.trials import TrialSource
 from ulmus.trials.trial import Header, Trial
+from ulmus.trials.voltage_range import share_above, voltage_range
 
 with extra("report", "a report page"):
     import plotly.graph_objects as go
@@ -60,7 +61,7 @@ def summarise(trials: TrialSource) -> ConversionSummary:
     rows = [("trials", f"{count:,} of {shortest}{longest.max():,g} ms in steps of {header.dt_ms:g} ms")]
     if lost := 1 - 1000 * seconds.sum() / longest.sum():
         rows.append(("gaps", f"{100 * lost:.3g} % of the time was not recorded"))
-    rows += [*_input_rows(header, input_hz), *_range_rows(header, voltage, drive)]
+    rows += [*_input_rows(header, input_hz), *_range_rows(trials, voltage, drive)]
     if header.spikes:
         rate = f"{spikes.sum() / seconds.sum():.3g} Hz, {np.mean(spikes == 0):.0%} of trials silent"
         how = header.settings.get("mapping", {}).get("output_spikes", {})
@@ -98,7 +99,8 @@ def _input_rows(header: Header, input_hz: Float64[np.ndarray, "inputs"]) -> Iter
         yield f"{name} inputs", f"{hz.size:,}{rate}"
 
 
-def _range_rows(header: Header, voltage: _Ranges, drive: _Ranges) -> Iterator[tuple[str, str]]:
+def _range_rows(trials: TrialSource, voltage: _Ranges, drive: _Ranges) -> Iterator[tuple[str, str]]:
+    header = trials.header
     for channel, least, most in zip(header.continuous, drive.low, drive.high, strict=True):
         unit = channel.unit
         yield channel.name, f"{least:.4g} to {most:.4g} {unit}, usual size {channel.scale:g} {unit}"
@@ -106,6 +108,13 @@ def _range_rows(header: Header, voltage: _Ranges, drive: _Ranges) -> Iterator[tu
         yield f"voltage, {site}", f"{least:.1f} to {most:.1f} mV"
     if not header.sites:
         yield "voltage", "not recorded"
+    elif header.spikes:
+        clip_mv = voltage_range(trials).clip_mv
+        cut = 100 * share_above(trials, clip_mv)
+        yield (
+            "spikes in the voltage",
+            f"above {clip_mv:g} mV, {cut:.2g} % of the time (surrogate.clip_mv: auto cuts there)",
+        )
     if not header.spikes:
         yield "output spikes", "not known"
 

@@ -113,7 +113,7 @@ def surrogate_content(
         ),
         evaluated_on=f"{evaluated_on} {protocol.scope.capitalize()}. {seen_note({'seen': seen(surrogate, trials)})}".strip(),
         scores=(
-            *score_table(scores, surrogate),
+            *score_table(scores, surrogate, _cut_share(predictions)),
             *_site_rows(site_scores(predictions, protocol, dt_ms, surrogate.sites)),
             *extra_scores,
         ),
@@ -131,10 +131,20 @@ def surrogate_content(
     )
 
 
-def score_table(scores: dict[str, Any], surrogate: Surrogate) -> tuple[ScoreRow, ...]:
+def _cut_share(predictions: Predictions) -> float | None:
+    """Share of the recorded voltage that was cut off."""
+    recorded = predictions.recorded_mv[..., :1]
+    there = np.isfinite(recorded)
+    return float((recorded[there] >= predictions.clip_mv).mean()) if there.any() else None
+
+
+def score_table(
+    scores: dict[str, Any], surrogate: Surrogate, cut_share: float | None = None
+) -> tuple[ScoreRow, ...]:
     """The scores of one evaluation with how to read them."""
     found = scores | {"parameters": surrogate.trainable_parameters()}
-    clip = f"{surrogate.units.clip_mv:g} mV"
+    cut = "" if cut_share is None else f" ({100 * cut_share:.2g} % of the time)"
+    clip = f"{surrogate.units.clip_mv:g} mV{cut}"
     return tuple(
         ScoreRow(label, found[key], unit, explanation.format(clip=clip), headline=label in _HEADLINES)
         for label, key, unit, explanation in _SCORES

@@ -44,6 +44,11 @@ class Problem(ABC):
     batches_per_epoch: int
     validate_every: int
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of what was chosen from the data."""
+        return ()
+
     def check_new(self) -> None:  # noqa: B027 - most problems have nothing to refuse
         """Refuse what a new run must not begin with; runs that began before are not stopped by it.
 

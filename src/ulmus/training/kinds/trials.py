@@ -1,6 +1,7 @@
 """Fit a surrogate to trials of a detailed neuron."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import astuple
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from ulmus.training.recipe import Recipe, TrainingSettings
 from ulmus.trials import Batch, TrialSource, Windows, open_trials
 from ulmus.trials.augmentation import Augmentation
 from ulmus.trials.overlap import check_apart, parts
+from ulmus.trials.voltage_range import VoltageRange, share_above, voltage_range
 
 
 def _several(value: object) -> object:
@@ -61,14 +63,18 @@ class TrialsData(Settings):
 
 
 class SurrogateSettings(Settings):
-    """What a surrogate learns to predict: spikes, and voltage as ``(min(v, clip_mv) - offset_mv) * scale_per_mv``."""
+    """What a surrogate learns to predict: spikes, and voltage as ``(min(v, clip_mv) - offset_mv) * scale_per_mv``.
 
-    clip_mv: float = -55.0
-    """Voltage above this is cut off, so that the loss does not depend on the shape of spikes."""
-    offset_mv: float = -67.7
-    """Voltage that becomes zero."""
-    scale_per_mv: PositiveFloat = 0.1
-    """Factor from millivolts to the units of the loss."""
+    What is ``auto`` is chosen from the training trials: see `ulmus.trials.voltage_range`.
+    """
+
+    clip_mv: float | Literal["auto"] = "auto"
+    """Voltage above this is cut off, so that the loss does not depend on the shape of spikes; ``auto``: what 99.9 % of the
+    voltage between spikes stays below. A plateau in the scores is time that stays above 3 mV less."""
+    offset_mv: float | Literal["auto"] = "auto"
+    """Voltage that becomes zero; ``auto``: the median between spikes."""
+    scale_per_mv: PositiveFloat | Literal["auto"] = "auto"
+    """Factor from millivolts to the units of the loss; ``auto``: a third of one over the standard deviation between spikes."""
     spike_weight: float = Field(default=0.5, ge=0)
     """Weight of the binary cross-entropy of spikes in the loss."""
     voltage_weight: float = Field(default=0.5, ge=0)
@@ -76,6 +82,15 @@ class SurrogateSettings(Settings):
     spike_log_odds: float | None = None
     """Log odds of a spike that the readout begins with; near those of the neuron (-6 at 2.5 Hz), training need not first
     learn that spikes are rare. By default the readout begins as the model makes it."""
+
+    def chosen_from(self, trials: TrialSource) -> "SurrogateSettings":
+        """The settings with numbers in the place of ``auto``."""
+        keys = ("clip_mv", "offset_mv", "scale_per_mv")
+        open_keys = [key for key in keys if getattr(self, key) == "auto"]
+        if not open_keys:
+            return self
+        found = voltage_range(trials) if trials.header.sites else VoltageRange(*astuple(VoltageUnits()))
+        return self.model_copy(update={key: getattr(found, key) for key in open_keys})
 
 
 class SurrogateRecipe(Recipe):
@@ -105,6 +120,8 @@ class SurrogateRecipe(Recipe):
         check_apart({use: open_trials(specs) for use, specs in uses.items()})
 
 
+MOST_CUT = 0.5
+"""Share of the voltage that a clip may cut off; spikes take a few hundredths of the time."""
 BATCHES_PER_EPOCH = 10_000
 """How batches are numbered, as (epoch, number in the epoch); of no consequence for what they hold."""
 
@@ -152,8 +169,8 @@ def objective(
 
 
 def units_of(settings: SurrogateSettings) -> VoltageUnits:
-    """How voltage becomes a target."""
-    return VoltageUnits(settings.clip_mv, settings.offset_mv, settings.scale_per_mv)
+    """How voltage becomes a target, from settings that hold numbers."""
+    return VoltageUnits(float(settings.clip_mv), float(settings.offset_mv), float(settings.scale_per_mv))
 
 
 def _begin_with(neuron: nn.Module, log_odds: float) -> None:
@@ -189,6 +206,9 @@ class SurrogateProblem(Problem):
         check_simulated(uses)
         check_apart(uses)
         header = self.train.header
+        self.settings = recipe.surrogate.chosen_from(self.train)
+        units = units_of(self.settings)
+        cut = share_above(self.train, units.clip_mv) if header.sites else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             neuron = recipe.model.build(header.inputs, 1 + len(header.sites), header.dt_ms)
@@ -197,10 +217,11 @@ class SurrogateProblem(Problem):
         self.model = Surrogate(
             neuron,
             sites=header.sites,
-            units=units_of(recipe.surrogate),
+            units=units,
             card={
                 "recipe": recipe.name,
                 "seed": recipe.seed,
+                **({} if cut is None else {"voltage_cut_share": cut}),
                 "trials": {"train": parts(self.train), "validation": parts(self.validation)},
                 **(
                     {"continuous": [channel._asdict() for channel in header.continuous]}
@@ -219,6 +240,36 @@ class SurrogateProblem(Problem):
             self.hashes["labelled"] = self.labelled.content_hash
         self.burn_in = round(recipe.data.burn_in_ms / header.dt_ms)
         self._windows((0, 1))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How the voltage becomes a target, and how much of it is cut off."""
+        if not self.train.header.sites:
+            return ()
+        units = self.model.units
+        how = "chosen from the training trials" if self.recipe.surrogate.clip_mv == "auto" else "given"
+        cut = 100 * self.model.card["voltage_cut_share"]
+        return (
+            f"voltage is cut off at {units.clip_mv:g} mV ({how}), which is {cut:.2g} % of its time; a target of 0 stands for "
+            f"{units.offset_mv:g} mV, of 1 for {1 / units.scale_per_mv:.3g} mV more",
+        )
+
+    def check_new(self) -> None:
+        """Refuse a clip that cuts off most of the voltage.
+
+        Raises:
+            ConfigError: it does.
+        """
+        cut = self.model.card.get("voltage_cut_share", 0.0)
+        if cut > MOST_CUT:
+            found = "".join(
+                f" --surrogate.{key} {value:g}" for key, value in voltage_range(self.train)._asdict().items()
+            )
+            raise ConfigError(
+                f"surrogate.clip_mv={self.model.units.clip_mv:g} cuts off {100 * cut:.3g} % of the voltage of the training "
+                "trials, so that next to nothing of it could be learnt; expected a clip that cuts off spikes alone. For these "
+                f"trials:{found}, or auto for each, which chooses them."
+            )
 
     def _windows(self, share: tuple[int, int]) -> Windows | MixedWindows:
         data = self.recipe.data
@@ -255,7 +306,7 @@ class SurrogateProblem(Problem):
         """Losses of a batch."""
         batch = batch.to(device)
         spikes = self.train.header.spikes
-        return torch.stack(objective(model(batch.events), batch, self.recipe.surrogate, self.burn_in, spikes))
+        return torch.stack(objective(model(batch.events), batch, self.settings, self.burn_in, spikes))
 
     def example(self) -> Events:
         """Input events of the first batch."""
@@ -268,7 +319,7 @@ class SurrogateProblem(Problem):
             model.silence()  # which a decay of weights may have worn off
         predictions = predict(model, self.validation, self.protocol)
         skip = round(self.protocol.skip_ms / dt_ms)
-        weights, loss = self.recipe.surrogate, 0.0
+        weights, loss = self.settings, 0.0
         threshold = {}
         if predictions.has_spikes:
             model.spike_threshold = matching_threshold(predictions, skip)

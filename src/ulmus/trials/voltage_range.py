@@ -1,0 +1,79 @@
+"""How far the voltage of a cell reaches between its spikes, and how much of it a clip cuts off."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from ulmus.trials.trial import label_bins
+from ulmus.trials.trial_source import TrialSource
+
+SPIKE_SURROUND_MS = (5.0, 2.0, 1.0)
+"""Time around a spike that is no voltage between spikes; shorter for a neuron that fires so fast that little is left."""
+QUANTILE = 0.999
+"""Share of the voltage between spikes that a clip leaves whole: of the layer-5 pyramidal cell that is -55.8 mV, and its published
+clip -55 mV."""
+_FEWEST = 0.05
+_MOST_TRIALS = 200
+
+
+class VoltageRange(NamedTuple):
+    """How voltage becomes a target that fits a cell: ``(min(v, clip_mv) - offset_mv) * scale_per_mv``.
+
+    Attributes:
+        clip_mv: what 99.9 % of the voltage between spikes stays below, in whole mV; the highest voltage, so that nothing is cut,
+            where spikes are no answer of their own or there is no time between them.
+        offset_mv: median of the voltage between spikes.
+        scale_per_mv: a third of its standard deviation becomes 1/9, as it does in the published target of the layer-5 cell.
+    """
+
+    clip_mv: float
+    offset_mv: float
+    scale_per_mv: float
+
+
+def voltage_range(trials: TrialSource) -> VoltageRange:
+    """The range of the voltage of the soma, from up to 200 trials, evenly spaced."""
+    voltage, spikes = _sample(trials)
+    finite = np.isfinite(voltage)
+    quiet = voltage[finite]
+    clip_mv = float(np.ceil(quiet.max()))
+    for surround_ms in SPIKE_SURROUND_MS if spikes.any() else ():
+        reach = round(surround_ms / trials.header.dt_ms)
+        away = finite & ~_within(spikes, reach)
+        if away.sum() >= _FEWEST * finite.sum():
+            quiet = voltage[away]
+            clip_mv = float(np.ceil(np.quantile(quiet, QUANTILE)))
+            break
+    spread = float(np.minimum(quiet, clip_mv).std())
+    return VoltageRange(
+        clip_mv, round(float(np.median(quiet)), 1), float(f"{1 / (3 * max(spread, 0.01)):.2g}")
+    )
+
+
+def share_above(trials: TrialSource, clip_mv: float) -> float:
+    """Share of the recorded voltage of the soma that a clip cuts off."""
+    voltage, _ = _sample(trials)
+    return float((voltage[np.isfinite(voltage)] > clip_mv).mean())
+
+
+def _sample(
+    trials: TrialSource,
+) -> tuple[Float32[np.ndarray, "trials time"], Bool[np.ndarray, "trials time"]]:
+    """Voltage of some trials, and in which steps there is a spike."""
+    header = trials.header
+    chosen = np.unique(np.linspace(0, len(trials) - 1, min(len(trials), _MOST_TRIALS)).astype(np.int64))
+    voltage = np.empty((len(chosen), header.steps), dtype=np.float32)
+    spikes = np.zeros(voltage.shape, dtype=bool)
+    for row, index in enumerate(chosen.tolist()):
+        clip = trials.clip(index, 0, header.steps)
+        voltage[row] = clip.voltage_mv[:, 0]
+        spikes[row, label_bins(clip.spike_time_ms, header.dt_ms)] = True
+    return voltage, spikes
+
+
+def _within(spikes: Bool[np.ndarray, "trials time"], reach: int) -> Bool[np.ndarray, "trials time"]:
+    """Steps at most `reach` from a spike."""
+    padded = np.cumsum(np.pad(spikes, ((0, 0), (reach + 1, reach))), axis=1)
+    near: Bool[np.ndarray, "trials time"] = padded[:, 2 * reach + 1 :] > padded[:, : -2 * reach - 1]
+    return near
