@@ -15,13 +15,14 @@ from ulmus.cli.console import console, print_table, progress, say, score_rows
 from ulmus.errors import ConfigError, closest
 from ulmus.neuron import Surrogate, load
 from ulmus.settings import parse_value
+from ulmus.training import automatic
 from ulmus.training.budget import FULL, parse_budget, within_budget
 from ulmus.training.callbacks import TrainingProgress
 from ulmus.training.devices import is_first_process
 from ulmus.training.fit import fit, problem_of
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe
-from ulmus.training.recipe_file import all_keys, load_recipe, recipes
+from ulmus.training.recipe_file import all_keys, automatic_recipe, load_recipe, recipes
 from ulmus.training.run import Run
 
 _FLAGS = ("run", "model", "budget", "resume", "dry-run")
@@ -42,7 +43,8 @@ def train(
     every key with its value: add --dry-run.
 
     Args:
-        recipe: Recipe file, or the name of a shipped one (l5pc-branch-20, shd-lstm).
+        recipe: Recipe file, or the name of a shipped one (l5pc-branch-20, shd-lstm). auto chooses sizes, windows, steps and the
+            clip of the voltage for the trials of --data.train, and says why.
         overrides: Keys of the recipe with their values.
         run: Run folder; a new one under runs/ by default.
         model: Which model of a recipe for several: elm, lstm.
@@ -54,6 +56,10 @@ def train(
     if recipe is None:
         changes = [*overrides, *(["--model"] if model else []), *(["--budget"] if budget != FULL else [])]
         resolved = _recipe_to_resume(run if resume else None, changes)
+    elif recipe == automatic.NAME and model is None:
+        resolved, reasons = automatic_recipe(parse_overrides(overrides))
+        for reason in reasons:
+            say(reason)
     else:
         resolved = load_recipe(recipe, parse_overrides(overrides), model)
     folder = run or Path("runs") / f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{resolved.name}-s{resolved.seed}"

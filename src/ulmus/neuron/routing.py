@@ -23,7 +23,8 @@ def route(
 ) -> Routing:
     """Connect inputs to synapses.
 
-    - ``dense``: every input has one synapse, consecutive inputs share a branch.
+    - ``dense``: every input has one synapse, consecutive inputs share a branch; on the last branch some synapses may stay
+      unconnected.
     - ``random``: every synapse draws its input uniformly, with replacement.
     - ``windows``: inputs are interleaved (excitatory 0, inhibitory 0, excitatory 1, ...), then each branch sees a
       window of ``synapses_per_branch`` neighbours; windows overlap where there are more synapses than inputs, and
@@ -41,15 +42,15 @@ def route(
     """
     shape = (branches, synapses_per_branch)
     if kind == "dense":
-        if branches * synapses_per_branch != inputs:
+        if not 0 <= branches * synapses_per_branch - inputs < synapses_per_branch:
             raise ConfigError(
                 f"routing='dense' gives every input one synapse, but branches={branches} times "
                 f"synapses_per_branch={synapses_per_branch} is {branches * synapses_per_branch}, not inputs={inputs}. "
-                "Choose numbers whose product is the number of inputs, or routing='random' or 'windows'."
+                "Choose numbers whose product is the number of inputs, or so little more that only the last branch has synapses "
+                "to spare; or routing='random' or 'windows'."
             )
-        return Routing(
-            torch.arange(inputs, device="cpu").view(shape), torch.ones(shape, dtype=torch.bool, device="cpu")
-        )
+        position = torch.arange(branches * synapses_per_branch, device="cpu").view(shape)
+        return Routing(torch.where(position < inputs, position, 0), position < inputs)
     if kind == "random":
         indices = torch.randint(inputs, shape, generator=generator, device="cpu")
         return Routing(indices, torch.ones(shape, dtype=torch.bool, device="cpu"))

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ulmus.training.callbacks import Callback, TrainingProgress
     from ulmus.training.distillation import label
     from ulmus.training.recipe import Recipe
-    from ulmus.training.recipe_file import load_recipe, recipes
+    from ulmus.training.recipe_file import automatic_recipe, load_recipe, recipes
     from ulmus.training.run import Run
     from ulmus.training.scoring import evaluate
     from ulmus.training.sequence_fit import SequenceRun, fit
@@ -19,6 +19,7 @@ __all__ = [
     "Run",
     "SequenceRun",
     "TrainingProgress",
+    "automatic_recipe",
     "evaluate",
     "fit",
     "label",
@@ -32,7 +33,7 @@ __getattr__, __dir__ = lazy(
         "distillation": "label",
         "callbacks": "Callback TrainingProgress",
         "recipe": "Recipe",
-        "recipe_file": "load_recipe recipes",
+        "recipe_file": "automatic_recipe load_recipe recipes",
         "run": "Run",
         "scoring": "evaluate",
         "sequence_fit": "SequenceRun fit",

@@ -9,6 +9,7 @@ import yaml
 
 from ulmus.errors import ConfigError, closest
 from ulmus.settings import Settings, dotted_keys, parse_yaml, validated
+from ulmus.training import automatic
 from ulmus.training.kinds import KINDS
 from ulmus.training.models import MODELS
 from ulmus.training.recipe import Recipe, flat_keys
@@ -37,6 +38,8 @@ def load_recipe(
 ) -> Recipe:
     """A recipe from a file or the name of a shipped one, with dotted keys replaced: ``{"model.memory": 50}``.
 
+    The name ``auto`` chooses sizes, windows, steps and the target of the voltage for the trials of ``data.train``.
+
     A file may hold one task for several models: ``models`` then names them, each with the keys in which it differs. A
     changed ``model.kind`` takes over what both kinds have from a common base (all kinds of ELM), and goes into the name.
 
@@ -53,8 +56,39 @@ def load_recipe(
         >>> recipe.model.kind, recipe.training.epochs
         ('lstm', 10.0)
     """
-    values, origin = _values(source, model)
-    changes = dict(overrides or {})
+    if str(source) == automatic.NAME:
+        return automatic_recipe(overrides or {})[0]
+    return _changed(*_values(source, model), overrides or {})
+
+
+def automatic_recipe(overrides: Mapping[str, Any]) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe ``auto`` for the trials of ``data.train``, and why it is so, a sentence for every choice.
+
+    Args:
+        overrides: Values of dotted keys; without ``data.validation`` the last fifth of one store is taken for it.
+
+    Raises:
+        ConfigError: no trials, or an unknown key or a value out of range.
+        DataError: data are missing or damaged.
+
+    Example:
+        >>> recipe, reasons = ulmus.training.automatic_recipe({"data.train": "lif"})
+        >>> recipe.data.train, recipe.model.memory
+        (('lif[:3]',), 10)
+    """
+    changes = dict(overrides)
+    if "data.train" not in changes:
+        raise ConfigError("recipe 'auto' chooses a neuron for trials: expected data.train; name their store.")
+    chosen = automatic.chosen_for(changes.pop("data.train"), changes.pop("data.validation", None))
+    recipe = _changed(chosen.values, "recipe auto", changes)
+    # What was given needs no reason.
+    given = tuple(f"{automatic.CHOICES[key]}:" for key in changes if key in automatic.CHOICES)
+    return recipe, tuple(reason for reason in chosen.reasons if not reason.startswith(given))
+
+
+def _changed(values: dict[str, Any], origin: str, overrides: Mapping[str, Any]) -> Recipe:
+    """A recipe of nested values with dotted keys replaced."""
+    changes = dict(overrides)
     if "training.steps" in changes or "training.epochs" in changes:  # one replaces the other
         changes = {"training.steps": None, "training.epochs": None, **changes}
     if "model.kind" in changes:

@@ -65,7 +65,7 @@ class TrialsData(Settings):
 class SurrogateSettings(Settings):
     """What a surrogate learns to predict: spikes, and voltage as ``(min(v, clip_mv) - offset_mv) * scale_per_mv``.
 
-    What is ``auto`` is chosen from the training trials: see `ulmus.trials.voltage_range`.
+    What is ``auto`` is chosen from the training trials, and shown before training.
     """
 
     clip_mv: float | Literal["auto"] = "auto"
