@@ -11,7 +11,7 @@ out of the training part and chooses the checkpoint, which then scores the publi
 import csv
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,13 @@ import torch
 from common import start
 
 import ulmus
-from ulmus.cli.console import console, print_table, say
+from ulmus.cli.console import say
 from ulmus.errors import MissingToolError
+from ulmus.evaluation.linear_probe import fit_probe, part_means
+from ulmus.sequences.arrays.sequence_set import sequence_set
+from ulmus.sequences.arrays.splits import split
 
-MODELS = ("elm", "elm-network", "lstm", "tcn", "transformer")
+MODELS = ("elm", "elm-network", "lstm", "chrono-lstm", "tcn", "transformer", "linear-probe")
 RATES = {"transformer": 1e-3}
 RATE = 5e-3
 """Learning rate of the others."""
@@ -142,6 +145,7 @@ def model_of(kind: str, size: int, longest: int, causal: bool) -> dict[str, Any]
         "elm": {"kind": kind, **neuron},
         "elm-network": {"kind": kind, "layers": 2, "norm": True, **neuron},
         "lstm": {"kind": kind, "memory": size},
+        "chrono-lstm": {"kind": kind, "memory": size, "chrono_ms": [1.0, float(max(longest, 2))]},
         "tcn": {"kind": kind, "channels": size, "kernels": [7, 7, 7, 7], "dilation": 2},
         "transformer": {
             "kind": kind, "width": 8 * size, "hidden": 16 * size, "layers": 2, "heads": 4, "dropout": 0.0, "causal": causal,
@@ -183,11 +187,12 @@ def compare(
     parameters: int = 5_000,
     out: Path | None = None,
 ) -> None:
-    """Train every model on every set, and print a table.
+    """Train every model on every set, and print the table of docs/your-own-sequences.md.
 
     Args:
         sets: Some of japanese-vowels, basic-motions, gun-point, digits, blood-pressure, reviews.
-        models: Some of elm, elm-network, lstm, tcn, transformer.
+        models: Some of elm, elm-network, lstm, chrono-lstm, tcn, transformer, linear-probe (of whole sequences with classes,
+            once: it has no seed).
         seeds: Seeds of every run.
         parameters: Most trained values of a model.
         out: JSON file with every run; those that are there are not run again.
@@ -199,21 +204,16 @@ def compare(
             for kind in models or MODELS:
                 if any((one["set"], one["model"], one["seed"]) == (name, kind, seed) for one in found):
                     continue
-                found.append({"set": name, "model": kind, "seed": seed, **run(task, kind, seed, parameters)})
+                if kind == "linear-probe" and (seed or task.score != "accuracy"):
+                    continue
+                scores = probe(task) if kind == "linear-probe" else run(task, kind, seed, parameters)
+                found.append({"set": name, "model": kind, "seed": seed, **scores})
                 say(
                     f"{name} {kind} seed {seed}: {found[-1]['score']:.4f} in {found[-1]['cpu_seconds']:.0f} s"
                 )
                 if out is not None:
                     out.write_text(json.dumps(found, indent=1))
-    chosen = [one for one in found if one["set"] in (sets or SETS)]
-    for name in dict.fromkeys(one["set"] for one in chosen):
-        of_set = [one for one in chosen if one["set"] == name]
-        print_table(
-            f"{name}, test {of_set[0]['metric']}",
-            list(table(of_set)),
-            ("model", "parameters", "score", "CPU s"),
-        )
-    console.print(f"{len(chosen)} runs")
+    print("\n".join(table([one for one in found if one["set"] in (sets or SETS)])))
 
 
 def run(task: Task, kind: str, seed: int, parameters: int) -> dict[str, Any]:
@@ -242,19 +242,48 @@ def run(task: Task, kind: str, seed: int, parameters: int) -> dict[str, Any]:
     }
 
 
-def table(runs: list[dict[str, Any]]) -> Any:
-    """Rows: model, parameters, mean and standard deviation of the score, CPU seconds of a run."""
-    for kind in dict.fromkeys(one["model"] for one in runs):
-        mine = [one for one in runs if one["model"] == kind]
-        scores = np.array([one["score"] for one in mine])
-        deviation = f" ± {scores.std(ddof=1):.4f}" if len(mine) > 1 else ""
-        seconds = np.mean([one["cpu_seconds"] for one in mine])
-        yield (
-            kind,
-            f"{mine[0]['parameters']:,}",
-            f"{scores.mean():.4f}{deviation} ({len(mine)})",
-            f"{seconds:.0f}",
+def probe(task: Task, parts: int = 8) -> dict[str, Any]:
+    """Logistic regression on the means of every channel over equal parts of a sequence, as `ulmus probe` fits it."""
+    before = time.process_time()
+    sets = [*split(sequence_set(*task.train), {"validation": 0.2}).values(), sequence_set(*task.test)]
+    channels = len(sets[0].channels)
+    found = fit_probe(
+        *(
+            (part_means(one, parts, channels), np.array([str(one.target(k)) for k in range(len(one))]))
+            for one in sets
         )
+    )
+    return {
+        "metric": task.score,
+        "score": found.accuracy,
+        "persistence": None,
+        "validation": found.validation_accuracy,
+        "parameters": (found.features + 1) * len(np.unique(task.train[1])),
+        "cpu_seconds": time.process_time() - before,
+        "settings": {"kind": "linear-probe", "parts": parts},
+        "torch": torch.__version__,
+    }
+
+
+def table(runs: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines of the table in Markdown: mean and standard deviation of the test score, number of seeds, CPU seconds of a run."""
+    yield "| | " + " | ".join(MODELS) + " |"
+    yield "|---" * (len(MODELS) + 1) + "|"
+    for name in (name for name in SETS if any(one["set"] == name for one in runs)):
+        of_set = [one for one in runs if one["set"] == name]
+        cells = (cell([one for one in of_set if one["model"] == kind]) for kind in MODELS)
+        yield f"| {name}, {of_set[0]['metric'].replace('_', ' ')} | " + " | ".join(cells) + " |"
+
+
+def cell(runs: list[dict[str, Any]]) -> str:
+    """One model on one set."""
+    if not runs:
+        return ""
+    percent, digits = (100, 1) if runs[0]["metric"] == "accuracy" else (1, 3)
+    scores = percent * np.array([one["score"] for one in runs])
+    deviation = f" ± {scores.std(ddof=1):.{digits}f}" if len(runs) > 1 else ""
+    seconds = np.mean([one["cpu_seconds"] for one in runs])
+    return f"{scores.mean():.{digits}f}{deviation} ({len(runs)}; {seconds:.0f} s)"
 
 
 if __name__ == "__main__":
