@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs format
+.PHONY: demo test docs docs-links format
 
 demo: $(VENV)/installed
 	$(BIN)/ulmus demo
@@ -17,9 +17,13 @@ test: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
 
-# The site, in docs/_build: open docs/_build/index.html. Needs no network once its packages are installed.
+# The site, in docs/_build/html: open docs/_build/html/index.html. Needs no network once its packages are installed.
 docs: $(VENV)/installed-docs
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+# Whether addresses outside the site answer. Asks the network; links within the site are checked by `make docs`.
+docs-links: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -q -D nb_execution_mode=off -b linkcheck docs docs/_build/links
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix

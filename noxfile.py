@@ -32,3 +32,12 @@ def tests(session: nox.Session) -> None:
     """All tests, with the newest PyTorch in range."""
     session.install(".[dev]")
     session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def docs(session: nox.Session) -> None:
+    """The site, with its notebooks run and warnings as errors."""
+    session.install(".[docs]")
+    session.run(
+        "python", "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"
+    )

@@ -1,5 +1,6 @@
 """Settings of the site, which ``make docs`` builds."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ project = "Ulmus"
 author = "The Ulmus developers"
 version = release = ulmus.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 4
 highlight_language = "text"  # formulas in docstrings are not Python; examples are known by their >>>
@@ -28,7 +29,26 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 
+# Links to what others document, from short lists of our own: the build asks no network.
+intersphinx_mapping = {
+    "torch": ("https://docs.pytorch.org/docs/stable/", "inventories/torch.txt"),
+    "numpy": ("https://numpy.org/doc/stable/", "inventories/numpy.txt"),
+    "python": ("https://docs.python.org/3/", "inventories/python.txt"),
+}
+intersphinx_disabled_reftypes = ["std:*"]
+
+# Tutorials and examples are run by the build, in a folder that vanishes; an error in one fails it.
+os.environ["MATPLOTLIBRC"] = str(Path(__file__).parent / "matplotlibrc")
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_output_stderr = "remove"  # progress
+nb_merge_streams = True
+
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["ulmus.css"]
 html_title = "Ulmus"
 html_show_copyright = False
 html_show_sourcelink = False

@@ -18,9 +18,10 @@ from pydantic_core import PydanticUndefined
 
 import ulmus
 
-OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+((?:src|benchmarks|tests)/[^)]*)\)")
+OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+((?:src|benchmarks|tests|examples)/[^)]*)\)")
 """A link to a file of the repository that is no page of the site."""
 MARK = re.compile(r"^<!-- generated: (\w+) ?(.*?) -->$", re.MULTILINE)
+DOCS = Path(__file__).parent
 PACKAGE = Path(ulmus.__file__).parent
 ROOMS = sorted(
     file.parent.name
@@ -110,6 +111,45 @@ def constant_docstring(module: str, name: str) -> str:
             if assigned and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 return inspect.cleandoc(str(after.value.value))
     return ""
+
+
+# Pages
+
+
+def pages(*caption: str) -> str:
+    """The pages under a caption of the site's contents, each with the first sentence of its text."""
+    tree = re.search(
+        rf":caption: {' '.join(caption)}\n(.*?)```",
+        (DOCS / "index.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
+    listed = [
+        line
+        for line in (tree[1] if tree else "").split()
+        if not line.startswith(":") and not line.endswith("/index")
+    ]
+    return "\n".join(_page_line(name) for name in listed)
+
+
+def _page_line(name: str) -> str:
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    title, _, rest = (
+        re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip().removeprefix("# ").partition("\n")
+    )
+    paragraph = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", rest.strip().split("\n\n")[0].replace("\n", " "))
+    return f"- [{title}](/{name}.md): {re.split(r'(?<=[.:?]) ', paragraph)[0]}"
+
+
+def examples() -> str:
+    """The scripts of the gallery: title, text, the picture, and the script to unfold."""
+    parts = []
+    for file in sorted((DOCS.parent / "examples").glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        title, _, about = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")
+        code = text.split('"""', 2)[2].strip()
+        cell = f"```{{code-cell}} ipython3\n:tags: [hide-input]\n\n{code}\n```"
+        parts += [f"## {title.rstrip('.')}", about, f"`examples/{file.name}`", cell]
+    return "\n\n".join(parts)
 
 
 # Recipe keys
@@ -268,4 +308,12 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-GENERATED = {"names": names, "room": room, "errors": errors, "keys": keys, "commands": commands}
+GENERATED = {
+    "names": names,
+    "room": room,
+    "errors": errors,
+    "pages": pages,
+    "examples": examples,
+    "keys": keys,
+    "commands": commands,
+}

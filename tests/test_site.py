@@ -96,3 +96,9 @@ def test_links_within_the_repository_lead_somewhere(page):
         assert target.exists(), f"{link} leads nowhere"
         if anchor:
             assert anchor in anchors(target), f"{target.name} has no heading #{anchor}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "experiments"], ids=name_of)
+def test_pages_are_written_in_lines_that_people_read(page):
+    lines = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE).split("\n")
+    assert not [line for line in lines if len(line) > 160 and not line.startswith("|")], "wrap them"
