@@ -50,7 +50,7 @@ def currents(sizes, net, source, tile, first, steps, out, out_at):
             product(
                 out, out_at + r * pad, rows * pad, GROUP * rows * pad, net.zeros, 0, 0, 0,
                 source.dense, sequence * sizes.inputs, sizes.inputs, GROUP * sizes.inputs, 1, steps,
-                net.synapses, 0, pad, sizes.inputs, pad,
+                net.synapses, 0, pad, sizes.inputs, sizes.branches,
             )  # fmt: skip
         else:
             for t in range(steps):
@@ -102,7 +102,7 @@ def currents_backward(
             product(
                 synapse_sum, sum_at, pad, GROUP * pad, synapse_sum, sum_at, pad, GROUP * pad,
                 source.dense, sequence * sizes.inputs, 1, GROUP, sizes.inputs, sizes.inputs,
-                gradient, r * pad, rows * pad, steps, pad,
+                gradient, r * pad, rows * pad, steps, sizes.branches,
             )  # fmt: skip
             if len(dense) > 0:
                 _input_gradient(sizes, net, sequence, steps, gradient, r, dense, scratch)
@@ -141,7 +141,7 @@ def _input_gradient(sizes, net, sequence, steps, gradient, r, dense, scratch):
     product(
         scratch, 0, input_pad, GROUP * input_pad, net.zeros, 0, 0, 0,
         gradient, r * pad, rows * pad, GROUP * rows * pad, 1, steps,
-        net.synapses_back, 0, input_pad, sizes.branches, input_pad,
+        net.synapses_back, 0, input_pad, sizes.branches, sizes.inputs,
     )  # fmt: skip
     for t in range(steps):
         to, start = (sequence + t) * sizes.inputs, t * input_pad

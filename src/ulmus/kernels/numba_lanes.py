@@ -73,11 +73,11 @@ def constant(lanes: Lanes, value: float) -> ir.Constant:
     return ir.Constant(_vector(lanes), [value] * lanes.count)
 
 
-def splat(builder: Any, scalar: Any, lanes: Lanes) -> Any:
-    """A number computed at run time in every lane."""
-    vector = ir.VectorType(scalar.type, lanes.count)
+def splat(builder: Any, scalar: Any, count: int) -> Any:
+    """A number computed at run time in every one of so many lanes."""
+    vector = ir.VectorType(scalar.type, count)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes.count), None)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), None)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
 
@@ -126,7 +126,7 @@ def repeat(typingctx: Any, array: Any, value: Any) -> Any:
     lanes = Lanes(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return splat(builder, args[1], lanes)
+        return splat(builder, args[1], lanes.count)
 
     return lanes(array, lanes.element), generate
 
@@ -259,6 +259,21 @@ def lanes_of(array: Any) -> int:
 def _lanes_of(array):
     count = lane_count(array.dtype.bitwidth // 8)
     return lambda array: count
+
+
+@intrinsic
+def prefetch(typingctx: Any, array: Any, at: Any) -> Any:
+    """Have the cache line of an element brought near, without waiting for it; a place that does not exist does no harm."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_pointer(context, builder, signature.args[0], *args)
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [builder.bitcast(pointer, byte), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
 
 
 # An assignment to a slice does the same as the next two, but compiles seconds of checks and messages with it, and a loop in

@@ -48,7 +48,7 @@ def _drive(sizes, net, groups, steps, inner, branches):
             product(
                 inner, drive_at, width, GROUP * width, net.bias, 0, 0, 0,
                 branches, trace_at, pad, GROUP * pad, 1, steps * rows,
-                net.projection, 0, net.pads[0], sizes.branches, net.pads[0],
+                net.projection, 0, net.pads[0], sizes.branches, net.widths[0],
             )  # fmt: skip
         else:
             for row in range(steps * rows):
@@ -101,7 +101,7 @@ def _read_out(sizes, net, tile, first, steps, memory, memory_at, scratch, output
         product(
             scratch, 0, sizes.output_pad, GROUP * sizes.output_pad, net.readout_bias, 0, 0, 0,
             memory, from_at, pad, GROUP * pad, 1, steps * rows,
-            net.readout, 0, sizes.output_pad, sizes.memory, sizes.output_pad,
+            net.readout, 0, sizes.output_pad, sizes.memory, sizes.outputs,
         )  # fmt: skip
         from_array, from_at, from_pad = scratch, 0, sizes.output_pad
     for r in range(present):
@@ -193,12 +193,12 @@ def _read_out_backward(
         product(
             outer, outer_at, pad, GROUP * pad, net.zeros, 0, 0, 0,
             scratch, 0, output_pad, GROUP * output_pad, 1, steps * rows,
-            net.readout_back, 0, pad, sizes.outputs, pad,
+            net.readout_back, 0, pad, sizes.outputs, sizes.memory,
         )  # fmt: skip
         at = slot * sizes.outputs * pad
         product(
             sums.readout, at, pad, GROUP * pad, sums.readout, at, pad, GROUP * pad,
-            scratch, 0, 1, GROUP, output_pad, sizes.outputs, memory, memory_at + rows * pad, pad, steps * rows, pad,
+            scratch, 0, 1, GROUP, output_pad, sizes.outputs, memory, memory_at + rows * pad, pad, steps * rows, sizes.memory,
         )  # fmt: skip
         _sum_rows(scratch, 0, output_pad, steps * rows, output_pad, sums.readout_bias, slot * output_pad)
 
@@ -224,13 +224,13 @@ def _weight_gradients(sizes, net, steps, inner, inner_at, memory, memory_at, hid
             product(
                 sums.w, at, pad, GROUP * pad, sums.w, at, pad, GROUP * pad,
                 memory, memory_at, 1, GROUP, sizes.memory_pad, sizes.memory,
-                inner, inner_at + column, width, steps * rows, pad,
+                inner, inner_at + column, width, steps * rows, net.widths[layer],
             )  # fmt: skip
         else:
             product(
                 sums.w, at, pad, GROUP * pad, sums.w, at, pad, GROUP * pad,
                 hidden, hidden_at + net.columns[layer - 1], 1, GROUP, last, net.widths[layer - 1],
-                inner, inner_at + column, width, steps * rows, pad,
+                inner, inner_at + column, width, steps * rows, net.widths[layer],
             )  # fmt: skip
     _sum_rows(inner, inner_at, width, steps * rows, width, sums.bias, slot * width)
 
@@ -245,11 +245,11 @@ def _branch_gradients(sizes, net, source, tile, first, steps, inner, inner_at, b
         product(
             sums.projection, at, net.pads[0], GROUP * net.pads[0], sums.projection, at, net.pads[0], GROUP * net.pads[0],
             branches, branches_at + rows * pad, 1, GROUP, pad, sizes.branches,
-            inner, inner_at, width, steps * rows, net.pads[0],
+            inner, inner_at, width, steps * rows, net.widths[0],
         )  # fmt: skip
         product(
             gradient, 0, pad, GROUP * pad, net.zeros, 0, 0, 0, inner, inner_at, width, GROUP * width, 1, steps * rows,
-            net.projection_back, 0, pad, net.widths[0], pad,
+            net.projection_back, 0, pad, net.widths[0], sizes.branches,
         )  # fmt: skip
     else:
         for row in range(steps * rows):

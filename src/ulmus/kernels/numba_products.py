@@ -53,9 +53,8 @@ class _Product:
     """Writes the instructions of the product."""
 
     def __init__(self, module: Any, name: str, lanes: Lanes) -> None:
-        self.lanes, self.align = lanes, lanes.element.bitwidth // 8
+        self.lanes, self.align = lanes.count, lanes.element.bitwidth // 8
         self.number = ir.FloatType() if self.align == 4 else ir.DoubleType()
-        self.vector = ir.VectorType(self.number, lanes.count)
         pointer = self.number.as_pointer()
         self.kind = ir.FunctionType(
             ir.VoidType(),
@@ -74,7 +73,8 @@ class _Product:
         builder, arguments = self.builder, self.function.args
         out, start, x = (_Place(builder, *arguments[at : at + 3]) for at in (0, 3, 6))
         self.x_step, rows, w, self.w_step, self.steps, columns = arguments[9:]
-        count = builder.udiv(columns, _INT(self.lanes.count))
+        half = _INT(self.lanes // 2)
+        halves = builder.udiv(builder.add(columns, builder.sub(half, _INT(1))), half)
         done: Any = _INT(0)
         for size in dict.fromkeys((BLOCK, GROUP, 1)):  # the largest blocks first, then what they leave
             left = builder.sub(rows, done)
@@ -85,15 +85,20 @@ class _Product:
                     place.moved(builder.add(builder.mul(group, place.group), builder.mul(inside, place.row)))
                     for place in (out, start, x)
                 ]
-                self._columns(size, places, w, count)
+                self._columns(size, places, w, halves)
             done = end
 
-    def _columns(self, rows: int, places: list[_Place], w: Any, count: Any) -> None:
-        """One block of rows, in as many blocks of three vectors as leave none or two: a block of one waits for its loads."""
-        builder = self.builder
+    def _columns(self, rows: int, places: list[_Place], w: Any, halves: Any) -> None:
+        """One block of rows, in as many blocks of three vectors as leave none or two: a block of one waits for its loads.
+
+        The last block is one and a half vectors wide where that is enough: of 50 columns, 6 are padding and not 14.
+        """
+        builder, one = self.builder, _INT(1)
+        odd = builder.and_(halves, builder.zext(builder.icmp_unsigned(">", halves, one), _INT))
+        count = builder.sub(builder.udiv(builder.add(halves, one), _INT(2)), builder.mul(odd, _INT(2)))
         triples = builder.udiv(count, _INT(3))
         one_left = builder.and_(
-            builder.icmp_unsigned("==", builder.urem(count, _INT(3)), _INT(1)),
+            builder.icmp_unsigned("==", builder.urem(count, _INT(3)), one),
             builder.icmp_unsigned(">=", count, _INT(4)),
         )
         triples = builder.sub(triples, builder.zext(one_left, _INT))
@@ -103,26 +108,35 @@ class _Product:
             blocks = triples if vectors == 3 else builder.udiv(left, _INT(vectors))
             end = builder.add(done, builder.mul(blocks, _INT(vectors)))
             with cgutils.for_range_slice(builder, done, end, _INT(vectors), _INT) as (vector, _):
-                column = builder.mul(vector, _INT(self.lanes.count))
-                out, start, x = places[0].moved(column), places[1].moved(column), places[2]
-                self._block(rows, vectors, out, start, x, builder.gep(w, [column]))
+                self._block(rows, [self.lanes] * vectors, places, w, builder.mul(vector, _INT(self.lanes)))
             done = end
+        with builder.if_then(builder.trunc(odd, ir.IntType(1))):
+            self._block(rows, [self.lanes, self.lanes // 2], places, w, builder.mul(count, _INT(self.lanes)))
 
-    def _block(self, rows: int, vectors: int, out: _Place, start: _Place, x: _Place, w: Any) -> None:
+    def _block(self, rows: int, widths: list[int], places: list[_Place], w: Any, column: Any) -> None:
+        """So many rows and vectors of these many lanes."""
         builder = self.builder
-        cells = [(row, vector) for row in range(rows) for vector in range(vectors)]
+        out, start, x, w = (
+            places[0].moved(column),
+            places[1].moved(column),
+            places[2],
+            builder.gep(w, [column]),
+        )
+        vectors = [
+            (number * self.lanes, ir.VectorType(self.number, width)) for number, width in enumerate(widths)
+        ]
+        cells = [(row, *vector) for row in range(rows) for vector in vectors]
         # One row alone is a chain of dependent sums: several partial sums keep the multipliers busy.
         partial = 4 if rows == 1 else 1
         sums = [
-            cgutils.alloca_once_value(builder, builder.load(self._at(start, *cell), align=self.align))
-            for cell in cells
+            cgutils.alloca_once_value(builder, self._load(start.of(row), offset, vector))
+            for row, offset, vector in cells
         ]
-        zero = ir.Constant(self.vector, None)
         sets = [sums]
         for _ in range(partial - 1):
-            sets.append([cgutils.alloca_once(builder, self.vector) for _ in cells])
-            for place in sets[-1]:
-                builder.store(zero, place)
+            sets.append(
+                [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for *_, vector in cells]
+            )
         whole = builder.sub(self.steps, builder.urem(self.steps, _INT(partial)))
         with cgutils.for_range_slice(builder, _INT(0), whole, _INT(partial), _INT) as (k, _):
             for offset, accumulators in enumerate(sets):
@@ -130,31 +144,35 @@ class _Product:
         if partial > 1:
             with cgutils.for_range_slice(builder, whole, self.steps, _INT(1), _INT) as (k, _):
                 self._step(k, rows, vectors, sums, x, w)
-        for number, cell in enumerate(cells):
+        for number, (row, offset, vector) in enumerate(cells):
             total = [builder.load(accumulators[number]) for accumulators in sets]
             while len(total) > 1:
                 total = [builder.fadd(total[i], total[i + 1]) for i in range(0, len(total), 2)]
-            builder.store(total[0], self._at(out, *cell), align=self.align)
+            # Stored as a whole vector, since that is how it is read: a processor waits where it reads what it has just
+            # written in two parts.
+            every = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [*range(self.lanes)])
+            filled = builder.shuffle_vector(total[0], ir.Constant(vector, None), every)
+            builder.store(filled, self._at(out.of(row), offset, filled.type), align=self.align)
 
-    def _at(self, place: _Place, row: int, vector: int) -> Any:
-        pointer = self.builder.gep(place.of(row), [_INT(vector * self.lanes.count)])
-        return self.builder.bitcast(pointer, self.vector.as_pointer())
+    def _at(self, address: Any, offset: int, vector: ir.VectorType) -> Any:
+        return self.builder.bitcast(self.builder.gep(address, [_INT(offset)]), vector.as_pointer())
 
-    def _step(self, k: Any, rows: int, vectors: int, sums: list[Any], x: _Place, w: Any) -> None:
+    def _load(self, address: Any, offset: int, vector: ir.VectorType) -> Any:
+        return self.builder.load(self._at(address, offset, vector), align=self.align)
+
+    def _step(
+        self, k: Any, rows: int, vectors: list[tuple[int, ir.VectorType]], sums: list[Any], x: _Place, w: Any
+    ) -> None:
         """Add ``x[:, k] w[k, :]`` to the sums."""
         builder = self.builder
         row_of_w = builder.gep(w, [builder.mul(k, self.w_step)])
         column_of_x = x.moved(builder.mul(k, self.x_step))
-        weights = []
-        for vector in range(vectors):
-            pointer = builder.gep(row_of_w, [_INT(vector * self.lanes.count)])
-            pointer = builder.bitcast(pointer, self.vector.as_pointer())
-            weights.append(builder.load(pointer, align=self.align))
+        weights = [self._load(row_of_w, *vector) for vector in vectors]
         for row in range(rows):
-            number = splat(builder, builder.load(column_of_x.of(row)), self.lanes)
-            for vector in range(vectors):
-                total = sums[row * vectors + vector]
-                builder.store(multiply_add(builder, number, weights[vector], builder.load(total)), total)
+            number = builder.load(column_of_x.of(row))
+            for weight, total in zip(weights, sums[row * len(vectors) :], strict=False):
+                repeated = splat(builder, number, weight.type.count)
+                builder.store(multiply_add(builder, repeated, weight, builder.load(total)), total)
 
 
 @intrinsic
@@ -168,7 +186,8 @@ def product(
     """``out[r, :columns] = start[r, :columns] + sum over k < steps of x[r, k] w[k, :columns]``.
 
     Every matrix is given by its array, the place of its first number, and how far apart rows and groups of rows lie.
-    `columns` is a multiple of the lanes of a vector, and every row has that many numbers.
+    Rows are written up to a multiple of the lanes of a vector, and have that many numbers; what half a vector can leave out is
+    zero.
     """
     lanes, place = Lanes(w.dtype), [types.intp] * 3
     signature = types.void(

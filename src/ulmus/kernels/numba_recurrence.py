@@ -27,7 +27,7 @@ def remember(
         product(
             inner, now, width, inner_group, inner, now, width, inner_group,
             memory, before, pad, memory_group, 1, groups * rows,
-            net.w, net.w_at[0], net.pads[0], sizes.memory, net.pads[0],
+            net.w, net.w_at[0], net.pads[0], sizes.memory, net.widths[0],
         )  # fmt: skip
         for layer in range(1, sizes.later + 1):
             column, below = net.columns[layer], net.columns[layer - 1]
@@ -39,7 +39,7 @@ def remember(
             product(
                 inner, now + column, width, inner_group, net.bias, column, 0, 0,
                 hidden, 0, hidden_pad, rows * hidden_pad, 1, groups * rows,
-                net.w, net.w_at[layer], net.pads[layer], net.widths[layer - 1], net.pads[layer],
+                net.w, net.w_at[layer], net.pads[layer], net.widths[layer - 1], net.widths[layer],
             )  # fmt: skip
         for g in range(groups):
             for r in range(rows):
@@ -73,7 +73,7 @@ def restore_layers(sizes, net, inner, inner_at, memory, memory_at, rows, hidden,
     zero, one = zero_and_one(inner)
     product(
         inner, inner_at, width, GROUP * width, inner, inner_at, width, GROUP * width,
-        memory, memory_at, pad, GROUP * pad, 1, rows, net.w, net.w_at[0], net.pads[0], sizes.memory, net.pads[0],
+        memory, memory_at, pad, GROUP * pad, 1, rows, net.w, net.w_at[0], net.pads[0], sizes.memory, net.widths[0],
     )  # fmt: skip
     for layer in range(1, sizes.later):
         column, below = net.columns[layer], net.columns[layer - 1]
@@ -84,7 +84,7 @@ def restore_layers(sizes, net, inner, inner_at, memory, memory_at, rows, hidden,
         product(
             inner, inner_at + column, width, GROUP * width, net.bias, column, 0, 0,
             hidden, hidden_at + below, last, GROUP * last, 1, rows,
-            net.w, net.w_at[layer], net.pads[layer], net.widths[layer - 1], net.pads[layer],
+            net.w, net.w_at[layer], net.pads[layer], net.widths[layer - 1], net.widths[layer],
         )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def recall(
             product(
                 back, 0, hidden_pad, rows * hidden_pad, net.zeros, 0, 0, 0,
                 inner, now + column, width, inner_group, 1, groups * rows,
-                net.w_back, net.w_back_at[layer], below_pad, net.widths[layer], below_pad,
+                net.w_back, net.w_back_at[layer], below_pad, net.widths[layer], net.widths[layer - 1],
             )  # fmt: skip
             for g in range(groups):
                 for r in range(rows):
@@ -143,5 +143,5 @@ def recall(
         product(
             carry, 0, pad, rows * pad, carry, 0, pad, rows * pad,
             inner, now, width, inner_group, 1, groups * rows,
-            net.w_back, net.w_back_at[0], pad, net.widths[0], pad,
+            net.w_back, net.w_back_at[0], pad, net.widths[0], sizes.memory,
         )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 
 from ulmus.kernels.numba_compiling import kernel, part
 from ulmus.kernels.numba_functions import activate, tanh, zero_and_one
-from ulmus.kernels.numba_lanes import exchange_float_mode, fma, lanes_of, load, repeat, store
+from ulmus.kernels.numba_lanes import exchange_float_mode, fma, lanes_of, load, prefetch, repeat, store
 from ulmus.kernels.numba_passes import FLUSH_DENORMALS
 from ulmus.kernels.numba_products import GROUP, product
 
@@ -61,6 +61,9 @@ class Plan(NamedTuple):
     """Steps after a spike in which no stretch above threshold counts."""
     threshold: int = 30
     """Place of the spike threshold, as a logit, in the set of weights."""
+    synapses_at: int = 31
+    """Synapses of all sets, counted from the first set: apart from the rest, which is read whole at every step, one set after the
+    other."""
 
 
 P = Plan()
@@ -103,13 +106,13 @@ def detect(plan, weights, set_at, state, at):
 
 
 @part
-def receive(plan, weights, set_at, state, at, row_start, inputs, values, row):
+def receive(plan, weights, set_at, synapses_at, state, at, row_start, inputs, values, row):
     """``b = decay b + W_s x`` of one neuron."""
     lanes, pad, decay = lanes_of(state), plan[P.trace_pad], set_at + plan[P.decay]
     for c in range(0, pad, lanes):
         store(state, at + c, load(weights, decay + c) * load(state, at + c))
     for event in range(row_start[row], row_start[row + 1]):
-        value, weight_at = repeat(state, values[event]), set_at + inputs[event] * pad
+        value, weight_at = repeat(state, values[event]), synapses_at + inputs[event] * pad
         for c in range(0, pad, lanes):
             store(state, at + c, fma(value, load(weights, weight_at + c), load(state, at + c)))
 
@@ -169,10 +172,21 @@ def advance(plan, weights, state, row_start, inputs, values, first_row, row_stri
     number, first = tile // tiles_of_set, tile % tiles_of_set * rows
     set_at = plan[P.weights_at] + number * plan[P.set_stride]
     at = plan[P.state_at] + (number * padded + first) * plan[P.record]
+    synapses_at = plan[P.weights_at] + plan[P.synapses_at] + number * plan[P.inputs] * plan[P.trace_pad]
     record = plan[P.record]
+    if (
+        size == 1 and number + 1 < plan[P.neurons]
+    ):  # the next neuron's synapses are in no cache, and in no order
+        row, following = (
+            first_row + (number + 1) * row_stride,
+            synapses_at + plan[P.inputs] * plan[P.trace_pad],
+        )
+        for event in range(row_start[row], row_start[row + 1]):
+            for c in range(0, plan[P.trace_pad], lanes_of(state)):
+                prefetch(weights, following + inputs[event] * plan[P.trace_pad] + c)
     for r in range(min(rows, size - first)):
         row = first_row + (number * size + first + r) * row_stride
-        receive(plan, weights, set_at, state, at + r * record, row_start, inputs, values, row)
+        receive(plan, weights, set_at, synapses_at, state, at + r * record, row_start, inputs, values, row)
     compute(plan, weights, set_at, state, at, rows, z, h)
 
 

@@ -51,19 +51,20 @@ def arranged(
     with np.errstate(divide="ignore"):
         logits = [float(np.log(threshold) - np.log1p(-threshold)) for threshold in thresholds]
     plan = np.zeros(LAYERS_AT + 4 * len(sets[0].later), dtype=np.int64)
-    blocks = [_laid_out(one, activation, logit, plan) for one, logit in zip(sets, logits, strict=True)]
+    laid_out = [_laid_out(one, activation, logit, plan) for one, logit in zip(sets, logits, strict=True)]
+    synapses, blocks = zip(*laid_out, strict=True)
     plan[P.neurons], plan[P.set_size], plan[P.set_stride] = len(sets) * set_size, set_size, len(blocks[0])
-    plan[P.refractory] = refractory_steps
+    plan[P.refractory], plan[P.synapses_at] = refractory_steps, len(sets) * len(blocks[0])
     padded = 1 if set_size == 1 else -(-set_size // TILE) * TILE
-    weights = np.concatenate(blocks)
+    weights = np.concatenate([*blocks, *synapses])
     state = np.zeros(len(sets) * padded * plan[P.record], weights.dtype)
     state.reshape(-1, plan[P.record])[:, plan[P.detector_at] + 2] = 1e6  # no spike was for long
     return Arranged(plan, weights, state)
 
 
 @torch.no_grad()
-def _laid_out(weights: Weights, activation: str, logit: float, plan: Any) -> Any:
-    """One set of weights as one flat array; writes sizes and places into the plan."""
+def _laid_out(weights: Weights, activation: str, logit: float, plan: Any) -> tuple[Any, Any]:
+    """Synapses, and all other weights, of one set as flat arrays; writes sizes and places into the plan."""
     decay = weights.branch_decay
     matrix = weights._replace(
         synapses=torch.diag(weights.synapses) if weights.synapses.dim() == 1 else weights.synapses
@@ -76,18 +77,21 @@ def _laid_out(weights: Weights, activation: str, logit: float, plan: Any) -> Any
     lanes = lane_count(weights.recurrent.element_size())
     parts: list[Any] = []
 
-    def put(tensor: torch.Tensor) -> int:
-        """Rows padded to whole vectors, at the end of what there is; returns where."""
+    def padded(tensor: torch.Tensor) -> Any:
+        """Rows padded to whole vectors; flat."""
         rows = tensor.detach().numpy().reshape(-1, tensor.shape[-1])
         out = np.zeros((len(rows), -(-rows.shape[1] // lanes) * lanes), rows.dtype)
         out[:, : rows.shape[1]] = rows
-        parts.append(out.ravel())
+        return out.ravel()
+
+    def put(tensor: torch.Tensor) -> int:
+        """The same at the end of what there is; returns where."""
+        parts.append(padded(tensor))
         return sum(map(len, parts[:-1]))
 
     def pad(count: int) -> int:
         return -(-count // lanes) * lanes
 
-    put(layers.synapses.t())
     plan[P.inputs], plan[P.traces] = layers.synapses.shape[1], layers.synapses.shape[0]
     plan[P.trace_pad], plan[P.decay] = pad(layers.synapses.shape[0]), put(layers.branch_decay)
     plan[P.project] = layers.projection is not None
@@ -111,7 +115,7 @@ def _laid_out(weights: Weights, activation: str, logit: float, plan: Any) -> Any
     plan[P.outputs_at] = plan[P.memory_at] + plan[P.memory_pad]
     plan[P.detector_at] = plan[P.outputs_at] + plan[P.output_pad]
     plan[P.record] = plan[P.detector_at] + lanes
-    return np.concatenate(parts)
+    return padded(layers.synapses.t()), np.concatenate(parts)
 
 
 def advanced(
