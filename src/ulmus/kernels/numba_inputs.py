@@ -107,13 +107,32 @@ def currents_backward(
             if len(dense) > 0:
                 _input_gradient(sizes, net, sequence, steps, gradient, r, dense, scratch)
         else:
-            for t in range(steps):
-                at, x_at = (t * rows + r) * pad, (sequence + t) * sizes.inputs
-                for c in range(sizes.inputs):
-                    synapse_sum[sum_at + c] += source.dense[x_at + c] * gradient[at + c]
-                if len(dense) > 0:
-                    for c in range(sizes.inputs):
-                        dense[x_at + c] = net.synapses[c] * gradient[at + c]
+            _diagonal_backward(
+                sizes, net, source.dense, sequence, steps, gradient, r * pad, synapse_sum, sum_at, dense
+            )
+
+
+@part
+def _diagonal_backward(sizes, net, x, sequence, steps, gradient, at, synapse_sum, sum_at, dense):
+    """The same where every input has one weight: so many inputs at once as a vector holds, then those that are left."""
+    inputs, slot, lanes = sizes.inputs, sizes.rows * sizes.branch_pad, lanes_of(gradient)
+    whole, x_at = inputs - inputs % lanes, sequence * inputs
+    for c in range(0, whole, lanes):
+        total, weight = load(synapse_sum, sum_at + c), load(net.synapses, c)
+        for t in range(steps):
+            g, place = load(gradient, at + t * slot + c), x_at + t * inputs + c
+            total = fma(load(x, place), g, total)
+            if len(dense) > 0:
+                store(dense, place, weight * g)
+        store(synapse_sum, sum_at + c, total)
+    for c in range(whole, inputs):
+        rest, factor = synapse_sum[sum_at + c], net.synapses[c]
+        for t in range(steps):
+            slope, place = gradient[at + t * slot + c], x_at + t * inputs + c
+            rest += x[place] * slope
+            if len(dense) > 0:
+                dense[place] = factor * slope
+        synapse_sum[sum_at + c] = rest
 
 
 @part
