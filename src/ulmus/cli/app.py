@@ -1,14 +1,20 @@
 """The commands, and what happens to errors."""
 
+import ctypes
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # Threads of OpenMP otherwise go on spinning after every operation of PyTorch, on the cores that the kernels want next. Read
 # once, when PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# glibc otherwise gives memory back to the system after every training step, and takes it again page by page in the next one.
+with suppress(AttributeError, TypeError):  # other systems have no such function
+    if not {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"} & {*os.environ}:
+        ctypes.CDLL(None).mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, at most this
+        ctypes.CDLL(None).mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 from cyclopts import App, Parameter
 
