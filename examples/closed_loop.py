@@ -1,6 +1,6 @@
 """A closed loop, step by step.
 
-A controller watches the spikes of a fitted neuron and sets the rate of its inhibition, so that the neuron fires at 3 Hz.
+A controller watches the spikes of a fitted neuron and sets the rate of its excitation, so that the neuron fires at 3 Hz.
 """
 
 import matplotlib.pyplot as plt
@@ -10,20 +10,20 @@ import ulmus
 
 random = np.random.default_rng(0)
 runner = ulmus.load("l5pc-branch-20").stepper()
-inhibition_hz, rate_hz, history = 5.0, 0.0, []
-for _ in range(12_000):
-    excitation = np.flatnonzero(random.random(639) < 0.017)
-    inhibition = 639 + np.flatnonzero(random.random(639) < inhibition_hz / 1000)
+excitation_hz, rate_hz, history = 8.0, 0.0, []
+for _ in range(20_000):
+    excitation = np.flatnonzero(random.random(639) < excitation_hz / 1000)
+    inhibition = 639 + np.flatnonzero(random.random(639) < 0.006)
     spikes, _ = runner.step(np.concatenate([excitation, inhibition]))
     rate_hz += (1000.0 * spikes[0] - rate_hz) / 1000  # over about a second
-    inhibition_hz = max(0.0, inhibition_hz + 0.0005 * (rate_hz - 3.0))
-    history.append((rate_hz, inhibition_hz))
+    excitation_hz += 0.001 * (3.0 - rate_hz)
+    history.append((rate_hz, excitation_hz))
 
 above, below = plt.figure(figsize=(7, 3)).subplots(2, 1, sharex=True)
 time_s = np.arange(len(history)) / 1000
 above.plot(time_s, [rate for rate, _ in history])
 above.axhline(3, color="0.5", linewidth=0.5)
 above.set_ylabel("output (Hz)")
-below.plot(time_s, [inhibition for _, inhibition in history], color="C3")
-below.set(xlabel="time (s)", ylabel="inhibition (Hz)")
+below.plot(time_s, [excitation for _, excitation in history], color="C2")
+below.set(xlabel="time (s)", ylabel="each input (Hz)")
 plt.show()

@@ -21,6 +21,6 @@ for unit, tau in enumerate(neuron.tau_memory().tolist()):
     axes.plot(
         moved[:, unit] / moved[:, unit].abs().max(), color=plt.cm.viridis(unit / 8), label=f"{tau:.0f} ms"
     )
-axes.legend(title="time constant", frameon=False, ncols=2, fontsize=8)
+axes.legend(title="time constant", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 axes.set(xlabel="time (ms)", ylabel="change by the event\n(share of its largest)")
 plt.show()

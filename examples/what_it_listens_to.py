@@ -1,6 +1,6 @@
 """Which inputs a fitted neuron listens to.
 
-The gradient of the voltage with respect to every input, 10 ms before: a surrogate is differentiable, a detailed neuron is not.
+The gradient of the voltage with respect to every input, 10 ms before: one backward pass through the surrogate.
 """
 
 import matplotlib.pyplot as plt
@@ -21,6 +21,6 @@ axes = plt.figure(figsize=(7, 2.4)).subplots()
 axes.plot(gradient_mv[:639], label="excitatory")
 axes.plot(-gradient_mv[639:], label="inhibitory")
 axes.axhline(0, color="0.5", linewidth=0.5)
-axes.legend(frameon=False, ncols=2)
+axes.legend(frameon=False, ncols=2, loc="upper right", bbox_to_anchor=(1, 0.75))
 axes.set(xlabel="input, in the order of the dendrites", ylabel="mV for an event\n10 ms before")
 plt.show()
