@@ -137,7 +137,7 @@ def _page_line(name: str) -> str:
         re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip().removeprefix("# ").partition("\n")
     )
     paragraph = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", rest.strip().split("\n\n")[0].replace("\n", " "))
-    return f"- [{title}](/{name}.md): {re.split(r'(?<=[.:?]) ', paragraph)[0]}"
+    return f"- [{title}](/{name}.md): {re.split(r'(?<=[.?]) (?=[A-Z`*])', paragraph)[0]}"
 
 
 def examples() -> str:

@@ -102,3 +102,11 @@ def test_links_within_the_repository_lead_somewhere(page):
 def test_pages_are_written_in_lines_that_people_read(page):
     lines = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE).split("\n")
     assert not [line for line in lines if len(line) > 160 and not line.startswith("|")], "wrap them"
+
+
+@pytest.mark.parametrize("part", ["Tutorials", "How to", "Concepts"])
+def test_every_part_lists_its_pages_with_a_sentence(part):
+    listed = site_text.pages(*part.split()).split("\n")
+    assert len(listed) > 5
+    for line in listed:
+        assert re.fullmatch(r"- \[[^\]]+\]\(/[\w/-]+\.md\): [^#]+[.?]", line), line
