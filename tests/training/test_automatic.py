@@ -70,7 +70,8 @@ def test_steps_follow_the_time_that_there_is(tmp_path):
 
 def test_a_current_has_a_fast_synapse_of_its_own(tmp_path):
     store = write(tmp_path / "store", header(3, continuous=1), 4)
-    assert chosen_for(str(store.path), None).values["model"]["tau_synapse_ms"] == [5.0, 5.0, 5.0, 1.0]
+    model = ulmus.load_recipe("auto", {"data.train": str(store.path)}).problem().model
+    assert model.neuron.tau_synapse_ms.tolist() == [5.0, 5.0, 5.0, 1.0]
 
 
 def test_the_target_and_the_rate_are_those_of_the_trials(tmp_path):

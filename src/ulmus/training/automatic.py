@@ -101,9 +101,8 @@ def _model(header: Header, seconds: float) -> tuple[dict[str, Any], tuple[str, .
         )
         if header.continuous:  # 1 ms, so that spikes can follow a current within it
             model["tau_synapse_ms"] = [5.0] * header.event_inputs + [1.0] * len(header.continuous)
-            why.append(
-                "synapses: 1 ms for continuous inputs, which spikes follow at once, and 5 ms for events"
-            )
+            events = ", and 5 ms for events" if header.event_inputs else ""
+            why.append(f"synapses: 1 ms for continuous inputs, which spikes follow at once{events}")
         return model, tuple(why)
     synapses = synapses_per_branch(header)
     branches = math.ceil(header.inputs / synapses)

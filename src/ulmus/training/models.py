@@ -49,7 +49,7 @@ class _Neuron(_ModelSettings):
     tau_memory_bounds_ms: tuple[float, PositiveFloat] | None
     tau_spacing: Literal["log", "linear"]
     learn_tau_memory: bool
-    tau_synapse_ms: PositiveFloat
+    tau_synapse_ms: PositiveFloat | tuple[PositiveFloat, ...]
     gain: PositiveFloat
     update: Literal["published", "bounded"]
     synaptic_weight: float = Field(ge=0)
