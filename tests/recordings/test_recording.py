@@ -297,7 +297,7 @@ def test_files_that_do_not_fit(tmp_path):
     soma.write_text("\n".join(soma.read_text().splitlines()[:1000]) + "\n")
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.npz").write_bytes(b"nothing of that kind")
-    (tmp_path / "a.abf").write_bytes(b"nothing of that kind")
+    (tmp_path / "a.dat").write_bytes(b"nothing of that kind")
     (tmp_path / "b.h5").write_bytes(b"nothing of that kind")
     (tmp_path / "a.csv").write_text("1,2\n3,4\n")
     for source, message in [
@@ -308,7 +308,7 @@ def test_files_that_do_not_fit(tmp_path):
         (tmp_path / "empty", r"without \.csv files"),
         (tmp_path / "a.npz", "cannot be read"),
         (tmp_path / "b.h5", "cannot be read"),
-        (tmp_path / "a.abf", "give `format`"),
+        (tmp_path / "a.dat", "give `format`"),
         (tmp_path / "a.csv", "expected names of columns"),
     ]:
         with pytest.raises(DataError, match=message):

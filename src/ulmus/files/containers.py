@@ -1,4 +1,4 @@
-"""Files of numbers by their format: HDF5 (also MATLAB 7.3) and NWB, NPZ, CSV."""
+"""Files of numbers by their format: HDF5 (also MATLAB 7.3) and NWB, NPZ, CSV, and ABF and others through Neo."""
 
 from pathlib import Path
 
@@ -7,9 +7,18 @@ from ulmus.files.csv_columns import CsvFiles
 from ulmus.files.hdf5 import explained
 from ulmus.files.hdf5_numbers import Hdf5File
 from ulmus.files.keyed_numbers import Container
+from ulmus.files.neo_file import NeoFile
 from ulmus.files.npz import NpzFile
 
-FORMATS = {".h5": "hdf5", ".hdf5": "hdf5", ".mat": "hdf5", ".npz": "npz", ".csv": "csv", ".nwb": "nwb"}
+FORMATS = {
+    ".abf": "neo",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".mat": "hdf5",
+    ".npz": "npz",
+    ".csv": "csv",
+    ".nwb": "nwb",
+}
 
 
 def open_container(path: Path, form: str | None = None) -> Container:
@@ -26,6 +35,8 @@ def open_container(path: Path, form: str | None = None) -> Container:
     with explained(str(path), f"a file of format {form}", "check path and format"):
         if form in ("hdf5", "nwb"):
             found: Container = Hdf5File(path, nwb=form == "nwb")
+        elif form == "neo":
+            found = NeoFile(path)
         else:
             found = NpzFile(path) if form == "npz" else CsvFiles(path)
     if not found.entries:

@@ -55,6 +55,10 @@ class Container(ABC):
         """Size of the file, or of the files of a folder."""
         return self.path.stat().st_size
 
+    def series(self, key: str) -> dict[str, Any]:
+        """Settings of a trace that the file tells by itself of what is under a key; nothing where it tells none."""
+        return {}
+
     def entry(self, key: str) -> Entry:
         """What a key holds.
 

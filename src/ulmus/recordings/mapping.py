@@ -179,8 +179,8 @@ class Mapping(Settings):
     without one, the output spikes do.
     """
 
-    format: Literal["hdf5", "npz", "csv", "nwb"] | None = None
-    """Format of the files; by default as their names end."""
+    format: Literal["hdf5", "npz", "csv", "nwb", "neo"] | None = None
+    """Format of the files; by default as their names end. ``neo``: any that the package Neo reads."""
     dt_ms: Milliseconds = 1.0
     """Width of a time bin of the trials to be made."""
     inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several)] = ()

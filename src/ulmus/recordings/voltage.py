@@ -102,7 +102,7 @@ class Trace:
 
     def _find_clock(self, name: str | None) -> _Clock:
         key = with_name(self.voltage.values, name)
-        known = self._file.series(key) if isinstance(self._file, Hdf5File) else {}
+        known = self._file.series(key)
         if self.voltage.times or self.voltage.sampling_hz:  # which then count more than what the file says
             known = {"values": known.get("values", key)}
         settings = self.voltage.model_copy(update={"values": key, **known})

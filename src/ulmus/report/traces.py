@@ -257,6 +257,8 @@ def _draw_whole_voltage(plot: go.Figure, example: Example, place: Place) -> None
     if example.clip_mv is None:
         return
     _level(plot, place, example.clip_mv)
+    if example.spike_times_ms is None:
+        return
     below = _range(float(both.min()), max(example.clip_mv, float(_voltages(example)[1].max())))
     buttons = [
         {"label": label, "method": "relayout", "args": [{f"{place.y_axis}.range": limits}]}
