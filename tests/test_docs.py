@@ -22,6 +22,7 @@ BLOCKS = [
 ]
 RUN_ELSEWHERE = (
     "docs/howto/cell-from-a-package.md:0",
+    "docs/howto/look-inside.md",
     "docs/howto/other-programs.md:0",
     "docs/howto/your-own-neuron.md",
     "docs/howto/your-own-sequences.md",

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,7 +11,6 @@ import ulmus.baselines
 from ulmus.errors import CheckpointError
 from ulmus.evaluation.scores import evaluate
 from ulmus.neuron import shipped_neurons
-from ulmus.neuron.spikes import spike_times
 from ulmus.neuron.surrogate import VoltageUnits
 
 
@@ -156,12 +154,6 @@ def test_voltage_units_are_the_published_ones():
     voltage = torch.tensor([-77.7, -67.7, -55.0, 20.0])
     torch.testing.assert_close(units.encode(voltage), torch.tensor([-1.0, 0.0, 1.27, 1.27]))
     torch.testing.assert_close(units.decode(units.encode(voltage[:3])), voltage[:3])
-
-
-def test_every_stretch_above_threshold_is_one_spike_at_its_peak():
-    probability = np.array([0.9, 0.2, 0.6, 0.8, 0.7, 0.1, 0.4, 0.6])
-    np.testing.assert_array_equal(spike_times(probability, 0.5, 2.0), [2.0, 8.0, 16.0])
-    assert len(spike_times(probability, 0.95, 1.0)) == 0
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -99,7 +99,9 @@ def test_the_first_peak_of_every_stretch():
     assert first_peaks(np.array([0.1, 0.9, 0.8, 0.95, 0.2, 0.7]), 0.5) == ([1], False)
     assert first_peaks(np.array([0.6]), 0.5, before=0.7, fired=False) == ([-1], True)
     assert first_peaks(np.array([0.6, 0.4]), 0.5, before=0.7, fired=True) == ([], False)
-    np.testing.assert_array_equal(spike_times(np.array([0.6, 0.6, 0.7]), 0.5, 2.0), [6.0])
+    probability = np.array([0.9, 0.2, 0.6, 0.8, 0.7, 0.9, 0.4, 0.6])  # the last peak may be still to come
+    np.testing.assert_array_equal(spike_times(probability, 0.5, 2.0), [2.0, 8.0])
+    assert len(spike_times(probability, 0.95, 1.0)) == 0
 
 
 def test_what_is_refused():

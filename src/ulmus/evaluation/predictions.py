@@ -11,7 +11,7 @@ from ulmus.errors import ConfigError, DataError, DivergedError, closest
 from ulmus.kernels import Events
 from ulmus.neuron import Surrogate
 from ulmus.neuron.files import shipped_neurons
-from ulmus.neuron.spikes import spike_times
+from ulmus.neuron.spikes import spike_logit, spike_times
 from ulmus.trials import TrialSource, whole_trials
 from ulmus.trials.trial import label_bins
 
@@ -234,7 +234,8 @@ def predict(
         )
     probability = torch.sigmoid(output[..., 0]).numpy()
     recorded_steps = np.concatenate(known) if known else None
-    predicted = [spike_times(row.astype(np.float64), surrogate.spike_threshold, dt_ms) for row in probability]
+    logits, threshold = output[..., 0].double().numpy(), spike_logit(surrogate.spike_threshold)
+    predicted = [spike_times(row, threshold, dt_ms) for row in logits]
     if recorded_steps is not None:  # what is predicted where nothing was recorded is neither right nor wrong
         predicted = [
             found[row[label_bins(found, dt_ms)]] for found, row in zip(predicted, recorded_steps, strict=True)

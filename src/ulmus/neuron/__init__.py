@@ -11,6 +11,7 @@ from ulmus.neuron.predictor import Predictor, SequencePrediction
 from ulmus.neuron.sequence_model import SequenceModel
 from ulmus.neuron.stepper import Stepped, Stepper
 from ulmus.neuron.surrogate import Prediction, Surrogate, VoltageUnits
+from ulmus.neuron.tables import Tables
 
 __all__ = [
     "ELM",
@@ -26,6 +27,7 @@ __all__ = [
     "Stepped",
     "Stepper",
     "Surrogate",
+    "Tables",
     "VoltageUnits",
     "import_official",
     "load",

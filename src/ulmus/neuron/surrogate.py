@@ -13,8 +13,9 @@ from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
 from ulmus.kernels import Events
 from ulmus.neuron.sequence_model import SequenceModel
-from ulmus.neuron.spikes import first_peaks
+from ulmus.neuron.spikes import first_peaks, spike_logit
 from ulmus.neuron.stepper import Stepper
+from ulmus.neuron.tables import Tables, tables_of
 
 SILENT_LOG_ODDS = -30.0
 """Of a spike, where a surrogate predicts none."""
@@ -167,7 +168,7 @@ class Surrogate(nn.Module):
         logit = outputs[..., 0].double().cpu().numpy()
         before = np.full(len(logit), -np.inf) if known.logit is None else known.logit
         fired = [False] * len(logit) if known.fired is None else known.fired
-        limit = float(np.log(self.spike_threshold) - np.log1p(-self.spike_threshold))
+        limit = spike_logit(self.spike_threshold)
         found = [
             first_peaks(row, limit, last, done) for row, last, done in zip(logit, before, fired, strict=True)
         ]
@@ -191,6 +192,21 @@ class Surrogate(nn.Module):
         return Stepper(
             self.neuron, self.geometry, self.units.decode, self.spike_threshold, batch, refractory_ms
         )
+
+    def tables(self) -> Tables:
+        """Time constants, weights of inputs, and what memory units add to spikes and voltage, as tables with names and units.
+
+        Example:
+            >>> tables = ulmus.load("l5pc-branch-20").tables()
+            >>> tables.memory.dtype.names
+            ('unit', 'tau_ms', 'gain', 'spike_logit', 'soma_mv')
+            >>> float(tables.branches["tau_ms"][0])
+            5.0
+
+        Raises:
+            ConfigError: a model that is not a single ELM.
+        """
+        return tables_of(self.neuron, self.sites, self.units.scale_per_mv, self.geometry)
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""
