@@ -9,6 +9,7 @@ from ulmus.errors import CheckpointError, ConfigError, ShapeError
 from ulmus.neuron import Classifier
 from ulmus.training.fit import fit
 from ulmus.training.kinds.labelled import ClassifierRecipe, ClassifierSettings, evaluate_classes
+from ulmus.training.recipe_file import load_recipe
 from ulmus.training.run import Run
 
 
@@ -100,6 +101,18 @@ def test_added_digits_have_nineteen_classes_and_fixed_held_out_sums(tones, tmp_p
     one, other = data.open(16, 0), data.open(16, 1)
     assert torch.equal(one.test.batch(0, 1).source, other.test.batch(0, 1).source)
     assert not torch.equal(one.train.batch(0, 1).source, other.train.batch(0, 1).source)
+
+
+def test_the_layer_of_small_neurons_and_the_large_one_have_as_many_parameters_and_train(tones, tmp_path):
+    parameters = []
+    for model in ("elm-layer", "elm-76k"):
+        keys = {"data.folder": str(tones), "data.bin_ms": 50, "data.held_out_sums": 16, "training.batch": 4}
+        recipe = load_recipe(
+            "spoken-digits-adding", keys | {"training.epochs": None, "training.steps": 2}, model
+        )
+        run = fit(recipe, tmp_path / model)
+        parameters.append(ulmus.load(run.folder).trainable_parameters())
+    assert parameters == [76_171, 75_531]
 
 
 @pytest.mark.parametrize("reading", ["last", "mean"])
