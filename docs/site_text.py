@@ -172,7 +172,7 @@ def key_groups() -> dict[str, list[tuple[str, str, type[BaseModel]]]]:
     from ulmus.sequences.lra.settings import Lesson, SequencesData
     from ulmus.studies.study import Grid, Study
     from ulmus.studies.sweep import Search
-    from ulmus.training.kinds.arrays import TaskSettings
+    from ulmus.training.kinds.array_task import TaskSettings
     from ulmus.training.kinds.labelled import ClassifierSettings
     from ulmus.training.kinds.trials import SurrogateSettings, TrialsData
     from ulmus.training.models import MODELS

@@ -19,7 +19,8 @@ from ulmus.sequences.arrays.sequence_set import Input, SequenceSet, sequence_set
 from ulmus.sequences.arrays.settings import MEMORY, divided, windows
 from ulmus.training.callbacks import Callback, Logger, TrainingProgress
 from ulmus.training.fit import fit as fit_recipe
-from ulmus.training.kinds.arrays import ArraysProblem, ArraysRecipe, fitting
+from ulmus.training.kinds.array_task import fitting
+from ulmus.training.kinds.arrays import ArraysProblem, ArraysRecipe
 from ulmus.training.recipe import Recipe
 from ulmus.training.recipe_file import parse_recipe
 from ulmus.training.run import Run

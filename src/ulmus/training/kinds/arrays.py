@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,47 +15,29 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.evaluation.linear_probe import ProbeScores, fit_probe, part_means
 from ulmus.evaluation.sequence_metrics import UPWARDS, sequence_scores
 from ulmus.kernels import Events
-from ulmus.neuron.predictor import CLASSIFYING, LOOKING_AHEAD, WHOLE, Predictor, Task
+from ulmus.neuron.predictor import CLASSIFYING, LOOKING_AHEAD, WHOLE, Predictor
 from ulmus.sequences.arrays.batches import NO_CLASS, ArrayBatches, SequenceBatch
 from ulmus.sequences.arrays.files import read_sequences
-from ulmus.sequences.arrays.sequence_set import SequenceSet, spelt, vocabulary
-from ulmus.sequences.arrays.settings import MEMORY, ArraysData, Names, windows
+from ulmus.sequences.arrays.sequence_set import SequenceSet
+from ulmus.sequences.arrays.settings import MEMORY, ArraysData, windows
 from ulmus.sequences.arrays.splits import check_apart
-from ulmus.sequences.arrays.targets import Ahead, class_targets, classes_of, number_targets
-from ulmus.settings import Settings
+from ulmus.training.kinds.array_task import (
+    TaskSettings,
+    answers_of,
+    fitting,
+    targets_of,
+    task_settings,
+    with_names,
+)
 from ulmus.training.problem import HeldOut, Problem
 from ulmus.training.recipe import Recipe
-
-
-class TaskSettings(Settings):
-    """What is to be said of sequences."""
-
-    kind: Task
-    """classification, regression (one answer a sequence), step-classification, step-regression (one at every step),
-    forecasting (what channels will be), next-token."""
-    reading: Literal["last", "mean"] = "last"
-    """One answer a sequence is read at its last step, or is the mean over its steps."""
-    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = None
-    """Weight of every class in the loss: by name, or ``balanced``, in inverse proportion to how often it occurs in training."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is spread over all classes."""
-    horizon: PositiveInt = 1
-    """Forecasting: how many steps ahead."""
-    channels: Names = ()
-    """Forecasting: which channels; all by default."""
-    burn_in: int = Field(default=0, ge=0)
-    """Steps at the beginning of a sequence that the loss leaves out, for tasks with an answer at every step."""
-
-
-def _task(value: object) -> object:
-    return {"kind": value} if isinstance(value, str) else value
 
 
 class ArraysRecipe(Recipe):
     """Train a model on sequences of your own."""
 
     data: ArraysData
-    task: Annotated[TaskSettings, BeforeValidator(_task)]
+    task: Annotated[TaskSettings, BeforeValidator(task_settings)]
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
@@ -143,7 +125,8 @@ class ArraysRecipe(Recipe):
             DataError: the sequences do not fit the model.
         """
         sequences = fitting(sequences, predictor)
-        targets = _targets(sequences, self, predictor.channels, predictor.answers)
+        missing = self.data.missing == "mask"
+        targets = targets_of(sequences, self.task, predictor.channels, predictor.answers, missing)
         batches = ArrayBatches(sequences, targets, self.task.kind not in WHOLE, self.training.batch)
         return sequence_scores(predictor, batches, on_batch) | {"notes": []}
 
@@ -157,78 +140,6 @@ class ArraysRecipe(Recipe):
         if held_out:
             parts["held_out"] = read_sequences(tuple(held_out), self.data.layout(self.task.kind))
         check_apart(parts, self.data.split_by if self.data.split == "random" else None)
-
-
-def fitting(sequences: SequenceSet, predictor: Predictor) -> SequenceSet:
-    """Sequences as a trained model reads them.
-
-    Raises:
-        DataError: they have other channels, or tokens that it does not know.
-    """
-    if sequences.input == "characters":
-        return spelt(sequences, predictor.channels)
-    if sequences.input != predictor.input:
-        raise DataError(
-            f"{sequences.origin} holds {sequences.input}, but the model was trained with {predictor.input}; expected the same."
-        )
-    if sequences.input == "tokens":
-        _check_tokens(sequences, len(predictor.channels))
-    elif len(sequences.channels) != len(predictor.channels) or _other_names(sequences, predictor):
-        alone = " One sequence of several channels is values[None]." if len(sequences.channels) == 1 else ""
-        raise DataError(
-            f"{sequences.origin} has {len(sequences.channels)} channels ({_shown(sequences.channels)}), but the model was "
-            f"trained with {len(predictor.channels)} ({_shown(predictor.channels)}); expected the same in the same order.{alone}"
-        )
-    return sequences
-
-
-def _other_names(sequences: SequenceSet, predictor: Predictor) -> bool:
-    unnamed = all(name == f"channel {number}" for number, name in enumerate(sequences.channels))
-    return not unnamed and sequences.channels != predictor.channels
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-
-
-def _check_tokens(sequences: SequenceSet, count: int) -> None:
-    for index in range(len(sequences)):
-        highest = int(np.max(sequences.sequence(index)))
-        if highest >= count:
-            raise DataError(
-                f"sequence {index} of {sequences.origin} holds token {highest}, which training has not; expected 0 to "
-                f"{count - 1}."
-            )
-
-
-def _targets(
-    sequences: SequenceSet, recipe: ArraysRecipe, channels: tuple[str, ...], answers: tuple[str, ...]
-) -> Any:
-    task = recipe.task
-    if task.kind == "next-token":
-        return Ahead(sequences, 1)
-    if task.kind == "forecasting":
-        return Ahead(sequences, task.horizon, [channels.index(name) for name in answers])
-    if task.kind in CLASSIFYING:
-        return class_targets(sequences, task.kind, answers)
-    found = number_targets(sequences, task.kind, recipe.data.missing == "mask")
-    if found[0].shape[-1] != len(answers):
-        raise DataError(
-            f"{sequences.origin} has {found[0].shape[-1]} numbers as targets; expected {len(answers)}, as in training."
-        )
-    return found
-
-
-def _named(parts: Mapping[str, SequenceSet]) -> tuple[Mapping[str, SequenceSet], tuple[str, ...]]:
-    """Parts with characters as tokens, and names of the channels or of the tokens that training has."""
-    train = parts["train"]
-    if train.input == "characters":
-        known = vocabulary(list(train.values))
-        return {name: spelt(part, known) for name, part in parts.items()}, known
-    if train.input == "tokens" and not train.channels:
-        highest = max(int(np.max(train.sequence(index))) for index in range(len(train)))
-        return parts, tuple(map(str, range(highest + 1)))
-    return parts, train.channels
 
 
 class ArraysProblem(Problem):
@@ -253,15 +164,15 @@ class ArraysProblem(Problem):
         model: nn.Module | None = None,
     ) -> None:
         self.recipe, task = recipe, recipe.task
-        parts, channels = _named(parts)
+        parts, channels = with_names(parts)
         train = parts["train"]
         if (train.input == "tokens") != (task.kind == "next-token") and task.kind in LOOKING_AHEAD:
             wanted = "tokens or characters" if task.kind == "next-token" else "numbers"
             raise DataError(
                 f"{train.origin} holds {train.input}; expected {wanted} for task {task.kind}. Say so with data.input."
             )
-        answers = self._answers(train, channels)
         masked = recipe.data.missing == "mask"
+        answers = answers_of(train, task, channels, recipe.data.targets, masked)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             inputs = len(channels) * (1 + masked)
@@ -282,7 +193,9 @@ class ArraysProblem(Problem):
                 card={"recipe": recipe.name, "seed": recipe.seed},
             )
         self.parts = {name: fitting(part, self.model) for name, part in parts.items()}
-        self.targets = {name: _targets(part, recipe, channels, answers) for name, part in self.parts.items()}
+        self.targets = {
+            name: targets_of(part, task, channels, answers, masked) for name, part in self.parts.items()
+        }
         self._scale(train)
         if task.kind in LOOKING_AHEAD and self.model.looks_ahead():
             raise ConfigError(
@@ -293,20 +206,6 @@ class ArraysProblem(Problem):
         self._weights = self._class_weights()
         self.batches_per_epoch = self.validate_every = self._batches("train", (0, 1)).batches_per_epoch
         self.hashes = {name: part.content_hash for name, part in parts.items() if name != "test"}
-
-    def _answers(self, train: SequenceSet, channels: tuple[str, ...]) -> tuple[str, ...]:
-        task = self.recipe.task
-        if task.kind == "next-token":
-            return channels
-        if task.kind == "forecasting":
-            if unknown := [name for name in task.channels if name not in channels]:
-                raise ConfigError(f"task.channels names {unknown[0]!r}; expected some of {list(channels)}.")
-            return task.channels or channels
-        if task.kind in CLASSIFYING:
-            return classes_of(train, task.kind)
-        width = number_targets(train, task.kind, self.recipe.data.missing == "mask")[0].shape[-1]
-        names = self.recipe.data.targets
-        return names if len(names) == width else tuple(f"target {number}" for number in range(width))
 
     def _scale(self, train: SequenceSet) -> None:
         """Means and standard deviations of numbers, from the training sequences alone."""
