@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browsing import installed_browser, opened
 from conftest import REPOSITORY
 
 import ulmus
@@ -79,3 +80,29 @@ def test_the_figure_of_one_step_computes_what_the_layer_computes():
     assert torch.allclose(found[:, 0], torch.sigmoid(expected[:, 0]), atol=1e-4)
     assert torch.allclose(found[:, 1], voltage, atol=2e-3)  # time constants are written with four digits
     assert voltage.std() > 1
+
+
+def test_the_figure_of_one_step_is_played_with(tmp_path):
+    browser = installed_browser()
+    scripts = "".join(
+        f"<script>{(DOCS / '_static' / name).read_text()}</script>"
+        for name in ("elm-step-weights.js", "elm-step.js")
+    )
+    page = tmp_path / "page.html"
+    page.write_text(f'<html><body><div class="elm-step"></div>{scripts}</body>\n</html>')
+    found = opened(
+        browser,
+        page,
+        """
+        const press = (text) => [...document.querySelectorAll("button")].find((b) => b.textContent === text).click();
+        const told = (name) => {
+          document.documentElement.dataset[name] = document.querySelector(".elm-cards").textContent.replaceAll("\\u2212", "-");
+        };
+        press("Back to rest"); told("rest");
+        press("+ input 1"); press("Step 1 ms"); told("after");
+        """,
+    )
+    assert "voltage -70.0 mV" in found["rest"]
+    assert "s\u20810.00" in found["rest"]
+    assert "s\u20810.97" in found["after"]
+    assert "voltage -68.3 mV" in found["after"]
