@@ -6,7 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # for site_text
 import site_text
+from docutils.nodes import Element
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 import ulmus
 
@@ -56,10 +59,29 @@ html_copy_source = False
 html_show_search_summary = False  # its excerpts are fetched, which browsers refuse to pages opened from disk
 
 
+SHORT = {
+    "ndarray": "numpy.ndarray",
+    "numpy.random._generator.Generator": "numpy.random.Generator",
+    "Tensor": "torch.Tensor",
+    "torch.nn.modules.module.Module": "torch.nn.Module",
+}
+"""What annotations call something, and what its documentation does."""
+
+
+def _find(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: Element) -> Element | None:
+    """Links to names that annotations and docstrings shorten; intersphinx, which is asked next, finds the rest."""
+    name = node["reftarget"] = SHORT.get(node["reftarget"], node["reftarget"])
+    if name.endswith("Error"):
+        full = f"ulmus.errors.{name.rpartition('.')[2]}"
+        return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "exc", full, node, shown)
+    return None
+
+
 def _fill_in(_app: Sphinx, _page: str, source: list[str]) -> None:
     source[0] = site_text.fill_in(source[0])
 
 
 def setup(app: Sphinx) -> None:
-    """Replace the marks for generated text before a page is parsed."""
+    """Replace the marks for generated text before a page is parsed, and find names that are written in short."""
     app.connect("source-read", _fill_in)
+    app.connect("missing-reference", _find, priority=400)

@@ -68,15 +68,21 @@ def room(name: str) -> str:
 
 
 def errors() -> str:
-    """A table of the errors with their exit statuses."""
+    """The errors below `UlmusError`, each with its exit status."""
     from ulmus.cli.app import EXIT_CODES
 
-    rows = []
+    parts = []
     for kind in vars(import_module("ulmus.errors")).values():
-        if isinstance(kind, type) and issubclass(kind, ulmus.UlmusError):
+        if isinstance(kind, type) and issubclass(kind, ulmus.UlmusError) and kind is not ulmus.UlmusError:
             status = next((code for known, code in EXIT_CODES if issubclass(kind, known)), 1)
-            rows.append((f"`{kind.__name__}`", str(status), (kind.__doc__ or "").split("\n")[0]))
-    return _table(("error", "exit status", "meaning"), rows)
+            meaning = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+            parts += [
+                f".. py:exception:: ulmus.errors.{kind.__name__}",
+                "",
+                f"   {meaning} Exit status {status}.",
+                "",
+            ]
+    return "\n".join(["```{eval-rst}", *parts, "```"])
 
 
 def _described(module: str, name: str) -> str:
