@@ -19,9 +19,6 @@ class ClipAugmentation:
         jitter: Standard deviation in channels by which every spike moves on its own (normal).
         stretch: Largest relative change of the duration (uniform in ``1 - stretch`` to ``1 + stretch``).
         drop: Probability that a spike is left out.
-
-    Raises:
-        ConfigError: a negative value, a stretch of one or more, or a probability outside of [0, 1).
     """
 
     shift: int = 0

@@ -64,8 +64,7 @@ class Binning:
         """Spikes per bin and channel where there are any: places ``bin * 700 + channel``, ascending, and counts."""
         bins = np.searchsorted(self.edges, times_s, side="right") - 1
         inside = bins < self.steps
-        places, counts = np.unique(bins[inside] * CHANNELS + units[inside], return_counts=True)
-        return places, counts
+        return np.unique(bins[inside] * CHANNELS + units[inside], return_counts=True)
 
 
 class Digits(LabelledBatches):
@@ -112,22 +111,14 @@ class Digits(LabelledBatches):
         order: Int64[np.ndarray, "clips"] = np.arange(len(self.clips))
         if self.seed is not None:
             order = np.random.Generator(random_of(self.seed, epoch, 0)).permutation(order)
-        chosen: Int64[np.ndarray, "batch parts"] = order[
-            k * self.batch_size : (k + 1) * self.batch_size, None
-        ]
-        return chosen
+        return np.asarray(order[k * self.batch_size : (k + 1) * self.batch_size, None])
 
     def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
         """The class of sequences made of these clips."""
-        labels: Int64[np.ndarray, "batch"] = self.clips.labels[chosen[:, 0]]
-        return labels
+        return np.asarray(self.clips.labels[chosen[:, 0]])
 
     def batch(self, epoch: int, k: int) -> LabelledBatch:
-        """Batch `k` of `epoch`; `source` are its clips.
-
-        Raises:
-            DataError: a file of the data is damaged.
-        """
+        """Batch `k` of `epoch`; `source` are its clips."""
         chosen = self.plan(epoch, k)[self._mine]
         random = random_of(self.seed or 0, epoch, k).jumped(1 + self._mine.start)
         events = self._side_by_side(chosen, np.random.Generator(random))
@@ -135,14 +126,13 @@ class Digits(LabelledBatches):
 
     def _side_by_side(self, chosen: Int64[np.ndarray, "batch parts"], random: np.random.Generator) -> Events:
         """One sequence per row of `chosen`, its clips after each other."""
-        spans, binning = self.binning.steps * CHANNELS, self.binning
         places, counts = [], []
         for position, index in enumerate(chosen.reshape(-1).tolist()):
-            place, count = binning.count(*self.augmentation(*self.clips.spikes(index), random))
-            places.append(place + position * spans)
+            place, count = self.binning.count(*self.augmentation(*self.clips.spikes(index), random))
+            places.append(place + position * self.binning.steps * CHANNELS)
             counts.append(count)
         rows, inputs = np.divmod(np.concatenate(places), CHANNELS)
-        shape = len(chosen), chosen.shape[1] * binning.steps
+        shape = len(chosen), chosen.shape[1] * self.binning.steps
         of_steps = np.bincount(rows, minlength=shape[0] * shape[1]).reshape(shape)
         return Events.counted(of_steps, inputs, np.concatenate(counts), CHANNELS)
 
@@ -188,9 +178,7 @@ class AddedDigits(Digits):
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
         """The two clips of every sequence of batch `k` in `epoch`."""
         random = np.random.Generator(random_of(self.seed or 0, epoch, k))
-        drawn: Int64[np.ndarray, "batch parts"] = random.integers(len(self.clips), size=(self.batch_size, 2))
-        return drawn
+        return random.integers(len(self.clips), size=(self.batch_size, 2))
 
     def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
-        total: Int64[np.ndarray, "batch"] = (self.clips.labels[chosen] % 10).sum(axis=1)
-        return total
+        return np.asarray((self.clips.labels[chosen] % 10).sum(axis=1))

@@ -16,14 +16,7 @@ from ulmus.sequences.labelled_batches import Splits
 
 
 class Clips:
-    """Some clips of one or more files, in order.
-
-    Args:
-        parts: files and the clips to take from each.
-
-    Raises:
-        DataError: no clips, or files with different classes.
-    """
+    """Some clips of one or more files, in order."""
 
     def __init__(self, parts: Sequence[tuple[SpikeFile, Int64[np.ndarray, "clips"]]]) -> None:
         self._parts = [(file, np.asarray(index, dtype=np.int64)) for file, index in parts if len(index)]
@@ -53,21 +46,13 @@ class Clips:
         return f"Clips({len(self)} of {', '.join(repr(file) for file, _ in self._parts)})"
 
     def spikes(self, index: int) -> tuple[Float64[np.ndarray, "spikes"], Int64[np.ndarray, "spikes"]]:
-        """Times in s and channels of the spikes of clip `index`.
-
-        Raises:
-            DataError: the file is damaged.
-        """
+        """Times in s and channels of the spikes of clip `index`."""
         file = self._parts[int(self._file_of[index])][0]
         return file.spikes(int(self._place[index]))
 
     @property
     def speakers(self) -> Int64[np.ndarray, "clips"]:
-        """Number of every clip's speaker.
-
-        Raises:
-            DataError: a file does not say who speaks.
-        """
+        """Number of every clip's speaker."""
         found = []
         for file, index in self._parts:
             if file.speakers is None:
@@ -78,18 +63,9 @@ class Clips:
         return np.concatenate(found)
 
     def where(self, chosen: Bool[np.ndarray, "clips"]) -> "Clips":
-        """The clips for which `chosen` is true.
-
-        Raises:
-            DataError: there are none.
-        """
-        starts = np.cumsum([0, *(len(index) for _, index in self._parts)])
-        return Clips(
-            [
-                (file, index[chosen[start:stop]])
-                for (file, index), start, stop in zip(self._parts, starts, starts[1:], strict=False)
-            ]
-        )
+        """The clips for which `chosen` is true."""
+        chosen_of = [chosen[self._file_of == number] for number in range(len(self._parts))]
+        return Clips([(file, index[of]) for (file, index), of in zip(self._parts, chosen_of, strict=True)])
 
     @cached_property
     def content_hash(self) -> str:
@@ -107,10 +83,6 @@ def choose_speakers(speakers: Iterable[Any], share: float, seed: int = 0) -> lis
         speakers: the speaker of every clip.
         share: of the clips.
         seed: of the order in which speakers are taken.
-
-    Raises:
-        DataError: there is only one speaker.
-        ConfigError: a share that is not between 0 and 1.
     """
     if not 0 < share < 1:
         raise ConfigError(f"share={share}: expected a number between 0 and 1; correct the share")
@@ -127,12 +99,7 @@ def choose_speakers(speakers: Iterable[Any], share: float, seed: int = 0) -> lis
 
 
 def hold_out(clips: Clips, speakers: Sequence[int]) -> tuple[Clips, Clips]:
-    """The clips of all other speakers, and those of these speakers.
-
-    Raises:
-        ConfigError: a speaker without clips.
-        DataError: nobody is left, or the file does not say who speaks.
-    """
+    """The clips of all other speakers, and those of these speakers."""
     known = clips.speakers
     for speaker in speakers:
         if speaker not in known:
@@ -182,11 +149,7 @@ def open_digits(
 
 
 def open_split(folder: str | Path, split: str) -> SpikeFile:
-    """The one file of this split in a folder.
-
-    Raises:
-        DataError: none or several, or a damaged one.
-    """
+    """The one file of this split in a folder."""
     folder = Path(folder).expanduser()
     files = files_in(folder, f"*_{split}.h5")
     if len(files) != 1:
@@ -199,11 +162,7 @@ def open_split(folder: str | Path, split: str) -> SpikeFile:
 
 
 def describe(folder: str | Path, sample: int = 200) -> dict[str, dict[str, Any]]:
-    """What is in a folder of spoken digits, file by file; spikes are counted in the first `sample` clips.
-
-    Raises:
-        DataError: no file of the layout, or a damaged one.
-    """
+    """What is in a folder of spoken digits, file by file; spikes are counted in the first `sample` clips."""
     place = Path(folder).expanduser()
     present = [split for split in SPLITS if files_in(place, f"*_{split}.h5")]
     if not present:

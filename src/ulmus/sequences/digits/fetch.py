@@ -78,7 +78,7 @@ def fetch_shd(
             archive = folder / f".{name}.zip{PARTIAL}"
             addresses = [f"{mirror.rstrip('/')}/{name}.zip" for mirror in mirrors]
             download(archive, addresses, partial(_check_md5, md5=md5), partial(report, name))
-            _unpack(archive, target, name)
+            _unpack(archive, target)
             archive.unlink()
     return [folder / name for name in ARCHIVES[dataset]]
 
@@ -108,17 +108,16 @@ def _take(source: Path, target: Path, md5: str) -> None:
     """Copy or unpack one file from a folder."""
     if not source.is_dir():
         raise DataError(f"{source} is not a folder; expected one that holds {target.name}; check the path")
-    found = [
-        source / (target.name + suffix) for suffix in _SUFFIXES if (source / (target.name + suffix)).is_file()
-    ]
-    if not found:
+    files = (source / (target.name + suffix) for suffix in _SUFFIXES)
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
         raise DataError(
             f"{source} holds no {target.name}, also not as .zip or .gz; expected one of them; download it from "
             f"{MIRRORS[0]} into this folder"
         )
-    if found[0].suffix == ".zip":
-        _check_md5(found[0], str(found[0]), md5)
-    _unpack(found[0], target, target.name)
+    if found.suffix == ".zip":
+        _check_md5(found, str(found), md5)
+    _unpack(found, target)
 
 
 def _check_md5(file: Path, name: str, md5: str) -> None:
@@ -131,8 +130,9 @@ def _check_md5(file: Path, name: str, md5: str) -> None:
         )
 
 
-def _unpack(source: Path, target: Path, member: str) -> None:
+def _unpack(source: Path, target: Path) -> None:
     """Write what `source` (plain, or an archive by its content) holds to `target`, after a look at its layout."""
+    member = target.name
 
     def write(beside: Path) -> None:
         unpacking = Unpacking(source)

@@ -19,15 +19,12 @@ from ulmus.files.reading import sha256_of_file
 
 CHANNELS = 700
 _LONGEST_S = 1000.0  # of a clip; the longest window
-_SAMPLE, _USUAL_S = (
-    20,
-    20.0,
-)  # clips that are looked at when a file is opened, and the longest that they usually last
+_SAMPLE, _USUAL_S = 20, 20.0  # clips that are looked at on opening, and the longest that they usually last
 _MOST_CLASSES = 10_000
 _REMEMBERED_BYTES = 512 * 2**20  # of clips, for each file and process: all of SHD's training file
 _REFERENCE = np.dtype(
     [("length", "<u4"), ("place", "<u8"), ("entry", "<u4")]
-)  # of an array of varying length
+)  # to an array of varying length
 SPLITS = ("train", "valid", "test")
 
 
@@ -41,12 +38,6 @@ class SpikeFile:
         labels: class of every clip.
         classes: names of the classes; numbers where the file has no names.
         speakers: number of every clip's speaker, or None where the file does not say.
-
-    Args:
-        path: the file.
-
-    Raises:
-        DataError: the file is missing, damaged, or not of this layout; names file and key.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -89,19 +80,12 @@ class SpikeFile:
         return dataset
 
     def _check_unit(self) -> None:
-        """Refuse times that are no seconds: nearly none lies within the length of a clip.
-
-        Raises:
-            DataError: most spikes of some clips are later than any word lasts.
-        """
+        """Refuse times that are no seconds: of some clips, most spikes are later than any word lasts."""
         chosen = np.unique(np.linspace(0, len(self) - 1, _SAMPLE).astype(int)).tolist()
         times = np.concatenate([self._read(index)[0] for index in chosen]).astype(np.float64)
-        if times.size and (times < _USUAL_S).mean() < 0.5:
-            raise self._bad(
-                "spikes/times",
-                f"holds times up to {times.max():.6g}; within {_USUAL_S:g} s lie {(times < _USUAL_S).mean():.1%} of them",
-                "seconds; milliseconds have to be divided by 1000",
-            )
+        if times.size and (usual := (times < _USUAL_S).mean()) < 0.5:
+            found = f"holds times up to {times.max():.6g}; within {_USUAL_S:g} s lie {usual:.1%} of them"
+            raise self._bad("spikes/times", found, "seconds; milliseconds have to be divided by 1000")
 
     def _read_tables(self, file: Any) -> None:
         import h5py
@@ -117,22 +101,18 @@ class SpikeFile:
             longest = int(_lengths(tables[key], self.path).max(initial=0))
             if longest * np.dtype(kind).itemsize > self.path.stat().st_size:
                 raise self._bad(key, f"has a clip of {longest} spikes", "no more than the file has bytes")
-            if tables[key].shape != tables["labels"].shape:
-                raise self._bad(
-                    key, f"has {len(tables[key])} entries", f"{len(tables['labels'])}, as many as labels"
-                )
+            if (count := len(tables[key])) != (wanted := len(tables["labels"])):
+                raise self._bad(key, f"has {count} entries", f"{wanted}, as many as labels")
         if not len(tables["labels"]) or tables["labels"].dtype.kind not in "iu":
             raise self._bad("labels", f"is {tables['labels']}", "a whole number for every clip")
         self.labels: Int64[np.ndarray, "clips"] = tables["labels"][()].astype(np.int64)
         names = self._table(file, "extra/keys")
         count = _MOST_CLASSES if names is None else len(names)
-        if self.labels.min() < 0 or self.labels.max() >= count:
-            raise self._bad(
-                "labels",
-                f"holds {self.labels.min()} to {self.labels.max()}",
-                f"0 to {count - 1}{'' if names is None else ', the classes in extra/keys'}",
-            )
-        known = range(int(self.labels.max()) + 1) if names is None else names[()]
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= count:
+            of = "" if names is None else ", the classes in extra/keys"
+            raise self._bad("labels", f"holds {low} to {high}", f"0 to {count - 1}{of}")
+        known = range(high + 1) if names is None else names[()]
         self.classes = tuple(_text(name) for name in known)
         speakers = self._table(file, "extra/speaker")
         self.speakers: Int64[np.ndarray, "clips"] | None = None
@@ -171,11 +151,7 @@ class SpikeFile:
         return sha256_of_file(self.path)
 
     def spikes(self, index: int) -> tuple[Float64[np.ndarray, "spikes"], Int64[np.ndarray, "spikes"]]:
-        """Times in s and channels of the spikes of clip `index`.
-
-        Raises:
-            DataError: names file, clip and key.
-        """
+        """Times in s and channels of the spikes of clip `index`."""
         times, units = self._remembered.get(index) or self._read(index)
         # Published times are half precision, in which sums and products would lose milliseconds.
         return times.astype(np.float64), units.astype(np.int64)
@@ -187,16 +163,12 @@ class SpikeFile:
             times, units = file["spikes/times"][index], file["spikes/units"][index]
         if times.shape != units.shape:
             raise self._bad("spikes/units" + where, f"has {units.size} entries", f"{times.size}, as times")
-        if times.size and not (times.min() >= 0 and times.max() < _LONGEST_S):  # NaN is neither
-            raise self._bad(
-                "spikes/times" + where,
-                f"holds {times.min()} to {times.max()}",
-                f"seconds from 0 to {_LONGEST_S:g}",
-            )
-        if units.size and not (units.min() >= 0 and units.max() < CHANNELS):
-            raise self._bad(
-                "spikes/units" + where, f"holds {units.min()} to {units.max()}", f"0 to {CHANNELS - 1}"
-            )
+        for key, values, end, wanted in (
+            ("spikes/times", times, _LONGEST_S, f"seconds from 0 to {_LONGEST_S:g}"),
+            ("spikes/units", units, CHANNELS, f"0 to {CHANNELS - 1}"),
+        ):
+            if values.size and not (values.min() >= 0 and values.max() < end):  # NaN is neither
+                raise self._bad(key + where, f"holds {values.min()} to {values.max()}", wanted)
         if self._remembered_bytes + times.nbytes + units.nbytes <= _REMEMBERED_BYTES:
             self._remembered[index] = times, units
             self._remembered_bytes += times.nbytes + units.nbytes
@@ -225,17 +197,15 @@ def _lengths(dataset: Any, path: Path) -> UInt32[np.ndarray, "clips"]:
     Those in filtered chunks are not looked at.
     """
     places = []  # of references in the file, and how many lie there
+
+    def note(chunk: Any) -> None:
+        count = min(chunk.size // _REFERENCE.itemsize, len(dataset) - chunk.chunk_offset[0])
+        places.append((chunk.byte_offset, count))
+
     if dataset.chunks is None:
         places.append((dataset.id.get_offset(), len(dataset)))
     elif dataset.id.get_create_plist().get_nfilters() == 0:
-        dataset.id.chunk_iter(
-            lambda chunk: places.append(
-                (
-                    chunk.byte_offset,
-                    min(chunk.size // _REFERENCE.itemsize, len(dataset) - chunk.chunk_offset[0]),
-                )
-            )
-        )
+        dataset.id.chunk_iter(note)
     with path.open("rb") as file:
         found = [np.empty(0, np.uint32)]
         for offset, count in places:

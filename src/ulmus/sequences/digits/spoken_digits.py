@@ -51,11 +51,7 @@ class Recording(NamedTuple):
 
 
 def find_recordings(source: str | Path) -> list[Recording]:
-    """The WAV files in a folder or a ZIP archive, by name; digit and speaker are told by the name.
-
-    Raises:
-        DataError: no source, no WAV files, or a name that does not tell.
-    """
+    """The WAV files in a folder or a ZIP archive, by name; digit and speaker are told by the name."""
     source = Path(source).expanduser()
     if source.is_dir():
         paths = [path for path in source.rglob("*") if path.is_file()]
@@ -128,7 +124,8 @@ def make_spoken_digits(
     """Turn recordings into ``spoken_digits_train.h5`` and ``spoken_digits_test.h5``, of other speakers unless told otherwise.
 
     Every clip goes through `ulmus.sequences.digits.cochlea.hear` with a seed of its own (from `seed` and its name), so any number
-    of workers makes the same files. Interrupted, it goes on from where it was when it is called again.
+    of workers makes the same files. Interrupted, it goes on from where it was when it is called again. Returns the files by
+    split, ``train`` and ``test``.
 
     Args:
         source: folder or ZIP archive of WAV files, named as in the Free Spoken Digit Dataset (``7_jackson_32.wav``)
@@ -142,9 +139,6 @@ def make_spoken_digits(
         origin: written into the files, to tell recordings from synthesis.
         on_clip: called with (clips done, clips in total).
 
-    Returns:
-        The files by split, ``train`` and ``test``.
-
     Raises:
         DataError: names of recordings that do not say what is spoken, damaged recordings, or a folder in other use.
         ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
@@ -156,14 +150,9 @@ def make_spoken_digits(
     source, out = Path(source).expanduser(), Path(out).expanduser()
     recordings = find_recordings(source)
     in_test, held_out = _held_out(recordings, test_speakers, test_share, same_speakers, seed)
-    settings = {
-        "origin": origin,
-        "recordings": len(recordings),
-        "recordings_sha256": hashlib.sha256(json.dumps(recordings).encode()).hexdigest(),
-        **held_out,
-        "seed": seed,
-        "cochlea_version": MODEL_VERSION,
-    }
+    of = hashlib.sha256(json.dumps(recordings).encode()).hexdigest()
+    settings = {"origin": origin, "recordings": len(recordings), "recordings_sha256": of, **held_out}
+    settings |= {"seed": seed, "cochlea_version": MODEL_VERSION}
     files = {split: out / f"spoken_digits_{split}.h5" for split in ("train", "test")}
     with only_one(out, "filled with spoken digits"):
         begin(out, settings, _RECORD, "*.h5")
@@ -193,18 +182,12 @@ def _held_out(
             )
         return _test_clips(recordings, share, seed), {"test_speakers": [], "test_share_of_clips": share}
     names = [recording.speaker for recording in recordings]
-    chosen = _test_speakers(names, test_speakers, share, seed)
+    chosen = choose_speakers(names, share, seed) if test_speakers is None else sorted(set(test_speakers))
+    if not set() < set(chosen) < set(names):
+        raise ConfigError(
+            f"test speakers {list(test_speakers or chosen)}: expected some but not all of {sorted(set(names))}; correct them"
+        )
     return [name in chosen for name in names], {"test_speakers": chosen}
-
-
-def _test_speakers(names: list[str], wanted: Sequence[str] | None, share: float, seed: int) -> list[str]:
-    if wanted is None:
-        return choose_speakers(names, share, seed)
-    known = sorted(set(names))
-    unknown = sorted(set(wanted) - set(known))
-    if unknown or not wanted or set(wanted) == set(known):
-        raise ConfigError(f"test speakers {list(wanted)}: expected some but not all of {known}; correct them")
-    return sorted(set(wanted))
 
 
 def _test_clips(recordings: list[Recording], share: float, seed: int) -> list[bool]:
@@ -231,12 +214,7 @@ def _test_clips(recordings: list[Recording], share: float, seed: int) -> list[bo
 
 
 def _hear_all(
-    source: Path,
-    out: Path,
-    recordings: list[Recording],
-    seed: int,
-    workers: int | None,
-    report: Report,
+    source: Path, out: Path, recordings: list[Recording], seed: int, workers: int | None, report: Report
 ) -> None:
     """Write the spikes of all clips that are not there yet, a chunk of clips per file."""
     chunks = {file: recordings[first : first + _CHUNK] for first, file in _chunk_files(out, recordings)}

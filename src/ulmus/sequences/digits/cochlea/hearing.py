@@ -43,10 +43,6 @@ def hear(sound: Sound, seed: int, name: str = "the sound") -> SpikeTrain:
         sound: samples and their rate.
         seed: of the random numbers, 0 or more.
         name: of the clip, for messages.
-
-    Raises:
-        DataError: a rate, a length or samples that cannot be heard.
-        ConfigError: a negative seed.
     """
     if seed < 0:
         raise ConfigError(f"seed={seed}: expected 0 or more; correct the seed")

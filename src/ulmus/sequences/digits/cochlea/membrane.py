@@ -48,17 +48,14 @@ def velocity(
         kept = transfer.shape[1]
         filtered = transfer * spectrum[:kept]
         if interpolation == 1:
-            folded = np.zeros((len(transfer), quarter + 1), dtype=np.complex128)
-            folded[:, : min(kept, quarter + 1)] = filtered[:, : quarter + 1]
             # Taking every second sample folds the upper half of the spectrum onto the lower half.
             upper = filtered[:, quarter:]
+            folded = np.zeros((len(transfer), quarter + 1), dtype=np.complex128)
+            folded[:, : min(kept, quarter + 1)] = filtered[:, : quarter + 1]
             folded[:, quarter + 1 - upper.shape[1] :] += upper[:, ::-1].conj()
-            scale = 0.5
-        else:
-            folded = filtered
-            scale = interpolation / 2
-        response = np.fft.irfft(folded, length // 2 * interpolation)[:, :steps]
-        yield (scale * response).astype(np.float32)
+            filtered = folded
+        response = np.fft.irfft(filtered, length // 2 * interpolation)[:, :steps]
+        yield (interpolation / 2 * response).astype(np.float32)
 
 
 def padded_length(samples: int) -> int:
@@ -101,10 +98,7 @@ def _transfer(
     q = 2 * w / _STIFFNESS_DECAY * np.sqrt(2 / (_HEIGHT * _STIFFNESS))
     # (i J0 + Y0) / (J1 - i Y1), the input impedance, in Hankel functions
     impedance = np.sqrt(2 * _STIFFNESS / _HEIGHT) * 1j * hankel2(0, q) / hankel2(1, q)
-    velocity: Complex128[np.ndarray, "places kept"] = (
-        2 * w / _xi(w, taper) * pressure / pressure_at_base * impedance
-    )
-    return velocity
+    return np.asarray(2 * w / _xi(w, taper) * pressure / pressure_at_base * impedance)
 
 
 def phase_integral(
@@ -123,33 +117,21 @@ def phase_integral(
     s = np.sqrt(_STIFFNESS_OFFSET + _MASS * w**2)
 
     def logarithm(u: Float64[np.ndarray, "places 1"]) -> Complex128[np.ndarray, "places frequencies"]:
-        found: Complex128[np.ndarray, "places frequencies"] = np.log(
-            2j * s * np.sqrt(_xi(w, u)) + 1j * w * _RESISTANCE * u + 2 * s**2
-        )
-        return found
+        return np.asarray(np.log(2j * s * np.sqrt(_xi(w, u)) + 1j * w * _RESISTANCE * u + 2 * s**2))
 
     integral = np.log(taper) + logarithm(base) - logarithm(taper)
     scale = 2 * w / _STIFFNESS_DECAY * np.sqrt(_DENSITY / _HEIGHT) / (1j * s)
-    phase: Complex128[np.ndarray, "places frequencies"] = (
-        2 * _wave_number(w, base) / _STIFFNESS_DECAY + scale * integral
-    )
-    return phase
+    return np.asarray(2 * _wave_number(w, base) / _STIFFNESS_DECAY + scale * integral)
 
 
 def _xi(
     w: Float64[np.ndarray, "frequencies"], taper: Float64[np.ndarray, "places 1"]
 ) -> Complex128[np.ndarray, "places frequencies"]:
     """``S - m w^2 - i w R`` with ``S = C0 u^2 - a`` and ``R = R0 u``."""
-    xi: Complex128[np.ndarray, "places frequencies"] = (
-        _STIFFNESS * taper**2 - _STIFFNESS_OFFSET - _MASS * w**2 - 1j * w * _RESISTANCE * taper
-    )
-    return xi
+    return np.asarray(_STIFFNESS * taper**2 - _STIFFNESS_OFFSET - _MASS * w**2 - 1j * w * _RESISTANCE * taper)
 
 
 def _wave_number(
     w: Float64[np.ndarray, "frequencies"], taper: Float64[np.ndarray, "places 1"]
 ) -> Complex128[np.ndarray, "places frequencies"]:
-    wave_number: Complex128[np.ndarray, "places frequencies"] = w * np.sqrt(
-        _DENSITY / (_HEIGHT * _xi(w, taper))
-    )
-    return wave_number
+    return np.asarray(w * np.sqrt(_DENSITY / (_HEIGHT * _xi(w, taper))))

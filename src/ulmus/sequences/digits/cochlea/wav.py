@@ -29,15 +29,7 @@ class Sound(NamedTuple):
 
 
 def read_wav(source: str | Path | bytes, name: str | None = None) -> Sound:
-    """Read a WAV file of any width (8, 16, 24, 32 bit, floating point); several channels are averaged.
-
-    Args:
-        source: path or content of the file.
-        name: of the file, for messages.
-
-    Raises:
-        DataError: the file is missing, damaged, too large for one word, or not a WAV file.
-    """
+    """Read a WAV file of any width (8, 16, 24, 32 bit, floating point), or its content; several channels are averaged."""
     from scipy.io import wavfile
 
     name = name or (str(source) if not isinstance(source, bytes) else "the sound")
@@ -52,13 +44,11 @@ def read_wav(source: str | Path | bytes, name: str | None = None) -> Sound:
         raise _bad(name, f"is not a whole WAV file ({str(error)[:100]})") from error
     if samples.size == 0:
         raise _bad(name, "holds no samples")
+    scaled = samples.astype(np.float64)
     if samples.dtype == np.uint8:
-        scaled = (samples.astype(np.float64) - 128) / 128
-    elif samples.dtype.kind == "i":
-        # 24-bit samples arrive in the upper bytes of 32.
-        scaled = samples.astype(np.float64) / -float(np.iinfo(samples.dtype).min)
-    else:
-        scaled = samples.astype(np.float64)
+        scaled = (scaled - 128) / 128
+    elif samples.dtype.kind == "i":  # 24-bit samples arrive in the upper bytes of 32
+        scaled /= -float(np.iinfo(samples.dtype).min)
     return Sound(scaled if scaled.ndim == 1 else scaled.mean(axis=1), int(rate_hz))
 
 
