@@ -99,16 +99,7 @@ def run_cable(
     above_mv: float = SPIKE_ABOVE_MV,
     refractory_ms: float = 0.0,
 ) -> Answer:
-    """Simulate a trial from the cell's initial state.
-
-    Args:
-        model: The cell.
-        drive: Its input.
-        dt_ms: Integration step.
-        silent: Inputs whose events do not arrive.
-        above_mv: A local maximum of the somatic voltage above this is a spike.
-        refractory_ms: Time after a spike without another.
-    """
+    """Simulate a trial from the cell's initial state; events at `silent` inputs do not arrive."""
     cell = model.cell if drive.current_na is None else model.with_current(drive.current_na)
     recipe = CableRecipe(model, cell, _generators(model, drive, dt_ms, silent))
     simulation = arbor.simulation(recipe, arbor.context(threads=1))
@@ -117,10 +108,8 @@ def run_cable(
         for number, tag in enumerate(model.probes)
     ]
     simulation.run(drive.steps * U.ms, dt_ms * U.ms)
-    soma, *others = (np.asarray(simulation.samples(handle)[0][0]) for handle in handles)
-    time_ms, trace = soma.T
-    other_traces = [samples[:, 1] for samples in others]
-    return cable_answer(time_ms, trace, other_traces, drive.steps, above_mv, refractory_ms)
+    (time_ms, trace), *others = (np.asarray(simulation.samples(handle)[0][0]).T for handle in handles)
+    return cable_answer(time_ms, trace, [mv for _, mv in others], drive.steps, above_mv, refractory_ms)
 
 
 def _generators(

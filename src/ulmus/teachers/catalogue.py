@@ -1,6 +1,5 @@
 """Our own mechanisms for Arbor, compiled once into the user's cache."""
 
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -8,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,22 +25,18 @@ INSTALL = (
 
 def cache_folder() -> Path:
     """Where compiled mechanisms are kept: ``$ULMUS_CACHE``, or ``ulmus`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    chosen = os.environ.get("ULMUS_CACHE")
-    if chosen:
+    if chosen := os.environ.get("ULMUS_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmus"
 
 
-def load_mechanisms() -> "arbor.catalogue":
-    """The catalogue with Arbor's default mechanisms, its ``bbp::`` channels and our ``ulmus::`` ones.
-
-    Raises:
-        MissingToolError: Nothing is compiled yet and a compiler is missing or fails.
-    """
+def load_mechanisms(compiled: bool = True) -> "arbor.catalogue":
+    """The catalogue with Arbor's default mechanisms, its ``bbp::`` channels and, `compiled`, our ``ulmus::`` ones."""
     catalogue = arbor.catalogue()
     catalogue.extend(arbor.default_catalogue(), "")
     catalogue.extend(arbor.bbp_catalogue(), "bbp::")
-    catalogue.extend(arbor.load_catalogue(str(compiled_mechanisms())), "ulmus::")
+    if compiled:
+        catalogue.extend(arbor.load_catalogue(str(compiled_mechanisms())), "ulmus::")
     return catalogue
 
 
@@ -62,18 +56,11 @@ def compiled_mechanisms() -> Path:
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _one_builder(target.with_suffix(".lock")):
+    with target.with_suffix(".lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one process builds while others wait for its result
         if not target.exists():
             _build(sources, target)
     return target
-
-
-@contextlib.contextmanager
-def _one_builder(lock: Path) -> Iterator[None]:
-    """Let one process build while others wait for its result."""
-    with lock.open("w", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _build(sources: dict[str, bytes], target: Path) -> None:

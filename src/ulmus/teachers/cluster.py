@@ -15,12 +15,7 @@ TRIALS_AHEAD = 2  # for each core of a cluster, so that none waits
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """A client of the scheduler at this address.
-
-    Raises:
-        ConfigError: No scheduler at the address, or one without workers.
-        MissingToolError: Dask is not installed.
-    """
+    """A client of the scheduler at this address."""
     with extra("dask", "simulating on a cluster"):
         distributed: Any = import_module("dask.distributed")
     try:
@@ -44,24 +39,10 @@ def connected(address: str) -> Iterator[Any]:
 def results_of_dask(plan: Plan, waiting: list[int], client: Any) -> Iterator[SimulatedTrial]:
     """Every waiting trial, as they are finished; Dask gives those of a lost worker to another one.
 
-    Raises:
-        UlmusError: A trial's workers are killed again and again.
+    Every core is kept busy with as few trials in flight as that takes.
     """
-    distributed: Any = import_module("dask.distributed")
-    try:
-        yield from _results_of_cluster(distributed, client, plan, waiting)
-    except distributed.KilledWorker as error:
-        raise UlmusError(
-            f"the workers that simulated one trial were killed again and again, perhaps for lack of memory ({error}); the "
-            f"finished trials are kept. Run the same command again to go on, with fewer workers on a machine."
-        ) from error
-
-
-def _results_of_cluster(
-    distributed: Any, client: Any, plan: Plan, waiting: list[int]
-) -> Iterator[SimulatedTrial]:
-    """Keep every core busy with as few trials in flight as that takes."""
     # Not through joblib, which simulates here when the cluster has one core, and overlooks workers that join later.
+    distributed: Any = import_module("dask.distributed")
     pickled, tasks = tasks_of(plan, waiting)
     shared = client.submit(bytes, pickled, pure=False)  # a task, so that it outlives the worker that holds it
     running = distributed.as_completed(with_results=True)
@@ -72,6 +53,12 @@ def _results_of_cluster(
             running.add(client.submit(run_task, shared, *task, pure=False))
 
     submit()
-    for _, result in running:
-        yield result
-        submit()
+    try:
+        for _, result in running:
+            yield result
+            submit()
+    except distributed.KilledWorker as error:
+        raise UlmusError(
+            f"the workers that simulated one trial were killed again and again, perhaps for lack of memory ({error}); the "
+            f"finished trials are kept. Run the same command again to go on, with fewer workers on a machine."
+        ) from error

@@ -78,18 +78,11 @@ class CurrentRegime(Stimulus):
     def settings(self) -> dict[str, Any]:
         """The regime as JSON can hold it."""
         known = {"name": "current", "low_na": self.low_na, "high_na": self.high_na, "kinds": list(self.kinds)}
-        return {
-            **known,
-            "piece_ms": list(self.piece_ms),
-            "synapses": None if self.synapses is None else self.synapses.settings(),
-        }
+        synapses = None if self.synapses is None else self.synapses.settings()
+        return {**known, "piece_ms": list(self.piece_ms), "synapses": synapses}
 
     def check(self, teacher: Inputs, steps: int, trials: int) -> None:
-        """Whether the synapses' input fits the teacher.
-
-        Raises:
-            ConfigError: It does not.
-        """
+        """Whether the synapses' input fits the teacher."""
         if self.synapses is not None:
             self.synapses.check(teacher, steps, trials)
 
@@ -99,10 +92,8 @@ class CurrentRegime(Stimulus):
         random = np.random.default_rng(np.random.SeedSequence((seed, trial, 2)))
         current, pieces = np.zeros(0), []
         while len(current) < steps:
-            kind, length = (
-                self.kinds[random.integers(len(self.kinds))],
-                int(random.integers(*self.piece_ms, endpoint=True)),
-            )
+            kind = self.kinds[random.integers(len(self.kinds))]
+            length = int(random.integers(*self.piece_ms, endpoint=True))
             pieces.append({"kind": kind, "start_ms": len(current)})
             current = np.concatenate([current, self._piece(kind, length, random)])
         current = np.clip(current[:steps], self.low_na, self.high_na)

@@ -1,7 +1,7 @@
 """The simplest teachers: a leaky integrate-and-fire neuron, without and with spike-frequency adaptation."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -68,17 +68,9 @@ class IntegrateAndFire(Teacher):
                 raise ConfigError(
                     f"{name}={getattr(self, name)}: expected a positive time constant. Correct it."
                 )
-        for name in (
-            "rest_mv",
-            "threshold_mv",
-            "reset_mv",
-            "weight_mv",
-            "bias_mv",
-            "adaptation_mv",
-            "resistance_mohm",
-        ):
-            if not math.isfinite(getattr(self, name) or 0.0):
-                raise ConfigError(f"{name}={getattr(self, name)}: expected a finite number. Correct it.")
+        for name, value in vars(self).items():
+            if not math.isfinite(value or 0.0):
+                raise ConfigError(f"{name}={value}: expected a finite number. Correct it.")
         if math.isclose(self.tau_membrane_ms, self.tau_synapse_ms):
             raise ConfigError(
                 f"tau_synapse_ms={self.tau_synapse_ms} equals tau_membrane_ms: expected different time constants. "
@@ -124,16 +116,18 @@ class IntegrateAndFire(Teacher):
 
     def settings(self) -> dict[str, Any]:
         """What the neuron is, for the header of a data set."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {"cell": "adaptive-lif" if self.adaptation_mv else "lif", **fields, "weight_mv": self.event_mv}
+        return {
+            "cell": "adaptive-lif" if self.adaptation_mv else "lif",
+            **asdict(self),
+            "weight_mv": self.event_mv,
+        }
 
     def answer(self, drive: Drive, dt_ms: float, sites: tuple[str, ...]) -> Answer:
         """Exact integration from step to step."""
         sign = self.input_sign[drive.event_input].astype(np.float64)
         arriving = self.event_mv * np.bincount(drive.event_step, weights=sign, minlength=drive.steps)
-        injected = (
-            np.zeros(drive.steps) if drive.current_na is None else self.resistance_mohm * drive.current_na
-        )
+        current_na = np.zeros(drive.steps) if drive.current_na is None else drive.current_na
+        injected = self.resistance_mohm * current_na
         voltage, spikes = self._integrate(arriving, injected, round(1 / dt_ms))
         return Answer(voltage[:, None], spikes)
 

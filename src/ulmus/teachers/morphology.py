@@ -4,7 +4,7 @@ Geometry follows Hay et al. (2011): the reconstructed axon is replaced by a stub
 of the soma, and a section of length L has ``1 + 2 floor(L / 40 um)`` compartments of equal length.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -116,27 +116,12 @@ class Morphology:
             centre, end = (stub + 0.5) * AXON_STUB_LENGTH_UM, (stub + 1.0) * AXON_STUB_LENGTH_UM
             rows.append((AXON, -1, 0, 1, AXON_STUB_LENGTH_UM, stub_area, centre, end))
         for index, section in enumerate(self.sections):
-            count, length, begin = (
-                section.compartments,
-                section.length_um,
-                float(self.section_start_um[index]),
-            )
+            count, length, begin = section.compartments, section.length_um, self.section_start_um[index]
             edges = np.arange(count + 1) / count
             areas = np.diff(np.interp(edges * length, *_area_along(section)))
-            for k in range(count):
-                centre = begin + length * (k + 0.5) / count
-                rows.append(
-                    (
-                        section.region,
-                        index,
-                        edges[k],
-                        edges[k + 1],
-                        length / count,
-                        areas[k],
-                        centre,
-                        begin + length,
-                    )
-                )
+            for k, (start, stop, area) in enumerate(zip(edges, edges[1:], areas, strict=False)):
+                centre, end = begin + length * (k + 0.5) / count, begin + length
+                rows.append((section.region, index, start, stop, length / count, area, centre, end))
         columns = np.array(rows, dtype=np.float64).T
         return Compartments(columns[0].astype(np.int8), columns[1].astype(np.int32), *columns[2:])
 
@@ -201,10 +186,6 @@ def assemble(
         soma: Centre (um), length (um) and diameter (um).
         sections: Dendritic sections in file order, parents before children, each with its line in the file.
         name: What to call the cell.
-
-    Raises:
-        DataError: Another unit than micrometres, zero diameter, a section without length, a stem far from the soma, a missing
-            apical tree.
     """
     centre, length, diameter = soma
     _check_unit(source, centre, [section for section, _ in sections])
@@ -215,18 +196,7 @@ def assemble(
             raise DataError(
                 f"{where}: it grows out of a section of type {REGION_NAMES[trunk]}; expected one type per tree. Relabel it."
             )
-        if not (np.isfinite(section.point_um).all() and np.isfinite(section.radius_um).all()):
-            raise DataError(f"{where}: a coordinate or diameter is not a finite number; correct the point.")
-        thin = np.flatnonzero(section.radius_um <= 0)
-        if thin.size:
-            raise DataError(
-                f"{where}: diameter {2 * section.radius_um[thin[0]]:g} um at point {thin[0]}; expected a positive "
-                f"diameter. Correct the point or delete the section."
-            )
-        if len(section.radius_um) < 2 or section.length_um <= 0:
-            raise DataError(
-                f"{where}: the section has no length; expected two different points. Delete it or add its points."
-            )
+        _check_section(where, section)
         gap = float(np.linalg.norm(section.point_um[0] - centre)) - max(length, diameter) / 2
         if section.parent < 0 and gap > MAX_STEM_GAP_UM:
             raise DataError(
@@ -241,14 +211,25 @@ def assemble(
             )
     order = sorted(range(len(sections)), key=lambda index: (sections[index][0].region, index))
     position = {old: new for new, old in enumerate(order)}
-    ordered = []
-    for old in order:
-        section, _ = sections[old]
-        parent = position[section.parent] if section.parent >= 0 else -1
-        ordered.append(Section(section.region, parent, section.point_um, section.radius_um))
-    return Morphology(
-        name, np.asarray(centre, dtype=np.float64), float(length), float(diameter), tuple(ordered)
-    )
+    position[-1] = -1
+    in_order = (sections[old][0] for old in order)
+    ordered = tuple(replace(section, parent=position[section.parent]) for section in in_order)
+    return Morphology(name, np.asarray(centre, dtype=np.float64), float(length), float(diameter), ordered)
+
+
+def _check_section(where: str, section: Section) -> None:
+    if not (np.isfinite(section.point_um).all() and np.isfinite(section.radius_um).all()):
+        raise DataError(f"{where}: a coordinate or diameter is not a finite number; correct the point.")
+    thin = np.flatnonzero(section.radius_um <= 0)
+    if thin.size:
+        raise DataError(
+            f"{where}: diameter {2 * section.radius_um[thin[0]]:g} um at point {thin[0]}; expected a positive "
+            f"diameter. Correct the point or delete the section."
+        )
+    if len(section.radius_um) < 2 or section.length_um <= 0:
+        raise DataError(
+            f"{where}: the section has no length; expected two different points. Delete it or add its points."
+        )
 
 
 def _check_unit(source: str, centre: np.ndarray, sections: list[Section]) -> None:

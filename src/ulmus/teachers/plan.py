@@ -106,19 +106,16 @@ def tasks_of(plan: Plan, waiting: list[int]) -> tuple[bytes, Iterator[tuple[int,
 
 @lru_cache(maxsize=1)
 def _unpickled(pickled: bytes) -> Plan:
-    """The plan, once it is sure that this process has the neuron that the store names.
-
-    Raises:
-        ConfigError: It has another one.
-    """
+    """The plan, once it is sure that this process has the neuron that the store names."""
     import cloudpickle
 
     plan, expected = cloudpickle.loads(pickled)
     found = plan.neuron()
     if found != expected:
-        different = [key for key in expected if found.get(key) != expected[key]]
         shown = "; ".join(
-            f"{key}: {str(found.get(key))[:40]} != {str(expected[key])[:40]}" for key in different
+            f"{key}: {str(found.get(key))[:40]} != {str(value)[:40]}"
+            for key, value in expected.items()
+            if found.get(key) != value
         )
         raise ConfigError(
             f"the neuron of a worker process differs from that of the process that started the simulation ({shown}); expected "
@@ -129,20 +126,12 @@ def _unpickled(pickled: bytes) -> Plan:
 
 
 def run_task(pickled: bytes, index: int, drawn: DrawnInput | None) -> SimulatedTrial:
-    """One trial, in a worker.
-
-    Raises:
-        UlmusError: It failed; the message has its index and seed.
-    """
+    """One trial, in a worker."""
     return simulated_trial(_unpickled(pickled), index, drawn)
 
 
 def simulated_trial(plan: Plan, index: int, drawn: DrawnInput | None = None) -> SimulatedTrial:
-    """One trial, and what it cost.
-
-    Raises:
-        UlmusError: It failed; the message has its index and seed.
-    """
+    """One trial, and what it cost."""
     begin = time.process_time()
     try:
         trial = plan.trial(index, drawn or plan.draw(index))

@@ -16,11 +16,7 @@ LOSSES_IN_A_ROW = 3
 
 
 def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) -> Iterator[SimulatedTrial]:
-    """Every waiting trial, as they are finished; those of a killed worker again.
-
-    Raises:
-        UlmusError: Workers are killed again and again without finishing a trial.
-    """
+    """Every waiting trial, as they are finished; those of a killed worker again."""
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 

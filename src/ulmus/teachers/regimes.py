@@ -1,7 +1,8 @@
 """Random input: the slowly changing rates that NeuronIO was made with (Beniaguev et al. 2021)."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -87,27 +88,10 @@ class InputRegime(Stimulus):
 
     def settings(self) -> dict[str, Any]:
         """The regime as JSON can hold it."""
-        groups = {
-            label: {key: list(pair) for key, pair in vars(counts).items()}
-            for label, counts in self.groups.items()
-        }
-        return {
-            "name": self.name,
-            "groups": groups,
-            "rate_hold_ms": list(self.rate_hold_ms),
-            "smoothing_ms": list(self.smoothing_ms),
-            "synchrony": self.synchrony,
-            "removed_inhibition": self.removed_inhibition,
-            "clustered": self.clustered,
-            "spliced_pieces": self.spliced_pieces,
-        }
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     def check(self, teacher: Inputs, steps: int, trials: int) -> None:
-        """Check that it has spike counts for every group of the teacher's inputs.
-
-        Raises:
-            ConfigError: It does not.
-        """
+        """Check that it has spike counts for every group of the teacher's inputs."""
         for group in teacher.groups:
             self.counts(group)
 
@@ -307,8 +291,9 @@ def active_clusters(teacher: Inputs, random: np.random.Generator) -> Bool[np.nda
     ]
     share = random.uniform(0, 1)
     chosen = random.random(len(clusters)) < share
-    if not any(chosen[k] for k, (sign, _) in enumerate(clusters) if sign > 0):
-        chosen[int(random.choice([k for k, (sign, _) in enumerate(clusters) if sign > 0]))] = True
+    excitatory = [k for k, (sign, _) in enumerate(clusters) if sign > 0]
+    if not chosen[excitatory].any():
+        chosen[int(random.choice(excitatory))] = True
     active = np.zeros(len(teacher.input_sign), dtype=bool)
     for k in np.flatnonzero(chosen):
         active[clusters[k][1]] = True

@@ -4,8 +4,9 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from numbers import Integral
 from pathlib import Path
@@ -16,7 +17,7 @@ from ulmus.files.lock import only_one
 from ulmus.files.writing import append_json
 from ulmus.teachers.cluster import connected, results_of_dask
 from ulmus.teachers.custom.cell import place_name
-from ulmus.teachers.plan import Plan
+from ulmus.teachers.plan import Plan, SimulatedTrial
 from ulmus.teachers.processes import results_of_processes
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher, check_step
@@ -64,10 +65,8 @@ def simulate(
 ) -> Store:
     """Simulate trials with random input and store them; calling again after a crash or a kill goes on.
 
-    The trials of a worker that is killed are simulated by another one.
-
-    Trial k depends on the arguments, ``seed`` and k alone, so any number of workers writes the same store. What
-    each trial cost in CPU seconds goes to ``cost.jsonl`` beside it.
+    The trials of a worker that is killed are simulated by another one. Trial k depends on the arguments, ``seed`` and k
+    alone, so any number of workers writes the same store. What each trial cost in CPU seconds goes to ``cost.jsonl`` beside it.
 
     Args:
         teacher: The neuron, such as an `L5PC`.
@@ -79,15 +78,12 @@ def simulate(
         workers: Processes; all cores when not given.
         dt_ms: Integration step in ms; 0.025 for test data, 0.05 for training data, 0.1 for a quick look.
         sites: Places whose voltage is recorded beside the soma's, as the teacher names them.
-        dask: Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate instead of processes of
-            this machine. Only this process writes the store.
-        on_trial: Called in this process after each stored trial; without it a line on standard error says now and then
-            how far it is.
+        dask: Address of a Dask scheduler whose workers simulate instead, such as ``"tcp://host:8786"``. This process writes.
+        on_trial: Called after each stored trial; by default a line on standard error says now and then how far it is.
         on_note: Called with what looks like a mistake of the user's: by default a warning.
 
     Raises:
-        ConfigError: Arguments that cannot be used, or other ones than the store in ``out`` was begun with, or another
-            simulation is writing it.
+        ConfigError: Arguments that cannot be used, or other ones than those of the store; another simulation writes it.
         MissingToolError: What the teacher needs is not there: a compiler, a simulator.
         UlmusError: A trial failed; the message has its index and seed. Or workers are killed again and again.
 
@@ -100,28 +96,35 @@ def simulate(
     with extra("simulate", "simulating trials"):
         import_module("cloudpickle"), import_module("joblib")
     _check_counts(trials, seconds, seed, workers, dt_ms)
-    _check_kinds(stimulus, sites)
-    named = tuple(int(site) if hasattr(site, "__index__") else place_name(site) for site in sites)
-    driven = teacher.regime if stimulus is None else stimulus
-    plan = Plan(teacher, driven, round(seconds * 1000), seed, dt_ms, named)
-    plan.stimulus.check(teacher, plan.steps, trials)
+    places, stimulus = _checked_kinds(stimulus, sites), stimulus or teacher.regime
+    plan = Plan(teacher, stimulus, round(seconds * 1000), seed, dt_ms, places)
+    stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
     teacher.prepare()  # before any worker starts: it finds what was compiled, and a missing tool is reported at once
     for doubt in teacher.doubts():
         on_note(doubt)
-    # A cluster that cannot be reached begins no store.
-    with nullcontext() if dask is None else connected(dask) as client:
-        return _fill(
-            _writer(out, header, trials), plan, trials, workers, client, on_trial or progress_lines(), on_note
-        )
+    with _results(dask, workers) as results:  # a cluster that cannot be reached begins no store
+        writer = _writer(out, header, trials)
+        return _fill(writer, plan, trials, results, on_trial or progress_lines(), on_note)
+
+
+@contextmanager
+def _results(
+    dask: str | None, workers: int | None
+) -> Iterator[Callable[[Plan, list[int]], Iterator[SimulatedTrial]]]:
+    """What simulates the trials of a plan that are waiting."""
+    if dask is None:
+        yield partial(results_of_processes, workers=workers)
+    else:
+        with connected(dask) as client:
+            yield partial(results_of_dask, client=client)
 
 
 def _fill(
     writer: StoreWriter,
     plan: Plan,
     trials: int,
-    workers: int | None,
-    client: Any,
+    results_of: Callable[[Plan, list[int]], Iterator[SimulatedTrial]],
     on_trial: Callable[[SimulationProgress], None],
     on_note: Callable[[str], None],
 ) -> Store:
@@ -132,12 +135,7 @@ def _fill(
         finished = {index for index in held if index < trials}
         spikes, lowest, highest = writer.output_spikes(), math.inf, -math.inf
         waiting = [index for index in range(trials) if index not in finished]
-        results = (
-            results_of_processes(plan, waiting, workers)
-            if client is None
-            else results_of_dask(plan, waiting, client)
-        )
-        for done, (index, trial, cpu) in enumerate(results, len(finished) + 1):
+        for done, (index, trial, cpu) in enumerate(results_of(plan, waiting), len(finished) + 1):
             writer.add(index, trial)
             append_json(out / COST_FILE, {"trial": index, "cpu_seconds": round(cpu, 3)})
             spikes += len(trial.spike_time_ms)
@@ -194,13 +192,13 @@ def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, d
         raise ConfigError(f"seconds={seconds}: expected at least 0.001. Correct it.")
     counts: dict[str, tuple[Any, int]] = {"trials": (trials, 1), "workers": (workers, 1), "seed": (seed, 0)}
     for name, (value, least) in counts.items():
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= least):
             raise ConfigError(f"{name}={value!r}: expected a whole number, at least {least}. Correct it.")
 
 
-def _check_kinds(stimulus: Stimulus | None, sites: Sequence[int | str]) -> None:
+def _checked_kinds(stimulus: Stimulus | None, sites: Sequence[int | str]) -> tuple[int | str, ...]:
+    """The places in the simulator's words."""
     if stimulus is not None and not hasattr(stimulus, "draw"):
         raise ConfigError(
             f"stimulus={stimulus!r}: expected an InputRegime, CurrentRegime or SpikeTrains. Make one, or name one of the cell "
@@ -212,3 +210,4 @@ def _check_kinds(stimulus: Stimulus | None, sites: Sequence[int | str]) -> None:
     twice = [name for index, name in enumerate(names) if name in names[:index]]
     if twice:
         raise ConfigError(f"sites name {twice[0]!r} twice; expected every place once. Leave one out.")
+    return tuple(int(site) if hasattr(site, "__index__") else place_name(site) for site in sites)

@@ -69,16 +69,11 @@ class SpikeTrains(Stimulus):
             from ulmus.trials.store import Store
 
             store = Store(path)
-            table = [
-                (
-                    np.full(trial.event_step.size, index),
-                    trial.event_input,
-                    trial.event_step * store.header.dt_ms,
-                )
-                for index, trial in enumerate(store.trial(index) for index in range(len(store)))
-            ]
-            trial, channel, time_ms = (np.concatenate(column) for column in zip(*table, strict=True))
             count = len(store)  # trials without input count too
+            events = [(one.event_step, one.event_input) for one in map(store.trial, range(count))]
+            trial = np.repeat(np.arange(count), [step.size for step, _ in events])
+            step, channel = (np.concatenate(column) for column in zip(*events, strict=True))
+            time_ms = step * store.header.dt_ms
             source_hash, duration_ms = store.content_hash, store.header.duration_ms
         else:
             trial, channel, time_ms = _table(path)
@@ -99,11 +94,7 @@ class SpikeTrains(Stimulus):
         return {**known, "source_hash": self.source_hash} if self.source_hash else known
 
     def check(self, teacher: Inputs, steps: int, trials: int) -> None:
-        """Whether there are enough trials, and only inputs and times that the teacher has.
-
-        Raises:
-            ConfigError: There are not.
-        """
+        """Whether there are enough trials, and only inputs and times that the teacher has."""
         if trials > len(self.trials):
             raise ConfigError(
                 f"trials={trials}: the spike trains {self.name!r} hold {len(self.trials)}; expected at most as many. Lower it."
@@ -168,8 +159,4 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             raise DataError(
                 f"{path}: {name} holds values other than 0, 1, 2, ...; expected whole numbers from 0 on. Correct them."
             )
-    return (
-        columns["trial"].astype(np.int64),
-        columns["input"].astype(np.int64),
-        columns["time_ms"].astype(np.float64),
-    )
+    return columns["trial"].astype(np.int64), columns["input"].astype(np.int64), columns["time_ms"]

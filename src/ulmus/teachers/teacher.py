@@ -134,11 +134,7 @@ class Teacher(ABC):
 
 
 def check_step(dt_ms: float, name: str = "dt_ms") -> None:
-    """Check an integration step; ``name`` is what the user calls it.
-
-    Raises:
-        ConfigError: It is not a whole fraction of a millisecond, or too long.
-    """
+    """Check an integration step; ``name`` is what the user calls it."""
     if not (0 < dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
         raise ConfigError(
             f"{name}={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
@@ -146,11 +142,7 @@ def check_step(dt_ms: float, name: str = "dt_ms") -> None:
 
 
 def check_drive(drive: Drive, inputs: int, dt_ms: float) -> None:
-    """Check that events and a current fit a neuron with this number of inputs.
-
-    Raises:
-        ConfigError: Steps, events, a current or an integration step that do not fit.
-    """
+    """Check that events and a current fit a neuron with this number of inputs."""
     event_step, event_input, steps, current_na = drive
     check_step(dt_ms)
     if current_na is not None and (np.shape(current_na) != (steps,) or not np.isfinite(current_na).all()):
@@ -168,22 +160,14 @@ def check_drive(drive: Drive, inputs: int, dt_ms: float) -> None:
 
 
 def check_indices(name: str, values: np.ndarray, size: int) -> None:
-    """Check that all values are indices below ``size``.
-
-    Raises:
-        ConfigError: Names the first that does not.
-    """
+    """Check that all values are indices below ``size``."""
     wrong = values[(values < 0) | (values >= size)]
     if wrong.size:
         raise ConfigError(f"{name} holds {wrong[0]}: expected 0 to {size - 1} on this cell. Correct it.")
 
 
 def recorded_trial(drive: Drive, answer: Answer, dt_ms: float) -> Trial:
-    """A trial from what a simulator recorded.
-
-    Raises:
-        DataError: A voltage is not finite, or beyond that of any membrane.
-    """
+    """A trial from what a simulator recorded."""
     voltage = answer.voltage_mv.astype(np.float32)
     if not np.isfinite(voltage).all():
         first = int(np.flatnonzero(~np.isfinite(voltage).all(axis=1))[0])

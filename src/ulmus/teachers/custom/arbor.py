@@ -13,7 +13,7 @@ import numpy as np
 from ulmus.errors import ConfigError, MissingToolError, closest, extra
 from ulmus.geometry import Geometry
 from ulmus.teachers.arbor_engine import SIMULATOR, CableModel, run_cable
-from ulmus.teachers.catalogue import compiled_mechanisms
+from ulmus.teachers.catalogue import compiled_mechanisms, load_mechanisms
 from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
 from ulmus.teachers.teacher import Answer, Drive
 
@@ -49,29 +49,16 @@ class ArborCell(CustomCell):
 
     @property
     def built_sha256(self) -> str:
-        """Over morphology, labels, discretization, what the decor sets and paints, and the contents of ``catalogue``.
-
-        Raises:
-            ConfigError: Arbor refuses the cell.
-        """
+        """Over morphology, labels, discretization, what the decor sets and paints, and the contents of ``catalogue``."""
         return _built_sha256(self)
 
     @property
     def geometry(self) -> Geometry:
-        """The control volumes, as long as they are straight.
-
-        Raises:
-            ConfigError: Arbor refuses the cell.
-            MissingToolError: See `prepare`.
-        """
+        """The control volumes, as long as they are straight."""
         return _geometry(self)
 
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
-        """The location expressions themselves.
-
-        Raises:
-            ConfigError: Arbor knows no such place, or the cell is refused.
-        """
+        """The location expressions themselves."""
         names = tuple(str(site) if isinstance(site, int) else place_name(site) for site in sites)
         if names:
             _describe(self, names)
@@ -83,12 +70,7 @@ class ArborCell(CustomCell):
         return [_reversal_mv(synapse, catalogue) for synapse in self.synapses]
 
     def prepare(self) -> None:
-        """Compile what has to be compiled, and build the cell once.
-
-        Raises:
-            ConfigError: Arbor refuses the cell: a synapse off the cell, an unknown mechanism or parameter.
-            MissingToolError: No compiler, or a catalogue for another version of Arbor.
-        """
+        """Compile what has to be compiled, and build the cell once."""
         if self._compiled:
             compiled_mechanisms()
         _describe(self, ())
@@ -133,11 +115,7 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
 
 
 def _made(cell: ArborCell) -> tuple[Any, Any, Any, Any]:
-    """What build returns.
-
-    Raises:
-        ConfigError: Something else than four parts of a cable cell.
-    """
+    """What build returns, if it is the four parts of a cable cell."""
     made = cell.made()
     if not isinstance(made, tuple) or len(made) != 4:
         what = f"{len(made)} of them" if isinstance(made, tuple) else f"a {type(made).__name__}"
@@ -149,11 +127,7 @@ def _made(cell: ArborCell) -> tuple[Any, Any, Any, Any]:
 
 
 def _check_synapse(where: str, synapse: Synapse, catalogue: "arbor.catalogue") -> None:
-    """Whether there is such a mechanism with such parameters.
-
-    Raises:
-        ConfigError: Lists those that there are.
-    """
+    """Whether there is such a mechanism with such parameters."""
     base, known = synapse.mechanism.partition("/")[0], list(catalogue.keys())
     if base not in known:
         points = [name for name in known if "point" in str(catalogue[name].kind)]
@@ -178,11 +152,9 @@ def _check_synapse(where: str, synapse: Synapse, catalogue: "arbor.catalogue") -
 
 def _reversal_mv(synapse: Synapse, catalogue: "arbor.catalogue") -> float | None:
     base, _, given = synapse.mechanism.partition("/")
-    known = {name: value.default for name, value in catalogue[base].parameters.items()}
-    known |= {name: value.default for name, value in catalogue[base].globals.items()}
-    known |= {
-        name: float(value) for name, _, value in (pair.partition("=") for pair in given.split(",") if given)
-    }
+    defaults = {**catalogue[base].parameters, **catalogue[base].globals}
+    known = {name: value.default for name, value in defaults.items()}
+    known |= {name: float(value) for name, value in (pair.split("=") for pair in given.split(",") if given)}
     known |= synapse.parameters
     return next((known[name] for name in REVERSAL_NAMES if name in known), None)
 
@@ -248,14 +220,10 @@ def _point(place: "arbor.place_pwlin", branch: int, position: float) -> tuple[fl
 
 
 def _mechanisms(cell: ArborCell) -> "arbor.catalogue":
-    catalogue = arbor.catalogue()
-    catalogue.extend(arbor.default_catalogue(), "")
-    catalogue.extend(arbor.bbp_catalogue(), "bbp::")
+    catalogue = load_mechanisms(cell._compiled)
     # As BluePyOpt writes them.
     catalogue.extend(arbor.default_catalogue(), "default::")
     catalogue.extend(arbor.bbp_catalogue(), "BBP::")
-    if cell._compiled:
-        catalogue.extend(arbor.load_catalogue(str(compiled_mechanisms())), "ulmus::")
     if cell.catalogue is not None:
         try:
             catalogue.extend(arbor.load_catalogue(str(cell.catalogue)), "own::")

@@ -25,11 +25,7 @@ REVERSAL_NAMES = ("e", "erev", "Erev", "e_rev", "E", "vrev", "Vrev", "e_syn", "E
 
 
 def place_name(place: Any) -> str:
-    """A place in the simulator's words; segments of NEURON and locations of Arbor are taken too.
-
-    Raises:
-        ConfigError: Something else.
-    """
+    """A place in the simulator's words; segments of NEURON and locations of Arbor are taken too."""
     if isinstance(place, str):
         return place
     if type(place).__name__ == "Segment":
@@ -146,11 +142,7 @@ class CustomCell(Teacher):
 
     @property
     def regime(self) -> InputRegime:
-        """Up to 20 Hz for each excitatory synapse, and up to as many inhibitory spikes.
-
-        Raises:
-            ConfigError: The cell has no synapses.
-        """
+        """Up to 20 Hz for each excitatory synapse, and up to as many inhibitory spikes."""
         if not self.synapses:
             raise ConfigError(
                 f"cell {self.name!r} has no synapses, so no input by default; expected a current: "
@@ -183,11 +175,7 @@ class CustomCell(Teacher):
         """Reversal potential of every synapse; None where its mechanism has none."""
 
     def made(self) -> Any:
-        """What ``build`` returns.
-
-        Raises:
-            ConfigError: It raised an error.
-        """
+        """What ``build`` returns."""
         try:
             return self.build()
         except UlmusError:
@@ -201,11 +189,7 @@ class CustomCell(Teacher):
     @property
     @abstractmethod
     def built_sha256(self) -> str:
-        """SHA-256 over what ``build`` made, its shape, channels and their parameters: another cell has another one.
-
-        Raises:
-            ConfigError: The cell cannot be built.
-        """
+        """SHA-256 over what ``build`` made, its shape, channels and their parameters: another cell has another one."""
 
     def settings(self) -> dict[str, Any]:
         """What the cell is, for the header of a data set."""

@@ -44,12 +44,7 @@ class NeuronCell(CustomCell):
 
     @property
     def built_sha256(self) -> str:
-        """Over temperature, sections, how they join, the parameters of every mechanism in every segment, and its code.
-
-        Raises:
-            ConfigError: See `prepare`.
-            MissingToolError: NEURON is not installed.
-        """
+        """Over temperature, sections, how they join, the parameters of every mechanism in every segment, and its code."""
         with _ONE_AT_A_TIME:
             return _built(self).sha256
 
@@ -59,21 +54,12 @@ class NeuronCell(CustomCell):
 
     @property
     def geometry(self) -> Geometry | None:
-        """The segments; None unless every section has 3-D points.
-
-        Raises:
-            ConfigError: A synapse off the cell, an unknown mechanism or parameter.
-            MissingToolError: NEURON is not installed.
-        """
+        """The segments; None unless every section has 3-D points."""
         with _ONE_AT_A_TIME:
             return _geometry(self)
 
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
-        """The places themselves.
-
-        Raises:
-            ConfigError: The cell has no such place.
-        """
+        """The places themselves."""
         with _ONE_AT_A_TIME:
             names = tuple(place_name(site) if not isinstance(site, int) else str(site) for site in sites)
             for name in names:
@@ -89,12 +75,7 @@ class NeuronCell(CustomCell):
             ]
 
     def prepare(self) -> None:
-        """Build the cell once, and see whether it answers the same input twice in the same way.
-
-        Raises:
-            ConfigError: A synapse off the cell, an unknown mechanism or parameter; noise of its own.
-            MissingToolError: NEURON is not installed.
-        """
+        """Build the cell once, and see whether it answers the same input twice in the same way."""
         none = np.zeros(0, dtype=np.int64)
         one, two = (self.run_trial(none, none, QUIET_MS, dt_ms=0.1).voltage_mv for _ in range(2))
         if not np.array_equal(one, two):
@@ -109,12 +90,9 @@ class NeuronCell(CustomCell):
         """Simulate with NEURON."""
         with _ONE_AT_A_TIME:
             h, built = _neuron().h, _built(self)
-            places = [self.soma, *sites]
             traces = [
-                h.Vector().record(
-                    _segment(built.sections, place, "site")._ref_v, dt_ms if place is places[0] else 1.0
-                )
-                for place in places
+                h.Vector().record(_segment(built.sections, place, "site")._ref_v, 1.0 if number else dt_ms)
+                for number, place in enumerate((self.soma, *sites))
             ]
             injected = None if drive.current_na is None else _injected(h, built, self.soma, drive.current_na)
             h.cvode_active(0)
@@ -186,11 +164,7 @@ def _built(cell: NeuronCell) -> _Built:
 
 
 def _by_name(cell: NeuronCell, made: list[Any]) -> dict[str, Any]:
-    """The sections that build made, by their name without the cell's.
-
-    Raises:
-        ConfigError: There are none, or two of one name.
-    """
+    """The sections that build made, by their name without the cell's."""
     if not made:
         raise ConfigError(
             f"cell {cell.name!r}: build made no section; expected it to make the cell and return it. Keep the sections as "
@@ -210,11 +184,7 @@ def _by_name(cell: NeuronCell, made: list[Any]) -> dict[str, Any]:
 
 
 def _refuse_own_input(h: Any, cell: NeuronCell, sections: set[Any]) -> None:
-    """Whether all input is that of the synapses.
-
-    Raises:
-        ConfigError: Something artificial sends events to the cell.
-    """
+    """Refuse a cell to which something artificial sends events: all input is that of the synapses."""
     for connection in h.List("NetCon"):
         source, target = connection.pre(), connection.syn()
         if source is None or source.has_loc() or target is None or not target.has_loc():
@@ -228,11 +198,7 @@ def _refuse_own_input(h: Any, cell: NeuronCell, sections: set[Any]) -> None:
 
 
 def _point_process(h: Any, where: str, synapse: Synapse, segment: Any, receives: dict[str, bool]) -> Any:
-    """The synapse itself, with its parameters.
-
-    Raises:
-        ConfigError: NEURON has no such mechanism, or the mechanism no such parameter.
-    """
+    """The synapse itself, with its parameters."""
     if not receives.get(synapse.mechanism, False):
         known = [name for name in receives if receives[name]]
         what = "takes no events" if hasattr(h, synapse.mechanism) else "is not a mechanism that NEURON knows"

@@ -3,6 +3,8 @@
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,7 +36,8 @@ def load_cell(place: str) -> Teacher:
     module = _run(path)
     value: Any = getattr(module, name, None)
     if callable(value) and not hasattr(value, "run_trial"):
-        value = _called(path, name, value)
+        with _errors_named(path):
+            value = value()
     if not hasattr(value, "run_trial"):
         cells = [
             other
@@ -61,33 +64,26 @@ def _run(path: Path) -> ModuleType:
         raise ConfigError(f"{path} cannot be run; expected a Python file. Correct the path.")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))  # as Python does; workers take it over
-    try:
+    with _errors_named(path):
         spec.loader.exec_module(module)
-    except UlmusError:
-        raise
-    except Exception as error:
-        raise ConfigError(_raised(path, error)) from error
     with extra("simulate", "simulating a detailed neuron"):
         import cloudpickle
     cloudpickle.register_pickle_by_value(module)  # workers cannot import it
     return module
 
 
-def _called(path: Path, name: str, function: Any) -> Any:
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    """Whatever the user's code raises is said with its file and line."""
     try:
-        return function()
+        yield
     except UlmusError:
         raise
     except Exception as error:
-        raise ConfigError(_raised(path, error)) from error
-
-
-def _raised(path: Path, error: Exception) -> str:
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-    ]
-    where = f", line {lines[-1]}" if lines else ""
-    return (
-        f"{path}{where}: {type(error).__name__}: {str(error)[:200]}; expected a file that runs. Correct it; `python {path}` "
-        f"shows more."
-    )
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        where = f", line {lines[-1]}" if lines else ""
+        raise ConfigError(
+            f"{path}{where}: {type(error).__name__}: {str(error)[:200]}; expected a file that runs. Correct it; `python {path}` "
+            f"shows more."
+        ) from error

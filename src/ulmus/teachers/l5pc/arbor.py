@@ -204,29 +204,21 @@ def _paint_channel(decor: "arbor.decor", channel: Channel, cell: PyramidalParame
 
 def _place_synapses(decor: "arbor.decor", cell: PyramidalParameters, cable: Cable) -> None:
     """One excitatory and one inhibitory synapse in the middle of each dendritic segment, labelled by input."""
-    excitatory = _two_exponentials(AMPA)
+    excitatory = _synapse("two_exponentials", {"": AMPA}, {})
     if cell.synapse == "nmda":
-        receptors = {**_suffixed("ampa", AMPA), **_suffixed("nmda", NMDA)}
-        excitatory = _synapse("ampa_nmda", {**receptors, "e": AMPA.reversal_mv, "mg": MAGNESIUM_MM})
+        excitatory = _synapse("ampa_nmda", {"_ampa": AMPA, "_nmda": NMDA}, {"mg": MAGNESIUM_MM})
+    inhibitory = _synapse("two_exponentials", {"": GABA_A}, {})
     segments, first = cell.morphology.segments, 1 + AXON_STUBS
-    for offset, synapse in ((0, excitatory), (segments, _two_exponentials(GABA_A))):
+    for offset, synapse in ((0, excitatory), (segments, inhibitory)):
         for segment in range(segments):
             decor.place(cable.centre(first + segment), synapse, str(offset + segment))
 
 
-def _suffixed(name: str, receptor: Receptor) -> dict[str, float]:
-    return {
-        f"g_{name}": receptor.peak_ns / 1000,
-        f"rise_{name}": receptor.rise_ms,
-        f"decay_{name}": receptor.decay_ms,
-    }
-
-
-def _two_exponentials(receptor: Receptor) -> "arbor.synapse":
-    parameters = {"g": receptor.peak_ns / 1000, "rise": receptor.rise_ms, "decay": receptor.decay_ms}
-    return _synapse("two_exponentials", {**parameters, "e": receptor.reversal_mv})
-
-
-def _synapse(name: str, parameters: dict[str, float]) -> "arbor.synapse":
+def _synapse(name: str, receptors: dict[str, Receptor], others: dict[str, float]) -> "arbor.synapse":
     """A synapse whose parameters are shared by all of its kind, which is a tenth faster than one value for each."""
-    return arbor.synapse(f"ulmus::{name}/" + ",".join(f"{key}={value}" for key, value in parameters.items()))
+    parameters: dict[str, float] = {}
+    for suffix, one in receptors.items():
+        parameters |= {f"g{suffix}": one.peak_ns / 1000, f"rise{suffix}": one.rise_ms}
+        parameters |= {f"decay{suffix}": one.decay_ms, "e": one.reversal_mv}
+    values = ",".join(f"{key}={value}" for key, value in (parameters | others).items())
+    return arbor.synapse(f"ulmus::{name}/{values}")

@@ -72,21 +72,13 @@ class L5PC(PyramidalParameters, Teacher):
         )
 
     def prepare(self) -> None:
-        """Compile the synapses, once for this version of Arbor.
-
-        Raises:
-            MissingToolError: A compiler is needed and missing, or fails.
-        """
+        """Compile the synapses, once for this version of Arbor."""
         from ulmus.teachers.catalogue import compiled_mechanisms
 
         compiled_mechanisms()
 
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
-        """``"segment N"`` for each dendritic segment, given by its number.
-
-        Raises:
-            ConfigError: There is no such segment.
-        """
+        """``"segment N"`` for each dendritic segment, given by its number."""
         numbers = []
         for site in sites:
             text = str(site).removeprefix("segment").strip()
