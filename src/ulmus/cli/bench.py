@@ -1,7 +1,7 @@
 """``ulmus bench``: kernels, train."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cyclopts import App
@@ -21,8 +21,7 @@ def kernels(*workloads: str, out: Path | None = None) -> None:
         workloads: A to F and F'; all by default.
         out: JSON file to write.
     """
-    say("measuring; the plain loop is slow, so this takes some minutes")
-    _show(bench_kernels(list(workloads) or None), out)
+    _measure(bench_kernels, workloads, out)
 
 
 @app.command
@@ -33,29 +32,22 @@ def train(*workloads: str, out: Path | None = None) -> None:
         workloads: Those that are trained: A to D2; all by default.
         out: JSON file to write.
     """
+    _measure(bench_train, workloads, out)
+
+
+def _measure(
+    measure: Callable[[list[str] | None], Sequence[Row]], workloads: tuple[str, ...], out: Path | None
+) -> None:
     say("measuring; the plain loop is slow, so this takes some minutes")
-    _show(bench_train(list(workloads) or None), out)
-
-
-def _show(rows: Sequence[Row], out: Path | None) -> None:
-    columns = (
-        "workload",
-        "direction",
-        "implementation",
-        "CPU ms",
-        "times faster than the plain loop",
-        "GFLOP/s",
-        "of peak",
-    )
-    table = Table(*columns, title=f"sgemm peak {rows[0].peak_gflops:.0f} GFLOP/s", title_justify="left")
+    rows = measure(list(workloads) or None)
+    columns = ("workload", "direction", "implementation", "CPU ms", "times faster than the plain loop")
+    title = f"sgemm peak {rows[0].peak_gflops:.0f} GFLOP/s"
+    table = Table(*columns, "GFLOP/s", "of peak", title=title, title_justify="left")
     for row in rows:
-        work = (
-            ("", "")
-            if math.isnan(row.gflops)
-            else (f"{row.gflops:.1f}", f"{100 * row.fraction_of_peak:.0f} %")
-        )
+        work = (f"{row.gflops:.1f}", f"{100 * row.fraction_of_peak:.0f} %")
         names = (row.workload, row.direction, row.implementation)
-        table.add_row(*names, f"{1000 * row.cpu_seconds:.2f}", f"{row.ratio_to_plain_loop:.1f}", *work)
+        times = (f"{1000 * row.cpu_seconds:.2f}", f"{row.ratio_to_plain_loop:.1f}")
+        table.add_row(*names, *times, *(("", "") if math.isnan(row.gflops) else work))
     console.print(table)
     if out is not None:
         write_rows(rows, out)

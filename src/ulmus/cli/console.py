@@ -26,11 +26,7 @@ class Show(Protocol):
 
 @contextmanager
 def progress(label: str) -> Iterator[Show]:
-    """A progress bar, or an occasional line where standard error is not a terminal.
-
-    Yields:
-        A function to call with how much is done, the total, and a note.
-    """
+    """A progress bar, or an occasional line where standard error is not a terminal."""
     if error_console.is_terminal:
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         with Progress(*columns, TextColumn("{task.fields[note]}"), console=error_console) as bar:
@@ -104,16 +100,10 @@ SCORES = {
 
 def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Label and text of every score, and its interval where there are some; a score that is not defined says so."""
-    present = [key for key in SCORES if key in scores]
-    ends = "intervals" in scores
-    return [
-        (
-            SCORES[key][0],
-            score_text(scores, key),
-            *([interval_text(scores["intervals"], key)] if ends else []),
-        )
-        for key in present
-    ]
+    found = {key: (label, score_text(scores, key)) for key, (label, _) in SCORES.items() if key in scores}
+    if "intervals" not in scores:
+        return list(found.values())
+    return [(*row, interval_text(scores["intervals"], key)) for key, row in found.items()]
 
 
 def site_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -118,17 +118,14 @@ def fetch(
     from ulmus.sequences.lra.fetch import fetch_lra
 
     with progress(f"fetch {name}") as show:
+
+        def report(what: str, done: int, total: int) -> None:
+            show(done, total or done, what)
+
         if name == "lra":
-            found = fetch_lra(
-                out, source, only=only, on_bytes=lambda what, done, total: show(done, total or done, what)
-            )
+            found = fetch_lra(out, source, only=only, on_bytes=report)
         else:
-            found = fetch_shd(
-                out,
-                source,
-                dataset=name,
-                on_bytes=lambda file, done, total: show(done, total or done, file),
-            )
+            found = fetch_shd(out, source, dataset=name, on_bytes=report)
     for path in found:
         console.print(f"{path}", soft_wrap=True)
 

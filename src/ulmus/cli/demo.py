@@ -41,10 +41,7 @@ def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None, quick
         workers: Processes for the simulation; all cores by default.
         quick: In under a minute: fit nothing, but show a neuron that comes with Ulmus beside a few freshly simulated trials.
     """
-    if quick:
-        _quick(folder, workers)
-    else:
-        _whole(folder, workers)
+    (_quick if quick else _whole)(folder, workers)
 
 
 def _quick(folder: Path, workers: int | None) -> None:
@@ -104,16 +101,9 @@ def _whole(folder: Path, workers: int | None) -> None:
     simulation = ScoreRow(
         "Simulated", trials * SECONDS, "s", f"Of the detailed neuron, in {simulated:.0f} s by this demo."
     )
-    page = write_report(
-        surrogate_content(
-            surrogate,
-            unseen,
-            run,
-            f"{TEST} trials simulated with the others and used for nothing else.",
-            (simulation, training_cost(run)),
-        ),
-        run.report_file,
-    )
+    shown = f"{TEST} trials simulated with the others and used for nothing else."
+    content = surrogate_content(surrogate, unseen, run, shown, (simulation, training_cost(run)))
+    page = write_report(content, run.report_file)
     explorer = write_explorer(
         surrogate,
         folder / "explorer.html",

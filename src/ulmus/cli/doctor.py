@@ -29,15 +29,8 @@ def doctor(*, verify: bool = False) -> None:
     )
     console.print(", ".join(f"{name} {_version(name)}" for name in PACKAGES), soft_wrap=True)
     console.print(f"{torch.get_num_threads()} threads for torch")
-    table = Table(
-        "backend",
-        "available",
-        "why",
-        "devices",
-        "number types",
-        title="backends, in order of preference",
-        title_justify="left",
-    )
+    columns = ("backend", "available", "why", "devices", "number types")
+    table = Table(*columns, title="backends, in order of preference", title_justify="left")
     for backend in backends():
         row = (backend.name, "yes" if backend.available else "no", backend.reason)
         table.add_row(*row, ", ".join(backend.devices), ", ".join(backend.dtypes))
@@ -52,16 +45,7 @@ def _verified() -> bool:
 
     say("comparing every backend with the reference in double precision")
     checks = verify()
-    table = Table(
-        "backend",
-        "case",
-        "number type",
-        "output error",
-        "gradient error",
-        "allowed",
-        "",
-        title_justify="left",
-    )
+    table = Table("backend", "case", "number type", "output error", "gradient error", "allowed", "")
     for check in checks:
         errors = (f"{check.output_error:.1e}", f"{check.gradient_error:.1e}", f"{check.allowed:.0e}")
         verdict = "correct" if check.passed else f"WRONG {check.message}"

@@ -97,12 +97,7 @@ def evaluate(
 
 
 def _check_all(models: list[tuple[Path, nn.Module]], data: list[str]) -> None:
-    """Whether every model can be scored on the data.
-
-    Raises:
-        ConfigError: several places for a model of sequences, or no trials for a neuron.
-        DataError: no folder for a classifier, or trials that do not fit a neuron.
-    """
+    """Whether every model can be scored on the data."""
     of_sequences = [pair for pair in models if isinstance(pair[1], Classifier | Predictor)]
     neurons = [pair for pair in models if pair not in of_sequences]
     if of_sequences and data:

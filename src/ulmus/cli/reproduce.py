@@ -1,6 +1,7 @@
 """``ulmus reproduce``."""
 
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,14 +76,23 @@ def reproduce(
     _check_budget(out, budget)
     compared = score_compared(compare, out, unseen) if compare and unseen else []
     share = None if seconds is None else seconds / len(unique)
+    for _ in _outcomes(unique, out, changes, share, unseen):
+        _write(chosen, collect_results(runs, out, unseen), compared, out, budget)
+    console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
+
+
+def _outcomes(
+    runs: list[Member], out: Path, changes: dict[str, Any], seconds: float | None, test: TestTrials | None
+) -> Iterator[Outcome]:
+    """Run or resume one after the other."""
     with stopping_on_signals() as stopped:
-        for number, run in enumerate(unique, 1):
-            say(f"{number} of {len(unique)}  {run.folder}")
+        for number, run in enumerate(runs, 1):
+            say(f"{number} of {len(runs)}  {run.folder}")
             try:
                 with training_progress() as report:
-                    outcome = run_member(run, out, changes, share, unseen, report, lambda: bool(stopped))
+                    outcome = run_member(run, out, changes, seconds, test, report, lambda: bool(stopped))
             except (BudgetError, DataError) as error:
-                if number == len(unique) and not (out / "results.json").exists():
+                if number == len(runs) and not (out / "results.json").exists():
                     raise
                 say(f"left out, the others go on: {error}")
                 continue
@@ -91,16 +101,11 @@ def reproduce(
                 sys.exit(130)
             if outcome is Outcome.DIVERGED:
                 say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
-            _write(chosen, collect_results(runs, out, unseen), compared, out, budget)
-    console.print(f"open {(out / 'study.html').resolve()}", soft_wrap=True)
+            yield outcome
 
 
 def _one_of_each(runs: list[Member], changes: dict[str, Any]) -> tuple[list[Member], list[Recipe]]:
-    """The runs without those that are in several grids, and what they train.
-
-    Raises:
-        ConfigError: a change is refused by a run, or tells runs apart that share a folder.
-    """
+    """The runs without those that are in several grids, and what they train."""
     first: dict[str, tuple[Member, Recipe]] = {}
     for run in runs:
         recipe = run.recipe(changes)

@@ -16,7 +16,7 @@ from ulmus.teachers.custom.script import is_script, load_cell
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire, adaptive
 from ulmus.teachers.l5pc.cell import L5PC
 from ulmus.teachers.morphology_files import load_morphology
-from ulmus.teachers.regimes import InputRegime, regime_named, regime_of_rates
+from ulmus.teachers.regimes import regime_named, regime_of_rates
 from ulmus.teachers.runner import SimulationProgress
 from ulmus.teachers.runner import simulate as run_trials
 from ulmus.teachers.spike_trains import SpikeTrains
@@ -222,15 +222,16 @@ def chosen_stimulus(neuron: Teacher, options: InputOptions) -> Stimulus:
         )
     if current is not None and not beside:
         return CurrentRegime(*_range("--current", current), scale_na=scale)
-    chosen = regime_of_rates(neuron, _ranges(rates)) if rates else _regime(neuron, regime)
+    if rates:
+        chosen = regime_of_rates(neuron, _ranges(rates))
+    elif regime == "default":
+        chosen = neuron.regime
+    else:
+        chosen = regime_named(regime)
     synapses = replace(chosen, **given)
     if current is None:
         return synapses
     return CurrentRegime(*_range("--current", current), synapses=synapses, scale_na=scale)
-
-
-def _regime(neuron: Teacher, name: str) -> InputRegime:
-    return neuron.regime if name == "default" else regime_named(name)
 
 
 def _ranges(rates: Sequence[str]) -> dict[str, tuple[float, float]]:

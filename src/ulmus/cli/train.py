@@ -85,11 +85,7 @@ def train(
 
 
 def _recipe_to_resume(run: Path | None, changes: list[str]) -> Recipe:
-    """The recipe of the run that is to go on.
-
-    Raises:
-        ConfigError: there is none, or something would change it.
-    """
+    """The recipe of the run that is to go on, as it was."""
     if changes:
         raise ConfigError(
             f"{changes[0]} changes the recipe, but a run goes on only with the recipe it was started with; leave it out."
@@ -110,12 +106,7 @@ def train_in(recipe: Recipe, folder: Path, resume: bool, problem: Problem | None
         say(remark)
     with stopping_on_signals() as stopped, training_progress() as report:
         run = fit(
-            recipe,
-            folder,
-            problem=problem,
-            resume=resume,
-            on_progress=report,
-            stop=lambda: bool(stopped),
+            recipe, folder, problem=problem, resume=resume, on_progress=report, stop=lambda: bool(stopped)
         )
     return run.finished()
 
@@ -146,11 +137,7 @@ def stopping_on_signals() -> Iterator[list[int]]:
 
 
 def parse_overrides(tokens: Iterable[str], flags: Sequence[str] = _FLAGS) -> dict[str, Any]:
-    """Dotted keys with their values from ``--key value`` and ``--key=value``; `flags` are the command's own.
-
-    Raises:
-        ConfigError: a value without a key, a key without a value, or an unknown key, with the nearest known one.
-    """
+    """Dotted keys with their values from ``--key value`` and ``--key=value``; `flags` are the command's own."""
     values: dict[str, Any] = {}
     rest = iter(tokens)
     for token in rest:
@@ -162,17 +149,11 @@ def parse_overrides(tokens: Iterable[str], flags: Sequence[str] = _FLAGS) -> dic
             raise ConfigError(
                 f"unknown option --{key}; expected a key of the recipe or a flag of the command.{closest(key, known)}"
             )
-        if not equals:
-            try:
-                value = next(rest)
-            except StopIteration:
-                raise ConfigError(f"--{key} has no value; write --{key} VALUE.") from None
-        values[key] = _typed(value)
+        given = value if equals else next(rest, None)
+        if given is None:
+            raise ConfigError(f"--{key} has no value; write --{key} VALUE.")
+        try:
+            values[key] = parse_value(given)
+        except ConfigError:
+            values[key] = given  # a glob such as *.h5 is no YAML, but a fine value
     return values
-
-
-def _typed(text: str) -> Any:
-    try:
-        return parse_value(text)
-    except ConfigError:
-        return text  # a glob such as *.h5 is no YAML, but a fine value

@@ -5,7 +5,7 @@ from cyclopts import App
 from digits_examples import make_recordings, write_digits
 
 from ulmus.cli.data import fetch, info
-from ulmus.cli.digits import make_digits
+from ulmus.cli.make import spoken_digits
 from ulmus.errors import DataError
 from ulmus.sequences.digits.shd import SpikeFile
 
@@ -13,7 +13,7 @@ from ulmus.sequences.digits.shd import SpikeFile
 @pytest.fixture
 def app():
     app = App(result_action="return_value")
-    app.command(make_digits, name="spoken-digits")
+    app.command(spoken_digits, name="spoken-digits")
     app.command(fetch, name="fetch")
     app.command(info, name="info")
     return app
