@@ -43,14 +43,7 @@ class Geometry:
                 f"geometry with {shapes} and {pieces} diameters: expected [pieces, 3] for both. Give every piece two ends "
                 "and a diameter."
             )
-        numbers = (
-            self.proximal_um,
-            self.distal_um,
-            self.diameter_um,
-            self.soma_centre_um,
-            self.soma_diameter_um,
-        )
-        if not all(np.isfinite(values).all() for values in numbers):
+        if not all(np.isfinite(values).all() for values in vars(self).values()):
             raise ConfigError("geometry with a coordinate or diameter that is not finite. Correct it.")
         wrong = self.input_piece[(self.input_piece < ON_SOMA) | (self.input_piece >= pieces)]
         if wrong.size:

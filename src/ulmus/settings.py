@@ -180,15 +180,11 @@ def _as_written(location: tuple[str | int, ...], values: Any) -> list[str]:
         if isinstance(part, int) and not isinstance(values, list):
             continue
         missing = isinstance(values, Mapping) and part not in values
-        if missing and (number < len(location) - 1 or _is_kind(part, values)):
+        if missing and (number < len(location) - 1 or part == values.get("kind")):
             continue
         parts.append(str(part))
         values = values[part] if isinstance(part, int) else _entry(values, part)
     return parts
-
-
-def _is_kind(part: str | int, values: Mapping[str, Any]) -> bool:
-    return part == values.get("kind")
 
 
 def _entry(values: Any, key: str) -> Any:
@@ -201,15 +197,14 @@ def _group(kind: type[BaseModel], location: list[str], values: Any) -> type[Base
         values = _entry(values, part)
         field = group.model_fields.get(part) if group else None
         if group and field:  # else the number or the name of an entry
-            groups = list(_models(field.annotation))
-            written = _entry(values, "kind")
-            group = next((found for found in groups if _names(found, written)), next(iter(groups), None))
+            groups, written = list(_models(field.annotation)), _entry(values, "kind")
+            of_kind = [
+                found
+                for found in groups
+                if "kind" in found.model_fields and written in get_args(found.model_fields["kind"].annotation)
+            ]
+            group = next(iter([*of_kind, *groups]), None)
     return group
-
-
-def _names(group: type[BaseModel], kind: Any) -> bool:
-    field = group.model_fields.get("kind")
-    return field is not None and kind in get_args(field.annotation)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

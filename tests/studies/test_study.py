@@ -17,7 +17,7 @@ from ulmus.studies import running
 from ulmus.studies.comparison import Compared
 from ulmus.studies.running import MemberResult
 from ulmus.studies.study import Study, load_study, members, shipped_studies
-from ulmus.studies.tables import markdown, markdown_table, quality, quality_rows, remarks, table
+from ulmus.studies.tables import grid_rows, markdown_table, quality, quality_rows, remarks, table
 from ulmus.training.budget import parse_budget
 from ulmus.trials import open_trials
 
@@ -166,7 +166,7 @@ def test_cells_hold_mean_deviation_and_the_published_number(study_file):
     cell = table(study.grids["size"], [*results, lost], "test", "5min")[50]["small"]
     assert cell.text() == "0.6250 ± 0.1768 (2), 1 diverged [0.25]"
     assert cell.cpu_seconds == 60
-    assert "| 50 | 0.6250 ± 0.1768 (2) [0.25] | not run |" in markdown(cells, "bin")
+    assert "| 50 | 0.6250 ± 0.1768 (2) [0.25] | not run |" in markdown_table(*grid_rows(cells, "bin"))
 
 
 def test_what_is_to_be_known_of_scores_stands_below_them_once(study_file, tmp_path, capsys):

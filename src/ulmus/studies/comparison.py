@@ -24,18 +24,7 @@ class Compared(NamedTuple):
 
 
 def score_compared(sources: Sequence[Path], folder: Path, test: TestTrials) -> list[Compared]:
-    """Score fitted neurons under every protocol, where that is not done already; each once.
-
-    Args:
-        sources: Run folders, saved surrogates, shipped neurons, or authors' checkpoint folders.
-        folder: Of the study; scores are kept in it.
-        test: Trials.
-
-    Raises:
-        CheckpointError: nothing is there, or it is damaged.
-        ConfigError: it is no fitted neuron.
-        DataError: the trials do not fit it.
-    """
+    """Score fitted neurons under every protocol, each once; scores are kept in the folder of the study."""
     chosen = list(dict.fromkeys(sources))
     alike = Counter(_name(source) for source in chosen)
     names = [_name(source) if alike[_name(source)] == 1 else str(source) for source in chosen]

@@ -73,11 +73,6 @@ def run_member(
         test: Trials to score surrogates on; others have a test split. Scores made on other trials are renewed.
         on_progress: See `ulmus.training.fit.fit`.
         stop: See there.
-
-    Raises:
-        BudgetError: not even a few steps fit into the budget.
-        CheckpointError: the data are not those the run began with.
-        ConfigError: the recipe or the data cannot be used.
     """
     run = Run(folder / RUNS / member.folder)
     wanted = recipe = member.recipe(overrides)
@@ -123,11 +118,7 @@ def _train(
 
 
 def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
-    """Whether the run in the folder is the one that is wanted, up to the steps that a budget gave it.
-
-    Raises:
-        ConfigError: it is another one.
-    """
+    """Refuse a folder with another run than the one that is wanted, up to the steps that a budget gave it."""
     may_differ = {"validate_every", "warmup_steps"}  # a budget sets them, as it does the steps
     if not in_full or wanted.training.steps is None:
         may_differ |= {"steps", "epochs"}
@@ -139,11 +130,7 @@ def _check_same(run: Run, wanted: Recipe, in_full: bool) -> None:
 
 
 def _check_moved(run: Run, recipe: Recipe) -> None:
-    """Whether data are the same that the recipe has in another place than the run.
-
-    Raises:
-        CheckpointError: they are others.
-    """
+    """Refuse other data, which the recipe has in another place than the run."""
     moved = changed_keys(run.recipe(), recipe, {"data.workers"})
     if moved and problem_of(recipe).hashes != run.provenance()["data"]:
         raise CheckpointError(
@@ -155,11 +142,7 @@ def _check_moved(run: Run, recipe: Recipe) -> None:
 def _scorings(
     run: Run, recipe: Recipe, test: TestTrials | None
 ) -> dict[str, tuple[str, Callable[[], dict[str, Any]]]]:
-    """For every score of a run, by protocol or split: the hash of its data, and how to get it.
-
-    Raises:
-        CheckpointError: the data of the run are not those it was trained with.
-    """
+    """For every score of a run, by protocol or split: the hash of its data, and how to get it."""
     model = load(run.folder)
     if not isinstance(model, Surrogate):
         held_out = recipe.held_out("test")
@@ -194,22 +177,13 @@ def collect_results(members: Iterable[Member], folder: Path, test: TestTrials | 
         diverged = run.diverged() if run.exists() else None
         if not (run.exists() and (run.finished() or diverged)):
             continue
-        sessions = run.provenance()["sessions"]
-        results.append(
-            MemberResult(
-                member.grid,
-                member.row,
-                member.model,
-                member.seed,
-                run.folder.name,
-                run.recipe().steps,
-                sum(session.get("cpu_seconds", 0.0) for session in sessions),
-                {
-                    name: scores
-                    for name, scores in _scores(run).items()
-                    if name not in PROTOCOLS or wanted in (None, scores.get("data_hash"))
-                },
-                diverged,
-            )
-        )
+        cpu_seconds = sum(session.get("cpu_seconds", 0.0) for session in run.provenance()["sessions"])
+        scores = {
+            name: found
+            for name, found in _scores(run).items()
+            if name not in PROTOCOLS or wanted in (None, found.get("data_hash"))
+        }
+        asked = (member.grid, member.row, member.model, member.seed)
+        steps = run.recipe().steps
+        results.append(MemberResult(*asked, run.folder.name, steps, cpu_seconds, scores, diverged))
     return results

@@ -104,11 +104,7 @@ class Member(NamedTuple):
     """Name of its run folder; the same run in two grids has one folder."""
 
     def recipe(self, overrides: Mapping[str, Any]) -> Recipe:
-        """What it trains.
-
-        Raises:
-            ConfigError: no such recipe or model, a key that it does not have, or one that the study itself sets.
-        """
+        """What it trains."""
         if fixed := [key for key in overrides if key == "seed" or key in self.changes]:
             raise ConfigError(
                 f"{fixed[0]} is set by the study itself (grid {self.grid}); leave it out, or change the study's file."
@@ -148,12 +144,11 @@ def members(study: Study, budget: str, seeds: int, only: tuple[str, ...] = ()) -
     Raises:
         ConfigError: a grid that the study does not have.
     """
-    for name in only:
-        if name not in study.grids:
-            known = list(study.grids)
-            raise ConfigError(
-                f"study {study.name} has no grid {name!r}; expected {known}.{closest(name, known)}"
-            )
+    known = list(study.grids)
+    if unknown := [name for name in only if name not in known]:
+        raise ConfigError(
+            f"study {study.name} has no grid {unknown[0]!r}; expected {known}.{closest(unknown[0], known)}"
+        )
     folders = _folders(study)
     for seed in range(seeds):
         for name, grid in study.grids.items():

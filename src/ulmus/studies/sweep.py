@@ -163,10 +163,8 @@ def _optuna() -> Any:
 
 def _open(search: Search, folder: Path, worker: int) -> "Trials":
     optuna = _optuna()
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", optuna.exceptions.ExperimentalWarning
-        )  # the heartbeat is called so since 2021
+    with warnings.catch_warnings():  # the heartbeat is called experimental since 2021
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{(folder / 'sweep.db').resolve()}",
             heartbeat_interval=_HEARTBEAT_S,
@@ -278,8 +276,8 @@ def _recipe(search: Search, settings: Mapping[str, Any], values: Mapping[str, An
 def _check_same(folder: Path, search: Search, settings: Mapping[str, Any]) -> None:
     """Whether the folder is empty or holds this sweep; the number of runs may have changed."""
     file = folder / "search.json"
-    now = json.loads(search.model_dump_json(exclude={"runs"})) | {"set": dict(settings)}
-    now = json.loads(json.dumps(now))
+    now = search.model_dump(mode="json", exclude={"runs"})
+    now |= {"set": json.loads(json.dumps(dict(settings)))}
     if file.is_file():
         before = read_json(file)
         changed = [key for key in now if before.get(key) != now[key]]
@@ -296,30 +294,19 @@ def _write(search: Search, folder: Path, settings: Mapping[str, Any], trials: "T
     ended = _ended(trials)
     complete = [trial for trial in ended if trial.state.name == "COMPLETE"]
     if not complete:
-        why = next(
-            (trial.user_attrs["why"] for trial in ended if "why" in trial.user_attrs), "none was trained"
-        )
-        raise UlmusError(f"no run of the sweep came to an end: {why}")
+        reasons = (trial.user_attrs["why"] for trial in ended if "why" in trial.user_attrs)
+        raise UlmusError(f"no run of the sweep came to an end: {next(reasons, 'none was trained')}")
     found = [
         SweepRun(trial.user_attrs["run"], float(trial.value), _values(search, trial.params))
         for trial in complete
     ]
     found.sort(key=lambda one: one.score, reverse=search.direction == "maximize")
     stopped = [
-        {
-            "run": trial.user_attrs["run"],
-            "values": _values(search, trial.params),
-            "why": trial.user_attrs.get("why", "behind"),
-        }
-        for trial in ended
-        if trial.state.name != "COMPLETE"
+        {"run": of["run"], "values": _values(search, params), "why": of.get("why", "behind")}
+        for of, params in ((trial.user_attrs, trial.params) for trial in ended if trial not in complete)
     ]
-    result = {
-        "score": search.score,
-        "data": "validation",
-        "runs": [one._asdict() for one in found],
-        "stopped": stopped,
-    }
+    runs = [one._asdict() for one in found]
+    result = {"score": search.score, "data": "validation", "runs": runs, "stopped": stopped}
     write_json(folder / "sweep.json", result)
     write_text(folder / "best.yaml", _recipe(search, settings, found[0].values).to_yaml())
     return found
@@ -329,6 +316,6 @@ def _values(search: Search, params: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the searched keys, choices by their place replaced by themselves."""
     spaces = search.search
     return {
-        key: choices[params[key]] if isinstance(choices := spaces[key], list) else params[key]
-        for key in params
+        key: choices[value] if isinstance(choices := spaces[key], list) else value
+        for key, value in params.items()
     }

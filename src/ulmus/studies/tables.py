@@ -44,14 +44,7 @@ class Cell(NamedTuple):
 def table(
     grid: Grid, results: Sequence[MemberResult], protocol: str, budget: str
 ) -> dict[Any, dict[str, Cell]]:
-    """Cells by row and model.
-
-    Args:
-        grid: What stands in the table.
-        results: Of this grid.
-        protocol: Which scores: a protocol for trials, or the split for sequences.
-        budget: Decides which rows there are.
-    """
+    """Cells by row and model, from results of this grid; `protocol` is one for trials, or the split for sequences."""
     return {
         row: {model: _cell(grid, results, protocol, row, model) for model in grid.models}
         for row in grid.rows(budget)
@@ -88,11 +81,6 @@ def grid_rows(
     """Heads and rows of the table of a grid."""
     heads = (row_name, *next(iter(cells.values())))
     return heads, [(str(row), *(cell.text() for cell in line.values())) for row, line in cells.items()]
-
-
-def markdown(cells: dict[Any, dict[str, Cell]], row_name: str) -> str:
-    """The table of a grid as Markdown."""
-    return markdown_table(*grid_rows(cells, row_name))
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -132,9 +120,8 @@ def quality(results: Sequence[MemberResult], compared: Sequence[Compared], proto
     runs: dict[str, dict[str, MemberResult]] = {}
     for result in results:
         if protocol in result.scores:
-            runs.setdefault(result.run.rpartition("-s")[0], {})[result.run] = (
-                result  # a run may be in several grids
-            )
+            seeds = runs.setdefault(result.run.rpartition("-s")[0], {})
+            seeds[result.run] = result  # once, though it may be in several grids
     found = [
         (name, next(iter(seeds.values())).model, [result.scores[protocol] for result in seeds.values()])
         for name, seeds in runs.items()
@@ -186,19 +173,12 @@ def study_markdown(
     qualities: Mapping[str, Sequence[Quality]],
     budget: str,
 ) -> str:
-    """All tables of a study as Markdown.
-
-    Args:
-        study: Whose titles and sources stand above the tables.
-        tables: By grid and protocol.
-        notes: Remarks on the scores of each.
-        qualities: Fitted neurons by protocol.
-        budget: Of the study.
-    """
+    """All tables of a study as Markdown: tables and notes by grid and protocol, fitted neurons by protocol."""
     text = f"# {study.title}\n\nBudget: {budget}. Cells: mean ± standard deviation (seeds) [published].\n"
     for (name, protocol), cells in tables.items():
         grid = study.grids[name]
-        text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n{markdown(cells, grid.row_name)}"
+        text += f"\n## {grid.title}\n\n{grid.score}, {protocol}. {grid.source}\n\n"
+        text += markdown_table(*grid_rows(cells, grid.row_name))
         text += "".join(f"\n- {note}" for note in notes[name, protocol]) + "\n"
     for protocol, lines in qualities.items():
         text += f"\n## Quality over size and cost, {protocol}\n\n" + markdown_table(*quality_rows(lines))
