@@ -10,6 +10,7 @@ of several contours, rounds coordinates to single precision, and ends the proces
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,49 +56,53 @@ def _lines(text: str) -> list[str]:
 # SWC
 
 
+class _Point(NamedTuple):
+    region: int
+    parent: int
+    xyzr: np.ndarray
+    line: int
+
+
 def _from_swc(text: str, source: str, name: str) -> Morphology:
     nodes = _swc_nodes(text, source)
-    sections: list[tuple[Section, int]] = []
-    members = {node: _swc_region(node, nodes, source) for node in nodes}
-    soma_nodes = [node for node, region in members.items() if region == SOMA]
     children: dict[int, list[int]] = {node: [] for node in nodes}
-    for node, (_, parent, _, _) in nodes.items():
-        if parent != -1:
-            children[parent].append(node)
-        elif members[node] != SOMA:
-            line = nodes[node][3]
+    for node, point in nodes.items():
+        if point.parent != -1:
+            children[point.parent].append(node)
+        elif point.region != SOMA:
             raise DataError(
-                f"{source}, line {line}: point {node} ({REGION_NAMES[members[node]]}) has no parent; expected every "
+                f"{source}, line {point.line}: point {node} ({REGION_NAMES[point.region]}) has no parent; expected every "
                 f"tree to hang on the soma. The tree is disconnected: give it a parent."
             )
-    soma = _swc_soma(soma_nodes, nodes, source)
+    soma = _swc_soma(nodes, source)
+    sections: list[tuple[Section, int]] = []
     section_of: dict[int, int] = {}
-    for node, (_, parent, _, line) in nodes.items():
-        if members[node] not in (BASAL, APICAL):
+    for node, (region, parent, _, line) in nodes.items():
+        if region not in (BASAL, APICAL):
             continue
-        stem = members[parent] == SOMA
-        if not stem and len(children[parent]) == 1 and members[parent] == members[node]:
+        above = nodes[parent].region
+        if above == region and len(children[parent]) == 1:
             continue  # inside a section begun further up
         chain = [node]
-        while len(children[chain[-1]]) == 1 and members[children[chain[-1]][0]] == members[node]:
-            chain.append(children[chain[-1]][0])
-        rows = np.array([nodes[item][2] for item in chain])
-        if not stem:
+        while len(below := children[chain[-1]]) == 1 and nodes[below[0]].region == region:
+            chain += below
+        rows = np.array([nodes[item].xyzr for item in chain])
+        if above != SOMA:
             if parent not in section_of:
                 raise DataError(
-                    f"{source}, line {line}: point {node} grows out of {REGION_NAMES[members[parent]]} point {parent}; "
+                    f"{source}, line {line}: point {node} grows out of {REGION_NAMES[above]} point {parent}; "
                     f"expected one type per tree. Relabel it."
                 )
-            rows = np.vstack([np.append(nodes[parent][2][:3], rows[0, 3]), rows])
+            rows = np.vstack([np.append(nodes[parent].xyzr[:3], rows[0, 3]), rows])
         section_of |= dict.fromkeys(chain, len(sections))
-        above = -1 if stem else section_of[parent]
-        sections.append((Section(members[node], above, rows[:, :3], rows[:, 3]), line))
+        section = Section(region, section_of.get(parent, -1), rows[:, :3], rows[:, 3])
+        sections.append((section, line))
     return assemble(source, soma, sections, name)
 
 
-def _swc_nodes(text: str, source: str) -> dict[int, tuple[int, int, np.ndarray, int]]:
-    """Points by number: type, parent, (x, y, z, radius), line."""
-    nodes: dict[int, tuple[int, int, np.ndarray, int]] = {}
+def _swc_nodes(text: str, source: str) -> dict[int, _Point]:
+    """Points by number."""
+    nodes: dict[int, _Point] = {}
     for line, content in enumerate(_lines(text), 1):
         fields = content.split("#", 1)[0].split()
         if not fields:
@@ -121,40 +126,33 @@ def _swc_nodes(text: str, source: str) -> dict[int, tuple[int, int, np.ndarray, 
                 f"{source}, line {line}: point {int(node)} has parent {int(parent)}, which no earlier line defines; "
                 f"expected parents before children. The part is disconnected: add or reorder the points."
             )
-        nodes[int(node)] = (int(region), int(parent), row, line)
+        if int(region) not in REGION_NAMES:
+            raise DataError(
+                f"{source}, line {line}: point {int(node)} has type {int(region)}; expected 1 soma, 2 axon, 3 basal or 4 "
+                f"apical. Relabel it."
+            )
+        nodes[int(node)] = _Point(int(region), int(parent), row, line)
     return nodes
 
 
-def _swc_region(node: int, nodes: dict[int, tuple[int, int, np.ndarray, int]], source: str) -> int:
-    region, _, _, line = nodes[node]
-    if region not in REGION_NAMES:
-        raise DataError(
-            f"{source}, line {line}: point {node} has type {region}; expected 1 soma, 2 axon, 3 basal or 4 apical. "
-            f"Relabel it."
-        )
-    return region
-
-
-def _swc_soma(
-    soma: list[int], nodes: dict[int, tuple[int, int, np.ndarray, int]], source: str
-) -> tuple[np.ndarray, float, float]:
+def _swc_soma(nodes: dict[int, _Point], source: str) -> tuple[np.ndarray, float, float]:
     """A cylinder with the length and area of the soma's points; a single point is a sphere."""
+    soma = {node: point for node, point in nodes.items() if point.region == SOMA}
     if not soma:
         raise DataError(
             f"{source}: no soma; expected points of type 1. Add at least one with the soma's radius."
         )
-    rows = np.array([nodes[node][2] for node in soma])
-    if not (np.isfinite(rows).all() and (rows[:, 3] > 0).all()):
-        bad = soma[int(np.flatnonzero(~(rows[:, 3] > 0) | ~np.isfinite(rows).all(axis=1))[0])]
-        raise DataError(
-            f"{source}, line {nodes[bad][3]}: soma point {bad} has radius {nodes[bad][2][3]:g}; expected a positive "
-            f"radius. Correct it."
-        )
+    for node, point in soma.items():
+        if not (np.isfinite(point.xyzr).all() and point.xyzr[3] > 0):
+            raise DataError(
+                f"{source}, line {point.line}: soma point {node} has radius {point.xyzr[3]:g}; expected a positive "
+                f"radius. Correct it."
+            )
+    rows = np.array([point.xyzr for point in soma.values()])
     length = area = 0.0
-    for node in soma:
-        parent = nodes[node][1]
-        if parent in nodes and nodes[parent][0] == SOMA:
-            end, begin = nodes[node][2], nodes[parent][2]
+    for point in soma.values():
+        if point.parent in soma:
+            end, begin = point.xyzr, soma[point.parent].xyzr
             step = float(np.linalg.norm(end[:3] - begin[:3]))
             length += step
             area += np.pi * (end[3] + begin[3]) * float(np.hypot(step, end[3] - begin[3]))
