@@ -45,18 +45,4 @@ __all__ = [
     "use_backend",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "errors": "UlmusError",
-        "neuron": "ELM ELMCell ELMNetwork Surrogate Classifier load save import_official",
-        "kernels": "ELMState Events backends use_backend",
-        "baselines": "baselines",
-        "populations": "Population",
-        "trials": "open_trials",
-        "teachers": "simulate",
-        "training": "fit evaluate label load_recipe recipes",
-        "report": "report",
-        "export": "export",
-    },
-)
+__getattr__, __dir__ = lazy(__name__)

@@ -1,7 +1,9 @@
 """Names of a package that are loaded when they are first used."""
 
+import ast
+import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -20,24 +22,24 @@ _SHOWN = {"baselines"}
 """Modules that are public names themselves."""
 
 
-def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package whose public names (``__all__``) are imported one by one.
+def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package (its ``__name__``) whose public names (``__all__``) are imported one by one.
 
+    Where each is from stands once, in the imports under the package's ``if TYPE_CHECKING:``, which type checkers read too.
     The command line shows its help, and processes that simulate do their work, without waiting for PyTorch.
-
-    Args:
-        package: Its ``__name__``.
-        homes: Module by module, relative to the package, the public names that it defines, separated by spaces.
     """
     module = sys.modules[package]
     module.__class__ = _Package
-    found = {name: home for home, names in homes.items() for name in names.split()}
+    imports = (
+        node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)
+    )
+    homes = {name.name: f"{node.module}" for node in imports for name in node.names}
 
     def get(name: str) -> Any:
-        if name not in found:
+        if name not in module.__dict__["__all__"]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = import_module(f"{package}.{found[name]}")
-        value = home if name in _SHOWN else getattr(home, name)
+        shown = name in _SHOWN
+        value = import_module(f"{package}.{name}") if shown else getattr(import_module(homes[name]), name)
         setattr(module, name, value)
         return value
 

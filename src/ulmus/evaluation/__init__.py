@@ -25,13 +25,4 @@ __all__ = [
     "predict",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "failures": "Failures failures",
-        "intervals": "differences",
-        "memory_encoding": "MemoryEncoding memory_encoding",
-        "predictions": "PROTOCOLS Predictions Protocol predict",
-        "scores": "Evaluation evaluation",
-    },
-)
+__getattr__, __dir__ = lazy(__name__)

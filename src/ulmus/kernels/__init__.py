@@ -1,6 +1,6 @@
 """How the recurrence is computed. Knows tensors only."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ulmus.kernels.dispatch import (
     Backend,
@@ -15,6 +15,7 @@ from ulmus.kernels.events import Events
 from ulmus.kernels.recurrence import run
 from ulmus.kernels.reference import Traces
 from ulmus.kernels.weights import ACTIVATIONS, ELMState, Weights
+from ulmus.lazy import lazy
 
 if TYPE_CHECKING:
     from ulmus.kernels.numba_step import run_steps
@@ -36,10 +37,5 @@ __all__ = [
     "use_backend",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "run_steps":  # loaded when first used: Numba takes most of a second to import
-        from ulmus.kernels.numba_step import run_steps
-
-        return run_steps
-    raise AttributeError(f"module 'ulmus.kernels' has no attribute {name!r}")
+# Loaded when first used: Numba takes most of a second to import.
+__getattr__, __dir__ = lazy(__name__)

@@ -10,4 +10,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Mapping", "convert", "load_mapping"]
 
-__getattr__, __dir__ = lazy(__name__, {"conversion": "convert", "mapping": "Mapping load_mapping"})
+__getattr__, __dir__ = lazy(__name__)

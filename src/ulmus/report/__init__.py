@@ -37,12 +37,4 @@ __all__ = [
     "write_report",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "content": "ClassifierContent Confusion Example InputStretch InputTrace Learned LearningCurve RocCurve "
-        "ScoreRow SurrogateContent TimeConstants",
-        "model_page": "report",
-        "page": "write_report",
-    },
-)
+__getattr__, __dir__ = lazy(__name__)

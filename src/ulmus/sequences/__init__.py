@@ -49,21 +49,4 @@ __all__ = [
 ]
 
 # Processes that draw images need no PyTorch, which takes seconds to load.
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "digits.batches": "AddedDigits Binning Digits",
-        "digits.clips": "open_digits",
-        "digits.fetch": "fetch_shd",
-        "digits.settings": "DigitsData",
-        "digits.speech": "speak_digits",
-        "digits.spoken_digits": "make_spoken_digits",
-        "kinds": "LABELLED_KINDS LabelledData",
-        "labelled_batches": "LabelledBatch LabelledBatches Splits",
-        "lra.fetch": "fetch_lra",
-        "lra.listops.writer": "make_listops",
-        "lra.pathfinder.settings": "published_settings",
-        "lra.pathfinder.writer": "make_pathfinder",
-        "lra.settings": "TASKS Lesson SequencesData open_sequences task_splits",
-    },
-)
+__getattr__, __dir__ = lazy(__name__)

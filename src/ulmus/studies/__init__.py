@@ -10,7 +10,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Search", "Study", "load_search", "load_study", "members", "shipped_studies", "sweep"]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {"study": "Study load_study members shipped_studies", "sweep": "Search load_search sweep"},
-)
+__getattr__, __dir__ = lazy(__name__)

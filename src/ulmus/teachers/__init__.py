@@ -41,20 +41,4 @@ __all__ = [
 ]
 
 # A simulator that is not installed is missed by the cells that need it alone.
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "currents": "CurrentRegime",
-        "custom.arbor": "ArborCell ball_and_stick",
-        "custom.cell": "Synapse",
-        "custom.neuron": "NeuronCell",
-        "integrate_and_fire": "IntegrateAndFire adaptive",
-        "l5pc.cell": "L5PC",
-        "morphology_files": "load_morphology",
-        "regimes": "InputRegime SpikeCounts regime_named regime_of_rates",
-        "runner": "simulate",
-        "spike_trains": "SpikeTrains",
-        "stimulus": "InputGroup",
-        "teacher": "Answer Drive Teacher",
-    },
-)
+__getattr__, __dir__ = lazy(__name__)

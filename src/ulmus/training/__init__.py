@@ -27,15 +27,4 @@ __all__ = [
     "recipes",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "distillation": "label",
-        "callbacks": "Callback TrainingProgress",
-        "recipe": "Recipe",
-        "recipe_file": "automatic_recipe load_recipe recipes",
-        "run": "Run",
-        "scoring": "evaluate",
-        "sequence_fit": "SequenceRun fit",
-    },
-)
+__getattr__, __dir__ = lazy(__name__)

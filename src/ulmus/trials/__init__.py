@@ -29,13 +29,4 @@ __all__ = [
 ]
 
 # Processes that simulate or convert need no PyTorch, which takes seconds to load.
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "paths": "open_trials",
-        "store": "Store StoreWriter",
-        "trial": "Channel Header Trial spike_bins validate",
-        "trial_source": "JoinedTrials TrialSource",
-        "windows": "Batch Windows events_from_trials whole_trials",
-    },
-)
+__getattr__, __dir__ = lazy(__name__)
