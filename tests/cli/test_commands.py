@@ -252,7 +252,7 @@ def test_an_interrupted_simulation_says_how_it_goes_on(tmp_path, capsys, monkeyp
     with pytest.raises(SystemExit) as ended:
         main(["simulate", "lif", "--trials", "1", "--out", str(tmp_path / "store")])
     assert ended.value.code == 130
-    assert "interrupted; run the same command again to go on" in capsys.readouterr().err
+    assert "interrupted; run the same command again to continue" in capsys.readouterr().err
 
 
 def test_inputs_and_weight_of_a_simple_teacher_are_chosen(tmp_path):

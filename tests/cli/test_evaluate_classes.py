@@ -61,7 +61,7 @@ def test_data_that_a_classifier_cannot_be_scored_on(trained, tmp_path):
         evaluate(trained[0], data=["a", "b"])
     with pytest.raises(DataError, match="nowhere is not a folder"):
         evaluate(trained[0], data=[str(tmp_path / "nowhere")])
-    with pytest.raises(ConfigError, match="no --data fits all; score them apart"):
+    with pytest.raises(ConfigError, match="no --data fits all; score them separately"):
         evaluate(trained[0], Path("l5pc-small"), data=[str(trained[1])])
 
 

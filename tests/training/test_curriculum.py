@@ -264,7 +264,7 @@ def test_lessons_that_cannot_be(listops):
     with pytest.raises(DataError, match="lesson 1 of data.curriculum: .*elsewhere does not exist"):
         ClassifierProblem(make_recipe(listops, [{"until": 0.1, "subfolder": "elsewhere"}]))
     with pytest.raises(
-        ConfigError, match="contour_paddles changes nothing for task listops; expected it only for"
+        ConfigError, match="contour_paddles has no effect on task listops; expected it only for"
     ):
         make_recipe(listops, [{"until": 0.1, "contour_paddles": 6}])
 
@@ -280,7 +280,7 @@ def test_lessons_that_cannot_be(listops):
 )
 def test_settings_of_another_task_are_refused(task, setting, value):
     settings = {"kind": "sequences", "task": task, "folder": "lra", setting: value}
-    with pytest.raises(ConfigError, match=f"{setting} changes nothing for task {task}"):
+    with pytest.raises(ConfigError, match=f"{setting} has no effect on task {task}"):
         parse_recipe(
             {"name": "a", "model": {"memory": 4}, "data": settings, "training": {"steps": 1}}, "test"
         )
@@ -289,7 +289,7 @@ def test_settings_of_another_task_are_refused(task, setting, value):
 def test_bins_need_bins():
     settings = {"kind": "sequences", "task": "image", "folder": "lra", "gray": "intensity", "bins": 4}
     recipe = {"name": "a", "model": {"memory": 4}, "data": settings, "training": {"steps": 1}}
-    with pytest.raises(ConfigError, match="bins=4 changes nothing for gray 'intensity'"):
+    with pytest.raises(ConfigError, match="bins=4 has no effect with gray 'intensity'"):
         parse_recipe(recipe, "test")
     assert parse_recipe({**recipe, "data": settings | {"gray": "lit"}}, "test").data.bins == 4
 

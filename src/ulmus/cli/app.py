@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     goes_on = arguments[:1] and arguments[0] in GO_ON
     with (
         _warnings_as_notes(),
-        exit_on_error("interrupted; run the same command again to go on" if goes_on else "interrupted"),
+        exit_on_error("interrupted; run the same command again to continue" if goes_on else "interrupted"),
     ):
         _run(arguments)
 

@@ -27,7 +27,7 @@ app.command(
 
 @app.command
 def convert(*sources: str, out: Path, mapping: Path | None = None) -> None:
-    """Convert published NeuronIO files, or recordings with a mapping, into a store; an interrupted conversion goes on.
+    """Convert published NeuronIO files, or recordings with a mapping, into a store. The same command continues it.
 
     Args:
         sources: NeuronIO files (*sim__*) or folders of them; with --mapping, files of HDF5, NPZ, NWB or CSV, or folders of
@@ -106,7 +106,7 @@ def fetch(
     source: Annotated[Path | None, Parameter(name="--from")] = None,
     only: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
 ) -> None:
-    """Download a published data set and unpack it, checked; an interrupted download goes on.
+    """Download a published data set and unpack it, checked; the same command continues an interrupted download.
 
     Args:
         name: shd, Spiking Heidelberg Digits, or ssc, Spiking Speech Commands (CC BY 4.0), or lra, Long Range Arena (8 GB).

@@ -34,7 +34,7 @@ QUICK_TRIALS, QUICK_SECONDS, QUICK_SEED = 8, 3.0, 2
 def demo(*, folder: Path = Path("ulmus-demo"), workers: int | None = None, quick: bool = False) -> None:
     """Simulate a layer-5 pyramidal cell, fit a Branch-ELM, score it on unseen trials, write a report and a page to play with.
 
-    An interrupted demo resumes where it stopped.
+    The same command continues an interrupted demo.
 
     Args:
         folder: Where trials and run are kept.

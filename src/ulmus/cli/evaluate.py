@@ -45,7 +45,7 @@ def evaluate(
     resamples: int = RESAMPLES,
     json: bool = False,
 ) -> None:
-    """Score fitted neurons on trials, or models of sequences on those that their task holds out.
+    """Score fitted neurons on trials, or models of sequences on the sequences that their task holds out.
 
     Several models are compared with the first of them on the same trials.
 
@@ -117,7 +117,7 @@ def _check_place(model: Path, trained: nn.Module, data: list[str], alone: bool) 
     """Whether a model of sequences can be scored on the data: one folder or file, with no neurons beside it."""
     if not alone:
         raise ConfigError(
-            f"{model} is a model of sequences and others of these models are not, so that no --data fits all; score them apart."
+            f"{model} is a model of sequences and others of these are not, so that no --data fits all; score them separately."
         )
     if len(data) > 1:
         raise ConfigError(
@@ -198,4 +198,4 @@ def record(run: Run, result: dict[str, Any]) -> None:
     try:
         write_json(run.evaluation_file(result["protocol"]), {**result, "named_from": str(Path.cwd())})
     except OSError as error:
-        say(f"not recorded in {run.folder} ({error.strerror}); --json prints what can be kept elsewhere")
+        say(f"not recorded in {run.folder} ({error.strerror}); --json prints them, to be kept elsewhere")

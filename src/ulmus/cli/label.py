@@ -25,7 +25,7 @@ def label(
 ) -> None:
     """Let fitted neurons answer fresh input of the cell that they were fitted to, for smaller ones to learn from.
 
-    Train with --data.labelled OUT beside --data.train. An interrupted command goes on.
+    Train with --data.labelled OUT beside --data.train. The same command continues what was interrupted.
 
     Args:
         surrogates: Run folders or saved surrogates fitted to this cell; several answer by their mean.

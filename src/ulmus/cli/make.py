@@ -24,7 +24,7 @@ def spoken_digits(
 ) -> None:
     """Turn recordings of spoken digits into spikes of a cochlea, in the layout of the Spiking Heidelberg Digits.
 
-    Without --from, espeak-ng speaks the digits: synthetic speech, and labelled so. An interrupted run goes on.
+    Without --from, espeak-ng speaks the digits: synthetic speech, and labelled so. The same command continues an interrupted run.
 
     Args:
         out: Folder of spoken_digits_train.h5 and spoken_digits_test.h5.
@@ -125,7 +125,7 @@ def pathfinder(
     workers: int | None = None,
     as_published: bool = False,
 ) -> None:
-    """Write pathfinder32/curv_contour_length_14 and the like; an interrupted run goes on.
+    """Write pathfinder32/curv_contour_length_14 and the like; the same command continues an interrupted run.
 
     Args:
         out: Folder that stands for lra_release.

@@ -94,13 +94,13 @@ def _outcomes(
             except (BudgetError, DataError) as error:
                 if number == len(runs) and not (out / "results.json").exists():
                     raise
-                say(f"left out, the others go on: {error}")
+                say(f"left out, the others continue: {error}")
                 continue
             if outcome is Outcome.STOPPED:
-                say("interrupted; the same command goes on")
+                say("interrupted; run the same command again to continue")
                 sys.exit(130)
             if outcome is Outcome.DIVERGED:
-                say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others go on.")
+                say(f"it diverged: {Run(out / RUNS / run.folder).diverged()} The others continue.")
             yield outcome
 
 

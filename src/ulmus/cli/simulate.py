@@ -127,7 +127,7 @@ def simulate(
     pyramidal: PyramidalOptions = NO_PYRAMIDAL_OPTIONS,
     point: PointOptions = NO_POINT_OPTIONS,
 ) -> None:
-    """Simulate a neuron with random synaptic input into a store. An interrupted simulation goes on.
+    """Simulate a neuron with random synaptic input into a store. The same command continues an interrupted simulation.
 
     Args:
         cell: Which neuron: l5pc, a layer-5 pyramidal cell; ball-and-stick, a soma and a dendrite with NMDA spikes; lif and

@@ -21,7 +21,7 @@ def sweep(
     runs: int | None = None,
     workers: int = 1,
 ) -> None:
-    """Search hyper-parameters of a recipe by validation score. An interrupted search goes on with the same command.
+    """Search hyper-parameters of a recipe by validation score. The same command continues an interrupted search.
 
     Any key of the recipe can be given for all runs: --data.train 'trials[:96]' --training.steps 20000.
 
@@ -29,7 +29,7 @@ def sweep(
         search: YAML file: recipe, score, and keys with ranges or choices.
         overrides: Keys of the recipe with their values.
         out: Folder of the sweep.
-        runs: Runs in all; those of the file by default. More than before goes on where a finished search stopped.
+        runs: Runs in all; those of the file by default. More than before continues a finished search.
         workers: Processes that train at the same time.
     """
     chosen = load_search(search)

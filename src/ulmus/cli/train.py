@@ -49,7 +49,7 @@ def train(
         run: Run folder; a new one under runs/ by default.
         model: Which model of a recipe for several: elm, lstm.
         budget: A time such as 30min: as many steps as fit, timed before training. By default all that the recipe asks for.
-        resume: Go on with the run in the folder, after an interruption. If its data have moved: with the same recipe and keys
+        resume: Continue the run in the folder after an interruption. If its data have moved: with the same recipe and keys
             as before, and the new --data.folder.
         dry_run: Print the resolved recipe, every key with its value, and stop.
     """
@@ -73,7 +73,7 @@ def train(
         console.print(resolved.to_yaml(), markup=False, highlight=False, end="")
         return
     if not train_in(resolved, folder, resume, problem):
-        say(f"interrupted; go on with: ulmus train --resume --run {folder}")
+        say(f"interrupted; to continue: ulmus train --resume --run {folder}")
         sys.exit(130)
     if is_first_process():
         trained = load(folder)
@@ -88,12 +88,12 @@ def _recipe_to_resume(run: Path | None, changes: list[str]) -> Recipe:
     """The recipe of the run that is to go on, as it was."""
     if changes:
         raise ConfigError(
-            f"{changes[0]} changes the recipe, but a run goes on only with the recipe it was started with; leave it out."
+            f"{changes[0]} changes the recipe, but a run resumes only with the recipe it was started with; leave it out."
         )
     if run is None:
         raise ConfigError(
             f"no recipe was given; expected a recipe file or one of {recipes()}. "
-            "To go on with an interrupted run: ulmus train --resume --run FOLDER."
+            "To continue an interrupted run: ulmus train --resume --run FOLDER."
         )
     return Run(run).recipe()
 

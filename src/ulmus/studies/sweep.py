@@ -119,9 +119,9 @@ def sweep(
     workers: int = 1,
     on_run: Callable[[int, int, float | None], None] = lambda done, total, score: None,
 ) -> list[SweepRun]:
-    """Run a sweep or go on with it; writes ``sweep.json`` and the recipe of the best run, ``best.yaml``.
+    """Run a sweep or resume it; writes ``sweep.json`` and the recipe of the best run, ``best.yaml``.
 
-    What was tried stands in ``sweep.db`` (Optuna, TPE); every run has a run folder, from which an interrupted one goes on.
+    What was tried is recorded in ``sweep.db`` (Optuna, TPE); every run has a run folder, from which it resumes when interrupted.
     Runs that are clearly behind at the same step are stopped (median rule).
 
     Args:
@@ -283,7 +283,7 @@ def _check_same(folder: Path, search: Search, settings: Mapping[str, Any]) -> No
         changed = [key for key in now if before.get(key) != now[key]]
         if changed:
             raise ConfigError(
-                f"{folder} was begun with another search ({', '.join(changed)} differs); go on with the same one, or give "
+                f"{folder} was begun with another search ({', '.join(changed)} differs); continue with the same one, or give "
                 "another --out."
             )
     write_json(file, now)

@@ -37,7 +37,7 @@ def connected(address: str) -> Iterator[Any]:
 
 
 def results_of_dask(plan: Plan, waiting: list[int], client: Any) -> Iterator[SimulatedTrial]:
-    """Every waiting trial, as they are finished; Dask gives those of a lost worker to another one.
+    """Every waiting trial, in the order in which they finish; Dask gives those of a lost worker to another one.
 
     Every core is kept busy with as few trials in flight as that takes.
     """
@@ -60,5 +60,5 @@ def results_of_dask(plan: Plan, waiting: list[int], client: Any) -> Iterator[Sim
     except distributed.KilledWorker as error:
         raise UlmusError(
             f"the workers that simulated one trial were killed again and again, perhaps for lack of memory ({error}); the "
-            f"finished trials are kept. Run the same command again to go on, with fewer workers on a machine."
+            f"finished trials are kept. Run the same command again to continue, with fewer workers on a machine."
         ) from error

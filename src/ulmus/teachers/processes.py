@@ -16,7 +16,7 @@ LOSSES_IN_A_ROW = 3
 
 
 def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) -> Iterator[SimulatedTrial]:
-    """Every waiting trial, as they are finished; those of a killed worker again."""
+    """Every waiting trial, in the order in which they finish; those of a killed worker are simulated again."""
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -37,7 +37,7 @@ def results_of_processes(plan: Plan, waiting: list[int], workers: int | None) ->
                 raise UlmusError(
                     f"worker processes of the simulation were killed {lost} times in a row, perhaps for lack of memory; trials "
                     f"{list(left)[:5]} are among the {len(left)} that are missing, the others are kept. Run the same command "
-                    f"again to go on, with fewer workers if memory is short."
+                    f"again to continue, with fewer workers if memory is short."
                 ) from error
 
 

@@ -63,7 +63,7 @@ def simulate(
     on_trial: Callable[[SimulationProgress], None] | None = None,
     on_note: Callable[[str], None] = warnings.warn,
 ) -> Store:
-    """Simulate trials with random input and store them; calling again after a crash or a kill goes on.
+    """Simulate trials with random input and store them; calling it again after a crash or a kill continues.
 
     The trials of a worker that is killed are simulated by another one. Trial k depends on the arguments, ``seed`` and k
     alone, so any number of workers writes the same store. What each trial cost in CPU seconds goes to ``cost.jsonl`` beside it.

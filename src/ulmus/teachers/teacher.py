@@ -196,7 +196,7 @@ def detect_spikes(
 ) -> Float64[np.ndarray, "spikes"]:
     """Times (ms) of local maxima above a voltage, after linear interpolation to 8 samples per ms (Beniaguev et al. 2021).
 
-    A maximum less than ``refractory_ms`` after a spike is none.
+    A maximum less than ``refractory_ms`` after a spike does not count.
     """
     grid = np.arange(math.floor(time_ms[-1] * 8) + 1) / 8
     trace = np.interp(grid, time_ms, trace_mv)

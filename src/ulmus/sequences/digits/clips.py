@@ -27,7 +27,7 @@ class Clips:
             if file.classes != first.classes:
                 raise DataError(
                     f"{file.path} has the classes {file.classes}, {first.path} has {first.classes}; expected the same; "
-                    "use them apart"
+                    "use them separately"
                 )
         self.classes = first.classes
         self.labels: Int64[np.ndarray, "clips"] = np.concatenate([f.labels[i] for f, i in self._parts])

@@ -112,7 +112,7 @@ def _take(source: Path, target: Path, md5: str) -> None:
     found = next((file for file in files if file.is_file()), None)
     if found is None:
         raise DataError(
-            f"{source} holds no {target.name}, also not as .zip or .gz; expected one of them; download it from "
+            f"{source} holds no {target.name}, not even as .zip or .gz; expected one of them; download it from "
             f"{MIRRORS[0]} into this folder"
         )
     if found.suffix == ".zip":

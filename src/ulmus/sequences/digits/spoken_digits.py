@@ -105,7 +105,7 @@ def _recording(source: Path, name: str, fingerprint: str) -> Recording:
                 )
             return Recording(name, int(match["digit"]), match["speaker"], language, fingerprint)
     raise DataError(
-        f"{source}: {name} does not tell digit and speaker; expected {_EXPECTED}; rename or remove it"
+        f"{source}: {name} does not tell which digit is spoken and by whom; expected {_EXPECTED}; rename or remove it"
     )
 
 

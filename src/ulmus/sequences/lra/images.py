@@ -153,7 +153,7 @@ def _idx(folder: Path, name: str, axes: int) -> UInt8[np.ndarray, "*shape"]:
     file = next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
     if file is None:
         raise DataError(
-            f"{folder} holds no {name}, also not as .gz; expected {', '.join(IDX_FILES)}; copy the files again"
+            f"{folder} holds no {name}, not even as .gz; expected {', '.join(IDX_FILES)}; copy the files again"
         )
     packed = file.suffix == ".gz"
     try:

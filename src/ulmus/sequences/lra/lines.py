@@ -18,7 +18,7 @@ _MARK = b"\xef\xbb\xbf"  # byte order mark of UTF-8, which some editors write
 class Lines:
     """The lines of a file; opening finds where they end, each is read when it is asked for.
 
-    The file is read and not mapped into memory: should it be cut meanwhile, that is an error and not the end of the process.
+    The file is read and not mapped into memory: if it is truncated meanwhile, that is an error and not the end of the process.
     The first `skip` lines do not count.
     """
 
@@ -59,7 +59,7 @@ class Lines:
             found = self._file.read(size)
         if len(found) < size:
             raise DataError(
-                f"{self.path} was cut while it was in use; expected it to stay; copy the file again"
+                f"{self.path} was truncated while in use; expected it to stay unchanged; copy the file again"
             )
         return found
 

@@ -31,7 +31,7 @@ class Pairs(Sequences):
         if not file.is_file():
             raise DataError(
                 f"{file} does not exist; expected the pairs of papers of the Long Range Arena archive (tsv_data); the address "
-                "of the ACL Anthology Network they come from is dead; unpack the archive completely"
+                "of the ACL Anthology Network that they come from is dead; unpack the archive completely"
             )
         self.path, self.longest, self._lines = file, longest, Lines(file)
         self.labels = np.array([self._label(index) for index in range(len(self._lines))], dtype=np.int64)

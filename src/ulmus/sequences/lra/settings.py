@@ -128,7 +128,7 @@ class SequencesData(LabelledSettings):
             if name not in TASKS[self.task].options:
                 tasks = [other for other, task in TASKS.items() if name in task.options]
                 raise ValueError(
-                    f"{name} changes nothing for task {self.task}; expected it only for {' or '.join(tasks)}; leave it out"
+                    f"{name} has no effect on task {self.task}; expected it only for {' or '.join(tasks)}; leave it out"
                 )
         return self
 
@@ -136,7 +136,7 @@ class SequencesData(LabelledSettings):
     def _bins_for_bins(self) -> Self:
         if self.bins is not None and self.gray == "intensity":
             raise ValueError(
-                f"bins={self.bins} changes nothing for gray 'intensity'; expected it for the other kinds; leave it out"
+                f"bins={self.bins} has no effect with gray 'intensity'; expected it only with the other kinds; leave it out"
             )
         return self
 

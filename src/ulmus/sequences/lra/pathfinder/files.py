@@ -65,8 +65,8 @@ class Pathfinder(Sequences):
         wanted = (self.generated or {}).get("images", len(self))
         if wanted != len(self):
             raise DataError(
-                f"{self.path} holds {len(self)} of {wanted} images: they are still being made or that was "
-                "interrupted; expected all of them; run `ulmus data make pathfinder` again, it goes on"
+                f"{self.path} holds {len(self)} of {wanted} images: they are still being made, or that was "
+                "interrupted; expected all of them; run `ulmus data make pathfinder` again to continue"
             )
 
     @cached_property
@@ -135,7 +135,7 @@ class Pathfinder(Sequences):
 
     def _what_is_wrong(self, path: Path, error: Exception) -> str:
         if isinstance(error, FileNotFoundError):
-            return "does not exist, though the metadata name it"
+            return "does not exist, although the metadata lists it"
         if path.is_file() and path.stat().st_size == 0:
             unpacked = "" if self.generated else "the archive was not unpacked completely, or "
             return f"is empty ({unpacked}the disk was full)"
@@ -146,7 +146,7 @@ class Pathfinder(Sequences):
             return "restore it from a copy"
         return (
             f"delete metadata/{path.parent.name}.npy of this set and run `ulmus data make pathfinder` again: it makes the images "
-            "anew that the file names"
+            "that this file lists anew"
         )
 
 
@@ -203,7 +203,7 @@ def _rows(file: Path) -> list[tuple[str, int]]:
             table = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line.strip()]
     except Exception as error:  # NumPy fails in many ways on damaged headers
         raise DataError(
-            f"{file} cannot be read ({str(error)[:150]}); expected text (in spite of its suffix), one line per image; restore it "
+            f"{file} cannot be read ({str(error)[:150]}); expected text (despite the suffix), one line per image; restore it "
             "from a copy"
         ) from error
     rows = []
