@@ -206,7 +206,7 @@ def test_a_member_without_its_data_does_not_stop_the_others(study_file, tones, t
     (tmp_path / "tones.yaml").write_text(yaml.safe_dump(recipe))
     runs = runs_within_a_budget(study_file, tones, tmp_path / "out")
     assert [run["model"] for run in runs] == ["large"]
-    assert "left out, the others go on: " in capsys.readouterr().err
+    assert "left out, the others continue: " in capsys.readouterr().err
 
 
 def test_a_member_that_diverges_does_not_stop_the_others(study_file, tones, tmp_path, capsys):
@@ -253,7 +253,9 @@ def test_a_member_too_slow_for_its_share_of_the_budget_is_left_out(
 
     monkeypatch.setattr(running, "within_budget", slow)
     runs = runs_within_a_budget(study_file, tones, tmp_path / "out")
-    assert "left out, the others go on: in 1e-06 s only 0 steps" in " ".join(capsys.readouterr().err.split())
+    assert "left out, the others continue: in 1e-06 s only 0 steps" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert [run["model"] for run in runs] == ["small"]
 
 

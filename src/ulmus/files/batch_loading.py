@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import Int64
 from torch.utils.data import DataLoader, Dataset
 
-from ulmus.errors import UlmusError
+from ulmus.errors import ConfigError, UlmusError
 
 B = TypeVar("B")
 
@@ -58,6 +59,43 @@ class Numbered(Dataset[B], ABC):
                 multiprocessing_context="spawn",  # a fork of a process with threads can deadlock
             ),
         )
+
+
+class EachOnce(Numbered[B]):
+    """Numbered batches that hold every item once per epoch; the last one may be smaller.
+
+    Args:
+        items: how many.
+        batch: items in a batch.
+        seed: of the order, 0 to 2**64 - 1; None keeps the order of the items, as for validation and test.
+        share: number of this process and of all processes that share the items of every batch.
+    """
+
+    def __init__(self, items: int, batch: int, seed: int | None, share: tuple[int, int]) -> None:
+        rest = items % batch if batch > 0 else 0
+        if batch < share[1] or 0 < rest < share[1]:
+            raise ConfigError(
+                f"batch={batch} of {items} sequences for {share[1]} processes: expected a sequence for each of them, also in the "
+                "last batch; choose another batch size"
+            )
+        if not 0 <= (seed or 0) < 2**64:
+            raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
+        self.batch_size, self.seed = batch, seed
+        self.batches_per_epoch = -(-items // batch)
+        self._items, self._mine = items, slice(share[0], None, share[1])
+        self._order: tuple[int, Int64[np.ndarray, "items"]] | None = None
+
+    def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch"]:
+        """The items of batch `k` in `epoch`, for all processes together."""
+        if self._order is None or self._order[0] != epoch:
+            order = np.arange(self._items)
+            if self.seed is not None:
+                order = self._shuffled(np.random.Generator(random_of(self.seed, epoch, 0)))
+            self._order = epoch, order
+        return self._order[1][k * self.batch_size : (k + 1) * self.batch_size]
+
+    def _shuffled(self, random: np.random.Generator) -> Int64[np.ndarray, "items"]:
+        return random.permutation(self._items)
 
 
 class _OrError(Dataset[Any]):

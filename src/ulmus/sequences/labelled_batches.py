@@ -6,7 +6,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from ulmus.files.batch_loading import Numbered
+from ulmus.files.batch_loading import EachOnce
 from ulmus.kernels.events import Events
 from ulmus.settings import Settings
 
@@ -42,7 +42,7 @@ class LabelledBatch(NamedTuple):
     hints: UInt8[Tensor, "batch time"] | None = None
 
 
-class LabelledBatches(Numbered[LabelledBatch]):
+class LabelledBatches(EachOnce[LabelledBatch]):
     """Numbered batches of sequences with a class each.
 
     Attributes:

@@ -168,27 +168,25 @@ class InputRegime(Stimulus):
         return self.groups[group.label]
 
 
-def _pyramidal(name: str, basal: SpikeCounts, apical: SpikeCounts) -> InputRegime:
-    return InputRegime(name, {"basal": basal, "apical": apical})
-
-
-REGIMES = {
-    regime.name: regime
-    for regime in (
-        _pyramidal("default", SpikeCounts((0, 800), (-600, 200)), SpikeCounts((0, 800), (-600, 200))),
-        _pyramidal("published", SpikeCounts((0, 750), (-550, 200)), SpikeCounts((0, 800), (-550, 200))),
-        _pyramidal("ampa", SpikeCounts((0, 1900), (-1650, 150)), SpikeCounts((0, 2000), (-1650, 150))),
-        _pyramidal("ampa_low_sk", SpikeCounts((0, 1900), (-1500, 300)), SpikeCounts((0, 2000), (-1500, 300))),
-        replace(
-            _pyramidal("ergodic", SpikeCounts((0, 961), (-961, 600)), SpikeCounts((0, 997), (-997, 600))),
-            smoothing_ms=tuple(sorted((*SMOOTHING_MS, 45, 55, 65, 250))),
-            synchrony=0.2,
-            removed_inhibition=0.3,
-            clustered=0.25,
-            spliced_pieces=5,
-        ),
-    )
+_PYRAMIDAL = {  # excitation and inhibition of the basal tree, then of the apical one
+    "default": (((0, 800), (-600, 200)), ((0, 800), (-600, 200))),
+    "published": (((0, 750), (-550, 200)), ((0, 800), (-550, 200))),
+    "ampa": (((0, 1900), (-1650, 150)), ((0, 2000), (-1650, 150))),
+    "ampa_low_sk": (((0, 1900), (-1500, 300)), ((0, 2000), (-1500, 300))),
+    "ergodic": (((0, 961), (-961, 600)), ((0, 997), (-997, 600))),
 }
+REGIMES = {
+    name: InputRegime(name, {"basal": SpikeCounts(*basal), "apical": SpikeCounts(*apical)})
+    for name, (basal, apical) in _PYRAMIDAL.items()
+}
+REGIMES["ergodic"] = replace(
+    REGIMES["ergodic"],
+    smoothing_ms=tuple(sorted((*SMOOTHING_MS, 45, 55, 65, 250))),
+    synchrony=0.2,
+    removed_inhibition=0.3,
+    clustered=0.25,
+    spliced_pieces=5,
+)
 
 
 def regime_named(name: str) -> InputRegime:

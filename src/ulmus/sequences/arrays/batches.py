@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from ulmus.errors import ConfigError
-from ulmus.files.batch_loading import Numbered, random_of
+from ulmus.files.batch_loading import EachOnce
 from ulmus.kernels.events import Events
 from ulmus.sequences.arrays.sequence_set import SequenceSet
 
@@ -31,7 +30,7 @@ class SequenceBatch(NamedTuple):
     targets: Tensor
 
 
-class ArrayBatches(Numbered[SequenceBatch]):
+class ArrayBatches(EachOnce[SequenceBatch]):
     """Every sequence once per epoch; the last batch may be smaller.
 
     Args:
@@ -41,9 +40,6 @@ class ArrayBatches(Numbered[SequenceBatch]):
         batch: sequences in a batch.
         seed: of the order; None keeps the order of the sequences, as for validation and test.
         share: number of this process and of all processes that share the sequences of every batch.
-
-    Raises:
-        ConfigError: a batch that cannot be shared.
     """
 
     def __init__(
@@ -55,27 +51,8 @@ class ArrayBatches(Numbered[SequenceBatch]):
         seed: int | None = None,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        rest = len(sequences) % batch
-        if batch < share[1] or 0 < rest < share[1]:
-            raise ConfigError(
-                f"batch={batch} of {len(sequences)} sequences for {share[1]} processes: expected a sequence for each of them, "
-                "also in the last batch; choose another batch size"
-            )
+        super().__init__(len(sequences), batch, seed, share)
         self.sequences, self.targets, self.step_targets = sequences, targets, step_targets
-        self.batch_size, self.seed = batch, seed
-        self.batches_per_epoch = -(-len(sequences) // batch)
-        self._mine = slice(share[0], None, share[1])
-        self._order: tuple[int, Int64[np.ndarray, "sequences"]] | None = None
-
-    def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch"]:
-        """The sequences of batch `k` in `epoch`, for all processes together."""
-        if self._order is None or self._order[0] != epoch:
-            count = len(self.sequences)
-            order = np.arange(count)
-            if self.seed is not None:
-                order = np.random.Generator(random_of(self.seed, epoch, 0)).permutation(count)
-            self._order = epoch, order
-        return self._order[1][k * self.batch_size : (k + 1) * self.batch_size]
 
     def batch(self, epoch: int, k: int) -> SequenceBatch:
         """Batch `k` of `epoch`."""

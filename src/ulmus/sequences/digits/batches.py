@@ -97,21 +97,15 @@ class Digits(LabelledBatches):
         augmentation: ClipAugmentation | None = None,
     ) -> None:
         check_sizes(batch=batch)
-        if not 0 <= (seed or 0) < 2**64:
-            raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
-        self.clips, self.binning, self.batch_size, self.seed = clips, binning, batch, seed
+        super().__init__(len(clips), batch, seed, share)
+        self.clips, self.binning = clips, binning
         self.augmentation = augmentation or ClipAugmentation()
         self.steps, self.classes = binning.steps, clips.classes
         self.step_ms, self.content_hash = binning.bin_ms, clips.content_hash
-        self.batches_per_epoch = -(-len(clips) // batch)
-        self._mine = slice(share[0], None, share[1])
 
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch parts"]:
         """The clips of every sequence of batch `k` in `epoch`."""
-        order: Int64[np.ndarray, "clips"] = np.arange(len(self.clips))
-        if self.seed is not None:
-            order = np.random.Generator(random_of(self.seed, epoch, 0)).permutation(order)
-        return np.asarray(order[k * self.batch_size : (k + 1) * self.batch_size, None])
+        return super().plan(epoch, k)[:, None]
 
     def _labels(self, chosen: Int64[np.ndarray, "batch parts"]) -> Int64[np.ndarray, "batch"]:
         """The class of sequences made of these clips."""

@@ -6,8 +6,7 @@ from jaxtyping import Int, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ulmus.errors import ConfigError, DataError
-from ulmus.files.batch_loading import random_of
+from ulmus.errors import DataError
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches
 from ulmus.sequences.lra.encoding import Encoding
 from ulmus.sequences.lra.sequences import Sequences
@@ -43,41 +42,22 @@ class SequenceBatches(LabelledBatches):
     ) -> None:
         if not len(sequences):
             raise DataError(f"{sequences.path} holds no sequences; expected some; copy the file again")
-        rest = len(sequences) % batch if batch > 0 else 0
-        if batch < share[1] or 0 < rest < share[1]:
-            raise ConfigError(
-                f"batch={batch} of {len(sequences)} sequences for {share[1]} processes: expected an item for each of them, "
-                "also in the last batch; choose another batch size"
-            )
-        if not 0 <= (seed or 0) < 2**64:
-            raise ConfigError(f"seed={seed}: expected 0 to 2**64 - 1; choose another seed")
-        self.sequences, self.encoding, self.batch_size, self.seed = sequences, encoding, batch, seed
+        super().__init__(len(sequences), batch, seed, share)
+        self.sequences, self.encoding = sequences, encoding
         self.classes, self.channels, self.towers = sequences.classes, encoding.channels, sequences.towers
-        self.batches_per_epoch = -(-len(sequences) // batch)
         self.content_hash, self.generated = sequences.content_hash, sequences.generated
-        self._mine = slice(share[0], None, share[1])
         self._similar_lengths, self._hints = similar_lengths, hints
         if hints:
             sequences.hints(0)
             self.hint_classes = sequences.hint_classes
-        self._order: tuple[int, Int64[np.ndarray, "items"]] | None = None
 
     @property
     def name(self) -> str:
         """Of the task; data made by a generator and stand-ins say so."""
         return self.sequences.name
 
-    def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch"]:
-        """The items of batch `k` in `epoch`, for all processes together."""
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, self._shuffled(epoch)
-        return self._order[1][k * self.batch_size : (k + 1) * self.batch_size]
-
-    def _shuffled(self, epoch: int) -> Int64[np.ndarray, "items"]:
-        if self.seed is None:
-            return np.arange(len(self.sequences))
-        random = np.random.Generator(random_of(self.seed, epoch, 0))
-        order = random.permutation(len(self.sequences))
+    def _shuffled(self, random: np.random.Generator) -> Int64[np.ndarray, "items"]:
+        order = super()._shuffled(random)
         length = self.sequences.rough_length if self._similar_lengths else None
         if length is None:
             return order
