@@ -39,6 +39,11 @@ def find_folder(root: str | Path, folder: str) -> Path:
     return found
 
 
+def is_processed(folder: Path) -> bool:
+    """Whether a folder is a task of Mega's processed archive."""
+    return (folder / "input").is_dir() and (folder / "label").is_dir()
+
+
 def holds_nothing(folder: Path, wanted: str, stand_in: str = "") -> DataError:
     """What to say of a folder with no data of a task."""
     what = "holds nothing to read for this task" if folder.is_dir() else "is not a folder"

@@ -15,7 +15,6 @@ from ulmus.sequences.lra.encoding import GRAY_LEVELS
 from ulmus.sequences.lra.lines import Lines
 from ulmus.sequences.lra.sequences import Sequences
 
-_FOLDERS = ("input", "label")
 _SPLITS = ("train", "valid", "test")
 
 
@@ -69,11 +68,6 @@ class GrayLines(Sequences):
                 "separated by spaces; unpack the archive again, or choose the task that it is of"
             ) from error
         return values.astype(np.uint8)
-
-
-def has_gray_lines(folder: Path) -> bool:
-    """Whether a folder is a task of the processed archive."""
-    return all((folder / part).is_dir() for part in _FOLDERS)
 
 
 def gray_line_splits(

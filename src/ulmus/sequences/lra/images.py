@@ -13,9 +13,9 @@ from jaxtyping import Int64, UInt8
 from ulmus.errors import DataError
 from ulmus.files.restricted_pickle import array, read_pickle
 from ulmus.sequences.labelled_batches import Splits
-from ulmus.sequences.lra.archive import holds_nothing, look_for
+from ulmus.sequences.lra.archive import holds_nothing, is_processed, look_for
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
-from ulmus.sequences.lra.gray_lines import gray_line_splits, has_gray_lines
+from ulmus.sequences.lra.gray_lines import gray_line_splits
 from ulmus.sequences.lra.sequences import Sequences, with_validation
 
 CIFAR_FOLDER = "cifar-10-batches-py"
@@ -67,7 +67,7 @@ class GrayImages(Sequences):
 
 def image_splits(folder: Path) -> Splits[Sequences]:
     """CIFAR-10 in gray, also of Mega's processed archive, or idx files of the MNIST kind as a stand-in."""
-    if has_gray_lines(folder):
+    if is_processed(folder):
         return gray_line_splits(folder, _CIFAR_NAME, CIFAR_CLASSES, _SIDE)
     place = find(folder)
     if place is None:

@@ -12,9 +12,9 @@ from jaxtyping import UInt8
 
 from ulmus.errors import DataError, extra
 from ulmus.sequences.labelled_batches import Splits
-from ulmus.sequences.lra.archive import find_folder, look_for
+from ulmus.sequences.lra.archive import find_folder, is_processed, look_for
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
-from ulmus.sequences.lra.gray_lines import gray_line_splits, has_gray_lines
+from ulmus.sequences.lra.gray_lines import gray_line_splits
 from ulmus.sequences.lra.pathfinder.hints import HINTS, hints
 from ulmus.sequences.lra.pathfinder.images import draw_scene, render
 from ulmus.sequences.lra.pathfinder.pixel_cache import PixelCache
@@ -155,7 +155,7 @@ def pathfinder_splits(root: str | Path, size: int = 32, contour_paddles: int = 1
 
     A folder of Mega's processed archive is read as it is split there.
     """
-    if has_gray_lines(Path(root)):
+    if is_processed(Path(root)):
         return gray_line_splits(root, f"Pathfinder-{size}", Pathfinder.classes, size)
     return random_split(Pathfinder(root, size, contour_paddles))
 
