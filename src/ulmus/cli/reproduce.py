@@ -164,7 +164,7 @@ def _qualities(results: list[MemberResult], compared: list[Compared]) -> dict[st
     }
     if len(hashes) > 1:
         say(
-            "the runs were scored on different trials and are not compared; give --test to score all on the same"
+            "the runs were scored on different trials and are not compared; give --test to score all on the same ones"
         )
         return {}
     return found

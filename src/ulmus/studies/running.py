@@ -111,8 +111,8 @@ def _train(
         recipe = within_budget(recipe, seconds, problem)
         if "training.steps" in member.changes and recipe.steps < (wanted or 0):
             raise BudgetError(
-                f"only {recipe.steps} of {wanted} steps fit into {seconds:.0f} s; steps are what grid {member.grid} "
-                "is about. Give a longer budget."
+                f"only {recipe.steps} of {wanted} steps fit into {seconds:.0f} s; the number of steps is what grid "
+                f"{member.grid} varies. Give a longer budget."
             )
     fit(recipe, run.folder, problem=problem, resume=resume, on_progress=on_progress, stop=stop)
 
@@ -149,7 +149,7 @@ def _scorings(
         learnt = run.provenance()["data"]
         if held_out.training_hashes["validation"] != learnt.get("validation"):
             raise CheckpointError(
-                f"{run.folder} was trained with other data than lie in {held_out.place} by now; restore them, or give "
+                f"{run.folder} was trained with other data than are in {held_out.place} now; restore them, or give "
                 "another --out."
             )
         return {"test": (held_out.content_hash, lambda: held_out.scores(model))}

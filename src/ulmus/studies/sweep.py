@@ -201,7 +201,7 @@ def _work(
     worker: int,
     on_run: Callable[[int, int, float | None], None] = lambda done, total, score: None,
 ) -> None:
-    """Train so many runs. Those of a process that was killed come first: Optuna notices that their heartbeat has stopped."""
+    """Train this many runs. Those of a process that was killed come first: Optuna notices that their heartbeat has stopped."""
     optuna = _optuna()
 
     def train(trial: "Trial") -> float:

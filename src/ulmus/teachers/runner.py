@@ -146,7 +146,7 @@ def _fill(
         store = writer.finish()
     if not spikes and len(store) * plan.steps >= SILENT_MS:
         on_note(
-            f"{out}: not one output spike in {len(store)} trials; a surrogate fitted to them learns the voltage alone. Give the "
+            f"{out}: not one output spike in {len(store)} trials; a surrogate fitted to them learns only the voltage. Give the "
             f"neuron stronger or more input, or have its spikes found at a lower voltage (spike_above_mv)."
         )
     if lowest < USUAL_MV[0] or highest > USUAL_MV[1]:

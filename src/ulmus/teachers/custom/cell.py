@@ -166,7 +166,7 @@ class CustomCell(Teacher):
                 found.append(
                     f"cell {self.name!r}: {len(odd)} synapses with sign={sign} have a reversal potential that "
                     f"{'inhibits' if sign > 0 else 'excites'} (number {number}: {mv:g} mV); the surrogate will take them for "
-                    f"the opposite of what they are. Correct the sign or the reversal potential, unless that is meant."
+                    f"the opposite of what they are. Correct the sign or the reversal potential, unless it is intended."
                 )
         return found
 
