@@ -2,6 +2,7 @@
 
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,3 +37,25 @@ def test_a_store_of_a_hundred_thousand_trials_opens_in_a_second_and_streams(tmp_
     assert len(store) == TRIALS
     assert opened < 1.0
     assert grown < 100 * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be counted")
+def test_opening_a_store_again_and_again_opens_its_files_once(tmp_path):
+    header = Header(steps=20, dt_ms=1.0, input_sign=np.ones(8, dtype=np.int8))
+    writer = StoreWriter(tmp_path / "store", header, trials_total=2, shard_trials=1)
+    for index in range(2):
+        writer.add(
+            index,
+            Trial(
+                np.zeros(0, np.int32), np.zeros(0, np.uint16), np.zeros((20, 1), np.float32), np.zeros(0), {}
+            ),
+        )
+    writer.finish()
+
+    def read():
+        store = Store(writer.path)
+        return [store.trial(index) for index in range(2)], len(list(Path("/proc/self/fd").iterdir()))
+
+    _, first = read()
+    _, last = [read() for _ in range(5)][-1]
+    assert last == first

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ _DTYPES = {
     "recorded": "|u1",
 }
 _OPEN_SHARDS = 256  # at a time in one process: each costs a file descriptor, and 1024 is a common limit
+_KNOWN_SHARDS = 1 << 14  # that were checked: a million trials
 _REMEDY = "restore the file from a copy, or delete the store and make it again"
 
 
@@ -192,7 +193,7 @@ def open_shard(path: Path, header: Header, sha256: str) -> Shard:
     return Shard(path, header, _layout(path, header, sha256))
 
 
-@cache
+@lru_cache(maxsize=_KNOWN_SHARDS)
 def _layout(path: Path, header: Header, sha256: str) -> Layout:
     """Read with h5py and check every trial, once a process: who reads a damaged store should not learn from it."""
     layout = read_layout(path, header)

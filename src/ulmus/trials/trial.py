@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int8, Int32, UInt16
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.files.reading import sha256_of_json
 from ulmus.geometry import Geometry
 
 MAX_INPUTS = 2**16  # input indices are stored as uint16
@@ -33,7 +35,7 @@ class Channel(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What all trials of one data set have in common.
+    """What all trials of one data set have in common; equal to another one that says the same.
 
     Attributes:
         steps: time bins per trial, of the longest where they differ.
@@ -117,6 +119,16 @@ class Header:
             ("settings", settings),
         ):
             object.__setattr__(self, name, value)
+
+    @cached_property
+    def _digest(self) -> str:
+        return sha256_of_json(self.to_json())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Header) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
 
     @property
     def inputs(self) -> int:
