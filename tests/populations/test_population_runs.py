@@ -82,13 +82,14 @@ def test_every_neuron_does_what_the_fitted_neuron_says_of_what_it_receives():
         )
 
 
-def test_threads_pieces_and_files_change_nothing(tmp_path):
-    def started():
-        net = network()
-        net.poisson("a", 20.0)
-        net.poisson("b", 5.0, inputs="inhibitory", weight=2.0)
-        return net
+def started():
+    net = network()
+    net.poisson("a", 20.0)
+    net.poisson("b", 5.0, inputs="inhibitory", weight=2.0)
+    return net
 
+
+def test_threads_pieces_and_files_change_nothing(tmp_path):
     wanted = started().run(STEPS, record=[0, 12, 18])
     assert len(wanted.spike_neuron) > 20
     for threads in (2, 5, 40):
@@ -202,3 +203,30 @@ def test_what_is_refused(tmp_path):
     for name in ("bad.npz", "missing.npz"):
         with pytest.raises(DataError, match="Population.save"):
             net.resume(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("event_neuron", lambda values: values + 20),
+        ("event_input", lambda values: values + 10**6),
+        ("event_slot", lambda values: values + 10**6),
+        ("event_slot", lambda values: values[:-1]),
+        ("spiking", lambda values: np.append(values, -1)),
+        ("state", lambda values: values[:-1]),
+        ("step", lambda values: values.astype(float)),
+    ],
+)
+def test_a_saved_population_with_numbers_that_are_none_of_its_own_is_refused(tmp_path, name, change):
+    net = started()
+    net.run(50.0)
+    arrays = {"event_slot": []}
+    while not len(arrays["event_slot"]):  # until something is on its way
+        net.run(1.0)
+        net.save(tmp_path / "state.npz")
+        with np.load(tmp_path / "state.npz") as file:
+            arrays = dict(file)
+    started().resume(tmp_path / "state.npz")
+    np.savez(tmp_path / "state.npz", **{**arrays, name: change(arrays[name])})
+    with pytest.raises(DataError, match=r"state.npz cannot be read.*Population.save"):
+        started().resume(tmp_path / "state.npz")

@@ -258,7 +258,7 @@ def test_wrong_numbers_are_named_and_nothing_is_written(key, change, message, tm
             ConfigError,
             "inhibitory inputs of /in/t: '7' reaches beyond 1 to 5",
         ),
-        ("inputs", {"times": "text"}, DataError, "text holds object; expected numbers"),
+        ("inputs", {"times": "text"}, DataError, "text holds .*; expected numbers"),
         ("voltage", {"sampling_hz": None}, ConfigError, "does not say when /v was sampled"),
         ("voltage", {"values": "raw", "unit": None}, ConfigError, "unknown unit.*looks like V"),
         (

@@ -5,7 +5,7 @@ by one here, before the library sees them: within the file, and to files in its 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -101,7 +101,7 @@ class Hdf5:
             return found
 
     def values(self, dataset: Any, part: Any = ()) -> Any:
-        """The values of a data set or of a part of it; a list of arrays where it holds lists of different lengths.
+        """The values of a data set or of a part of it; texts whole, and a list of arrays for lists of different lengths.
 
         Raises:
             DataError: damaged, or larger than what is stored can be.
@@ -118,16 +118,25 @@ class Hdf5:
             if dataset.is_virtual:
                 stored = self.path.stat().st_size
             check_unpacked(_bytes(dataset, part), stored, f"{self.path}: {key}")
+            text = h5py.check_string_dtype(dataset.dtype)
+            if text is not None and dataset.shape:
+                texts = self._pieces(dataset.asstr("utf-8"), len, key)
+                check_unpacked(4 * len(texts) * max(map(len, texts), default=0), 0, f"{self.path}: {key}")
+                return np.array(texts, dtype=str).reshape(dataset.shape)
             if not isinstance(h5py.check_vlen_dtype(dataset.dtype), np.dtype):
                 return np.asarray(dataset[part])
-            lists: list[Any] = []
-            total = 0
-            for first in range(0, dataset.size, _AT_ONCE):
-                some = [np.asarray(values) for values in dataset[first : first + _AT_ONCE].ravel()]
-                total += sum(values.nbytes for values in some)
-                check_unpacked(total, self.path.stat().st_size, f"{self.path}: {key}")
-                lists += some
-            return lists
+            return self._pieces(dataset, lambda values: values.nbytes, key)
+
+    def _pieces(self, dataset: Any, size: Callable[[Any], int], key: str) -> list[Any]:
+        """What is stored apart from the data set itself, and may be stored once for many entries."""
+        found: list[Any] = []
+        total = 0
+        for first in range(0, len(dataset), _AT_ONCE):
+            some = dataset[first : first + _AT_ONCE].ravel().tolist()
+            total += sum(map(size, some))
+            check_unpacked(total, self.path.stat().st_size, f"{self.path}: {key}")
+            found += some
+        return found
 
     def walk(self) -> Iterator[tuple[str, Any]]:
         """Every key with its data set, or with the error that says why it cannot be read.

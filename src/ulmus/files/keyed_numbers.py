@@ -75,17 +75,22 @@ class Container(ABC):
             )
         return found
 
-    def read(self, key: str, part: Part = ALL) -> Array | list[Array]:
-        """The numbers under a key, or a list of arrays where it holds lists of different lengths.
+    def read(self, key: str, part: Part = ALL, kinds: str = "iuf") -> Array | list[Array]:
+        """What is under a key, or a list of arrays where it holds lists of different lengths.
+
+        Args:
+            key: as in `entries`.
+            part: of it.
+            kinds: of NumPy that are expected: numbers by default.
 
         Raises:
-            DataError: no such key, damaged, or no numbers.
+            DataError: no such key, damaged, or of another kind.
         """
         self.entry(key)
         with explained(f"{self.path}: {key}", "numbers", "repair the file"):
             values = self._read(key.strip("/"), part)
             for array in values if isinstance(values, list) else [values]:
-                if array.dtype.kind not in "iuf":
+                if array.dtype.kind not in kinds:
                     raise DataError(
                         f"{self.path}: {key} holds {array.dtype}; expected numbers; name another key in the mapping"
                     )

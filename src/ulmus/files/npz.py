@@ -50,15 +50,15 @@ class NpzFile(Container):
             raise DataError(f"{self.path}: {key} is {self.entries[key].dtype}"[:500])
         member = self._members[key]
         if member.dtype.hasobject:
-            raise ValueError(
-                "holds Python objects, which could run code; save lists of different lengths end to end, with arrays "
-                "of the input and the trial of each entry"
+            raise DataError(
+                f"{self.path}: {key} holds Python objects, which could run code; expected numbers or texts; save lists of "
+                "different lengths end to end, with their 'lengths', or with the input and trial of each entry"
             )
         if key not in self._arrays:
             check_unpacked(member.bytes, member.stored, f"{self.path}: {key}")
             with zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as file:
                 self._arrays[key] = np.lib.format.read_array(file, allow_pickle=False)
-        return self._arrays[key][part]
+        return self._arrays[key][part if member.shape else ()]
 
 
 class _Member(NamedTuple):

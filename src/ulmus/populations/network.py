@@ -1,6 +1,6 @@
 """The arrays of a running population, and the threads that run it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import Any
 
@@ -69,18 +69,94 @@ class Running:
         return int(self.activity.control[STEP])
 
     def arrays(self) -> dict[str, Any]:
-        """All that has to be kept to go on."""
-        return {name: getattr(self.activity, name).copy() for name in _KEPT}
+        """All that has to be kept to go on, without places in memory: events on their way in the order of their steps."""
+        from ulmus.kernels.numba_network import SPIKING, STEP
 
-    def restore(self, arrays: dict[str, Any]) -> None:
-        """Go on from these."""
-        self.activity = self.activity._replace(**{name: arrays[name].copy() for name in _KEPT})
+        now = self.activity
+        after = now.queue_next.tolist()
+        places: list[int] = []
+        counts: list[int] = []
+        for head in now.slot_head.tolist():
+            before, place = len(places), head
+            while place >= 0:
+                places.append(place)
+                place = after[place]
+            counts.append(len(places) - before)
+        chosen = np.array(places, np.int64)
+        return {
+            "step": np.array([now.control[STEP]]),
+            "state": now.state.copy(),
+            "spiking": now.spiking_neurons[: now.control[SPIKING]].copy(),
+            "event_slot": np.repeat(np.arange(len(counts)), counts),
+            "event_neuron": now.queue_neuron[chosen],
+            "event_input": now.queue_input[chosen],
+            "event_value": now.queue_value[chosen],
+        }
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Go on from these.
+
+        Raises:
+            ValueError: they are not what a population of this kind keeps.
+        """
+        from ulmus.kernels.numba_network import FREE, FREE_COUNT, SPIKING, STEP
+        from ulmus.kernels.numba_step import P
+
+        now, slots = self.activity, len(self.activity.slot_head)
+        neurons = len(now.spiking)
+        (step,) = _whole(arrays, "step", 2**53).tolist()
+        spiking = _whole(arrays, "spiking", neurons)
+        slot, neuron = _whole(arrays, "event_slot", slots), _whole(arrays, "event_neuron", neurons)
+        inputs_of = np.repeat(self.network.plans[:, P.inputs], np.diff(self.network.first))
+        events = len(slot)
+        if len(neuron) != events or (np.diff(slot) < 0).any() or len(spiking) > neurons:
+            raise ValueError("its events are not in order, or not complete")
+        inputs = _whole(arrays, "event_input", inputs_of[neuron])
+        state, value = (np.asarray(arrays[name]) for name in ("state", "event_value"))
+        if (
+            state.shape != now.state.shape
+            or value.shape != (events,)
+            or {state.dtype, value.dtype} != {now.state.dtype}
+        ):
+            raise ValueError("its states or events have another size")
+        room = max(len(now.queue_next), 2 * events)
+        queue = {name: np.zeros(room, getattr(now, name).dtype) for name in _QUEUE}
+        for name, values in zip(_QUEUE, (neuron, inputs, value), strict=True):
+            queue[name][:events] = values
+        first, end = (np.searchsorted(slot, np.arange(slots), side) for side in ("left", "right"))
+        some = end > first
+        behind = np.append(np.arange(1, room), -1)
+        behind[end[some] - 1] = -1
+        control = np.zeros_like(now.control)
+        control[STEP], control[SPIKING], control[FREE], control[FREE_COUNT] = (
+            step,
+            len(spiking),
+            events,
+            room - events,
+        )
+        spiking_neurons = np.zeros_like(now.spiking_neurons)
+        spiking_neurons[: len(spiking)] = spiking
+        self.activity = now._replace(
+            control=control, state=state.copy(), slot_head=np.where(some, first, -1), slot_tail=np.where(some, end - 1, -1),
+            queue_next=behind, spiking_neurons=spiking_neurons, **queue,
+        )  # fmt: skip
 
 
-_KEPT = (
-    "control", "state", "slot_head", "slot_tail", "queue_next", "queue_neuron", "queue_input", "queue_value",
-    "spiking_neurons",
-)  # fmt: skip
+_QUEUE = ("queue_neuron", "queue_input", "queue_value")
+
+
+def _whole(arrays: Mapping[str, Any], name: str, below: Any) -> Any:
+    """Whole numbers from 0 on.
+
+    Raises:
+        ValueError: they are not.
+    """
+    values = np.asarray(arrays[name])
+    if values.ndim != 1 or values.dtype.kind not in "iu" or np.shape(below) not in ((), values.shape):
+        raise ValueError(f"{name} are no whole numbers")
+    if (values < 0).any() or (values >= below).any():
+        raise ValueError(f"{name} are beyond what the population has")
+    return values.astype(np.int64)
 
 
 def new_running(arranged: Sequence[Any], wiring: Wiring) -> Running:

@@ -11,6 +11,8 @@ from jaxtyping import Float, Float64, Int64, Integer
 
 from ulmus.arguments import check_sizes
 from ulmus.errors import ConfigError, DataError
+from ulmus.files.hdf5 import explained
+from ulmus.files.npz import NpzFile
 from ulmus.files.writing import write_file
 from ulmus.neuron.spikes import input_signs
 from ulmus.neuron.stepper import arranged_neurons
@@ -215,22 +217,17 @@ class Population:
         Raises:
             DataError: a file that cannot be read, or one of another population.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-        except Exception as error:  # a damaged archive raises what zipfile, zlib and NumPy raise
-            raise DataError(
-                f"{path} cannot be read ({error}); expected what Population.save wrote."
-            ) from error
-        if (
-            bytes(arrays.pop("network", np.zeros(0, np.uint8))).decode("ascii", "replace")
-            != self._fingerprint()
+        with explained(
+            str(path), "what Population.save wrote", "restore it from a copy, or run the population again"
         ):
-            raise DataError(
-                f"{path} was saved by another population; expected the same cells, connections, input and seed. "
-                "Build it with the same calls first."
-            )
-        self._started().restore(arrays)
+            file = NpzFile(Path(path))
+            arrays = {name: file.read(name) for name in file.entries}
+            if np.asarray(arrays["network"]).tobytes().decode("ascii", "replace") != self._fingerprint():
+                raise DataError(
+                    f"{path} was saved by another population; expected the same cells, connections, input and seed. "
+                    "Build it with the same calls first."
+                )
+            self._started().restore(arrays)
 
     def _started(self) -> Running:
         if self._running is None:

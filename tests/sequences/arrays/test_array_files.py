@@ -94,7 +94,7 @@ def test_parquet_holds_the_same_sequences_as_a_table_or_a_list_in_every_row(valu
         np.testing.assert_allclose(lists.sequence(index), values[index, :length])
         assert str(lists.target(index)) == str(found.target(index)) == LABELS[index]
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match="damaged.parquet cannot be read as Parquet"):
+    with pytest.raises(DataError, match="damaged.parquet cannot be read .*Parquet"):
         read_sequences([str(tmp_path / "damaged.parquet")], layout)
 
 
@@ -187,7 +187,7 @@ def test_files_that_cannot_be(values, tmp_path):
     np.savez(tmp_path / "other.npz", X=values)
     for name, message in {
         "objects.npz": "holds Python objects.*'lengths'",
-        "damaged.npz": "cannot be read.*damaged",
+        "damaged.npz": "cannot be read.*expected a file of format npz",
         "table.csv": "column 'x' of .* is 'oops' in line 3; expected a number",
         "short.csv": "line 3 of .* has 1 cells; expected 2",
         "data.xlsx": "format that is not read.*Save it as one of these",
@@ -255,3 +255,32 @@ def test_a_share_in_time_is_the_end_of_every_sequence():
         [17, 18, 19],
     ]
     assert parts["test"].target(0)[:, 0].tolist() == [7, 8, 9]
+
+
+def test_a_mask_may_lie_behind_each_other_as_the_values_do(values, tmp_path):
+    there = np.ones((sum(LENGTHS), 2), bool)
+    there[LENGTHS[0], 1] = False  # the first step of the second sequence
+    flat = np.concatenate([values[index, :length] for index, length in enumerate(LENGTHS)])
+    np.savez(tmp_path / "a.npz", values=flat, lengths=LENGTHS, mask=there, targets=LABELS)
+    found = read_sequences([str(tmp_path / "a.npz")], Layout(missing="mask"))
+    assert [int(np.isnan(found.sequence(k)).sum()) for k in range(3)] == [0, 1, 0]
+
+
+def test_what_is_declared_or_lies_elsewhere_is_not_read(values, tmp_path):
+    (tmp_path / "secret.bin").write_bytes(bytes(8 * 24))
+    with h5py.File(tmp_path / "outside.h5", "w") as file:
+        file.create_dataset("values", (3, 4, 2), "f8", external=[(str(tmp_path / "secret.bin"), 0, 8 * 24)])
+    with h5py.File(tmp_path / "declared.h5", "w") as file:
+        file.create_dataset("values", (10**9, 4, 2), "f8", chunks=(10**5, 4, 2))
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(b"x_0\n" + b"0" * 300_000_000, 1))
+    np.savez(tmp_path / "channel.npz", event_sequence=[0], event_time_ms=[0.0], event_channel=[10**8])
+    for name, message in {
+        "outside.h5": "lie in another file",
+        "declared.h5": "declares .* expected at most",
+        "packed.csv.gz": "declares .* expected at most",
+        "channel.npz": "channel 100000000; expected fewer than 100000",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            read_sequences([str(tmp_path / name)], Layout(targets=None))
+    np.savez(tmp_path / "objects.npz", values=values, unrelated=np.array([{}], dtype=object))
+    assert len(read_sequences([str(tmp_path / "objects.npz")], Layout(targets=None)).lengths) == 3

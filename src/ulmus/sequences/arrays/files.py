@@ -1,14 +1,14 @@
 """Sequences from files: NPZ, HDF5, folders of .npy files (memory-mapped), and tables."""
 
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ulmus.errors import DataError, closest
+from ulmus.files.containers import open_container
+from ulmus.files.hdf5 import explained
 from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import SequenceSet, joined, sequence_set
 from ulmus.sequences.arrays.tables import (
@@ -21,6 +21,7 @@ from ulmus.sequences.arrays.tables import (
 )
 
 _EVENTS = ("event_sequence", "event_time_ms", "event_channel")
+_MOST_UNNAMED = 100_000  # channels, of which a single wrong number would otherwise make any number
 
 
 def read_sequences(sources: Sequence[str], layout: Layout) -> SequenceSet:
@@ -66,28 +67,17 @@ def _read(path: Path, layout: Layout) -> SequenceSet:
             return _from_arrays(_row_each(columns), layout, str(path))
     if name.endswith(TABLES):
         return from_table(read_table(path), layout, str(path))
-    readers: dict[str, Callable[[Path], Mapping[str, Any]]] = {
-        ".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5, ".npy": _lone_array,
-    }  # fmt: skip
     if path.is_dir():
         return _from_arrays(_npy_folder(path), layout, str(path))
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    if path.suffix.lower() not in (".npz", ".h5", ".hdf5", ".npy"):
         raise DataError(
             f"{path} is of a format that is not read; expected .npz, .h5, .csv, .tsv, .parquet or a folder of .npy files. Save "
             "it as one of these, or give the arrays to ulmus.fit."
         )
-    try:
-        return _from_arrays(reader(path), layout, str(path))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
-            raise DataError(
-                f"{path} holds Python objects, which are not loaded (arrays of unequal length are saved so); save all sequences "
-                "behind each other with np.concatenate, and the number of steps of each as 'lengths'."
-            ) from error
-        raise DataError(
-            f"{path} cannot be read ({error}); it is damaged or no such file. Save it again."
-        ) from error
+    if path.suffix.lower() != ".npy":
+        return _from_arrays(_Arrays(path), layout, str(path))
+    with explained(str(path), "an array of numpy.save", "save it again"):
+        return _from_arrays({"values": _mapped(path)}, layout, str(path))
 
 
 def _row_each(columns: Mapping[str, list[Any]]) -> Mapping[str, Any]:
@@ -98,24 +88,27 @@ def _row_each(columns: Mapping[str, list[Any]]) -> Mapping[str, Any]:
     }
 
 
-def _npz(path: Path) -> Mapping[str, Any]:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it is no ZIP archive")
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+class _Arrays(Mapping[str, Any]):
+    """The arrays of a file at its top, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_container(path)
+        self._names = [name for name in self._file.entries if "/" not in name]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._file.read(name, kinds="biufSU")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
-def _hdf5(path: Path) -> Mapping[str, Any]:
-    with h5py.File(path) as file:
-        return {
-            name: part.asstr()[()] if h5py.check_string_dtype(part.dtype) else part[()]
-            for name, part in file.items()
-            if isinstance(part, h5py.Dataset)
-        }
-
-
-def _lone_array(path: Path) -> Mapping[str, Any]:
-    return {"values": np.load(path, mmap_mode="r", allow_pickle=False)}
+def _mapped(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _npy_folder(path: Path) -> Mapping[str, Any]:
@@ -124,7 +117,11 @@ def _npy_folder(path: Path) -> Mapping[str, Any]:
         raise DataError(
             f"{path} holds no .npy file; expected values.npy, targets.npy and what else is known."
         )
-    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
+    found = {}
+    for file in files:
+        with explained(str(file), "an array of numpy.save", "save it again"):
+            found[file.stem] = _mapped(file)
+    return found
 
 
 def _from_arrays(arrays: Mapping[str, Any], layout: Layout, origin: str) -> SequenceSet:
@@ -189,6 +186,9 @@ def _from_events(
         raise DataError(f"{origin}: an event of sequence {sequence[late[0]]} comes at {time_ms[late[0]]} ms, but it lasts "
                         f"{duration[sequence[late[0]]]:g} ms; correct duration_ms.")  # fmt: skip
     width = len(names) if names else int(channel.max()) + 1
+    if not names and width > _MOST_UNNAMED:
+        raise DataError(f"{origin}: an event is of channel {width - 1}; expected fewer than {_MOST_UNNAMED}, or the names of all "
+                        "as 'channels'.")  # fmt: skip
     if int(channel.max()) >= width:
         raise DataError(f"{origin}: an event is of channel {int(channel.max())}, but there are {width} names; expected "
                         "one for each.")  # fmt: skip

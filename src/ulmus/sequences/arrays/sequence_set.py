@@ -376,6 +376,8 @@ def _with_missing(
     """
     if mask is not None:
         mask = _plain(mask)
+        if isinstance(mask, np.ndarray) and len(mask) == lengths.sum() and len(values) != len(mask):
+            mask = np.split(mask, np.cumsum(lengths)[:-1])  # behind each other, as the values were
         masked = []
         for index in range(len(values)):
             there: Bool[np.ndarray, "time channels"] = np.asarray(mask[index]).astype(bool)

@@ -3,13 +3,15 @@
 import csv
 import gzip
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ulmus.errors import DataError, closest, extra
+from ulmus.files.hdf5 import explained
+from ulmus.files.limits import check_unpacked
 from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import SequenceSet, sequence_set
 
@@ -28,15 +30,13 @@ def read_table(path: Path) -> dict[str, list[str]]:
         return {name: [_text(cell) for cell in cells] for name, cells in columns.items()}
     opened = gzip.open if path.name.endswith(".gz") else open
     delimiter = "\t" if ".tsv" in path.name else ","
-    try:
-        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file, delimiter=delimiter)
-            heads = next(rows, [])
-            lines = [row for row in rows if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read as a table ({error}); expected UTF-8 text with a line of names."
-        ) from error
+    with (
+        explained(str(path), "UTF-8 text with a line of names", "save it again"),
+        opened(path, "rt", newline="", encoding="utf-8-sig") as file,
+    ):
+        rows = csv.reader(_limited(file, path), delimiter=delimiter)
+        heads = next(rows, [])
+        lines = [row for row in rows if row]
     if not lines or len(set(heads)) < len(heads):
         raise DataError(
             f"{path} has {len(lines)} rows and columns {heads[:8]}; expected rows under names that differ."
@@ -49,6 +49,15 @@ def read_table(path: Path) -> dict[str, list[str]]:
     return dict(zip(heads, map(list, zip(*lines, strict=True)), strict=True))
 
 
+def _limited(lines: Iterable[str], path: Path) -> Iterator[str]:
+    """The lines of a table that may be packed."""
+    total, stored = 0, path.stat().st_size
+    for line in lines:
+        total += len(line)
+        check_unpacked(total, stored, str(path))
+        yield line
+
+
 def parquet_columns(path: Path) -> dict[str, list[Any]]:
     """Columns of a Parquet file by name, as Python's numbers, texts and lists.
 
@@ -57,13 +66,11 @@ def parquet_columns(path: Path) -> dict[str, list[Any]]:
         MissingPackageError: pyarrow is not installed.
     """
     with extra("parquet", "reading Parquet files"):
-        from pyarrow.parquet import read_table as read_parquet
-    try:
-        table = read_parquet(path)
-    except (OSError, ValueError) as error:  # of pyarrow are both
-        raise DataError(
-            f"{path} cannot be read as Parquet ({error}); expected a whole file. Save it again."
-        ) from error
+        from pyarrow.parquet import ParquetFile
+    with explained(str(path), "a whole file of Parquet", "save it again"), ParquetFile(path) as file:
+        cells = file.metadata.num_rows * file.metadata.num_columns
+        check_unpacked(8 * cells, path.stat().st_size, str(path))
+        table = file.read()
     if not table.num_rows:
         raise DataError(f"{path} has no rows; expected at least one.")
     return {name: table.column(name).to_pylist() for name in table.column_names}
