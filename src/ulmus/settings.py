@@ -183,11 +183,13 @@ def _as_written(location: tuple[str | int, ...], values: Any) -> list[str]:
         if missing and (number < len(location) - 1 or part == values.get("kind")):
             continue
         parts.append(str(part))
-        values = values[part] if isinstance(part, int) else _entry(values, part)
+        values = _entry(values, part)
     return parts
 
 
-def _entry(values: Any, key: str) -> Any:
+def _entry(values: Any, key: str | int) -> Any:
+    if isinstance(values, list) and isinstance(key, int):
+        return values[key] if key < len(values) else None
     return values.get(key) if isinstance(values, Mapping) else None
 
 

@@ -235,3 +235,8 @@ def test_a_second_simulation_into_a_store_is_refused_while_the_first_runs(cell, 
     _same(store, reference)
     costs = (folder / "cost.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["trial"] for line in costs) == [0, 1, 2, 3]
+
+
+def test_a_name_is_no_teacher(tmp_path):
+    with pytest.raises(ConfigError, match="teacher='lif': expected a detailed neuron"):
+        simulate("lif", trials=1, seconds=1.0, out=tmp_path / "store")

@@ -182,6 +182,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{path} has format {header.get('format') if isinstance(header, dict) else header!r}; "
             f"this Ulmus reads {FORMAT}. Upgrade Ulmus."
         )
+    wrong = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: {wrong[0]} holds values that are not finite; restore it from a copy, or train again."
+        )
     return header, tensors
 
 

@@ -47,8 +47,11 @@ class Synapses(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        if not self.indices.is_meta:
-            self._note(self.indices, self.connected)
+        if self.indices.is_meta:
+            return
+        if ((self.indices < 0) | (self.indices >= self.inputs)).any():
+            args[-1].append(f"synapses lead from inputs beyond the {self.inputs} that there are")
+        self._note(self.indices, self.connected)
 
     def _note(self, indices: Tensor, connected: Tensor) -> None:
         """Whether every input is its own branch."""

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ulmus.errors import CheckpointError
+from ulmus.files.hdf5 import explained
 from ulmus.files.reading import read_json
 from ulmus.neuron import ELM, Classifier, Predictor
 from ulmus.report.content import ClassifierContent, Confusion, ScoreRow, TimeConstants
@@ -58,16 +59,24 @@ def classifier_content(model: Classifier | Predictor, run: Run) -> ClassifierCon
     what, remarks, more, texts = (
         _classifier(model, run) if isinstance(model, Classifier) else _predictor(model, of_classes)
     )
-    confusion = None
-    if test is not None and "confusion" in test:
-        confusion = Confusion(
-            model.classes if isinstance(model, Classifier) else model.answers, np.array(test["confusion"])
-        )
+    confusion, test_rows, test_hash = None, [], {}
+    if test is not None:
+        with explained(str(file), "scores as ulmus evaluate wrote them", "evaluate the run again"):
+            test_rows, test_hash = (
+                _score_rows("Test", test, "held out", of_classes),
+                {"test data hash": str(test["data_hash"])},
+            )
+            remarks = [*remarks, *map(str, test.get("notes", []))]
+            if "confusion" in test:
+                answers = model.classes if isinstance(model, Classifier) else model.answers
+                confusion = Confusion(
+                    answers, np.array(test["confusion"], np.int64).reshape(len(answers), len(answers))
+                )
     return ClassifierContent(
         title=run_title(str(model.card.get("recipe", "sequences")), run),
         subtitle=f"A model of kind {type(model.model).__name__} with {parameters:,} trainable parameters {what}.",
         scores=(
-            *_score_rows("Test", test, "held out", of_classes),
+            *test_rows,
             *_score_rows(
                 "Validation", model.card.get("validation"), f"used to choose the checkpoint of step {best_step}", of_classes
             ),
@@ -82,8 +91,8 @@ def classifier_content(model: Classifier | Predictor, run: Run) -> ClassifierCon
         else "The targets are numbers, not classes.",
         time_constants=tuple(_time_constants(model)),
         recipe_yaml=run.recipe_file.read_text(encoding="utf-8"),
-        provenance=({} if test is None else {"test data hash": test["data_hash"]}) | run_provenance(run),
-        notes=(*divergence(run), *dict.fromkeys([*remarks, *(test or {}).get("notes", [])])),
+        provenance=test_hash | run_provenance(run),
+        notes=(*divergence(run), *dict.fromkeys(remarks)),
         **texts,
     )  # fmt: skip
 
@@ -115,7 +124,7 @@ def _score_rows(which: str, scores: dict[str, Any] | None, use: str, of_classes:
     }
     of = f"{scores['sequences']:,} sequences ({use})."
     return [
-        ScoreRow(f"{which} {name}", factor * scores[key], unit, f"{told.format(**texts)} {of}", headline=key in _HEADLINES)
+        ScoreRow(f"{which} {name}", factor * float(scores[key]), unit, f"{told.format(**texts)} {of}", headline=key in _HEADLINES)
         for key, name, factor, unit, told in _SCORES
         if scores.get(key) is not None
     ]  # fmt: skip

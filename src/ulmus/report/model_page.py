@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ulmus.errors import CheckpointError, ConfigError
-from ulmus.files.reading import read_json
+from ulmus.errors import ConfigError
+from ulmus.files.hdf5 import explained
 from ulmus.geometry import Geometry
 from ulmus.neuron import Classifier, Predictor, Surrogate, load, load_surrogate
 from ulmus.report.classifier_content import classifier_content
@@ -114,9 +114,12 @@ def _evaluated(run: Run) -> tuple[list[str | Path], str]:
     """Data of the last evaluation under protocol stream, else the validation data; and what they are."""
     file = run.evaluation_file("stream")
     if file.is_file():
-        known = read_json(file, CheckpointError)
-        places = [place_from(str(place), known.get("named_from")) for place in known["data"]]
-        return list(places), "trials of the last evaluation"
+        with explained(
+            str(file), "scores as ulmus evaluate wrote them", "evaluate the run again, or give --data"
+        ):
+            known = run.evaluation("stream")
+            places = [place_from(str(place), known.get("named_from")) for place in known["data"]]
+            return list(places), "trials of the last evaluation"
     recipe = run.recipe()
     if not isinstance(recipe, SurrogateRecipe):
         raise ConfigError(f"{run.folder} was not fitted to trials; expected a run of a fitted neuron.")

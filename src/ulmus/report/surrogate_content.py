@@ -11,6 +11,7 @@ from ulmus.evaluation.failures import Moment, failures
 from ulmus.evaluation.memory_encoding import MemoryEncoding, memory_encoding
 from ulmus.evaluation.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.evaluation.scores import roc_curve, score, scores_of_resamples, seen, seen_note, site_scores
+from ulmus.files.hdf5 import explained
 from ulmus.geometry import Geometry
 from ulmus.neuron import ELM, Surrogate
 from ulmus.report.content import (
@@ -27,6 +28,7 @@ from ulmus.training.run import Run
 from ulmus.trials import TrialSource
 
 _NO_RUN = "These weights come without a run folder, so there is no learning curve to show."
+_AS_WRITTEN = "a file as training wrote it"
 _HEADLINES = ("AUC", "RMSE", "Explained variance", "Trainable parameters")
 _VALIDATED = {"AUC": ("auc", 1.0), "RMSE (mV)": ("rmse_mv", 1.0)}
 _HARDLY, _FEW_SPIKES = 0.6, 20
@@ -210,9 +212,11 @@ def run_title(recipe: str, run: Run) -> str:
 
 def training_cost(run: Run) -> ScoreRow:
     """What training took, over all sessions of the run."""
-    sessions = run.provenance()["sessions"]
-    seconds = sum(session.get("seconds", 0.0) for session in sessions)
-    cpu = sum(session.get("cpu_seconds", 0.0) for session in sessions)
+    with explained(str(run.provenance_file), _AS_WRITTEN):
+        sessions = run.provenance()["sessions"]
+        seconds, cpu = (
+            float(sum(session.get(key, 0.0) for session in sessions)) for key in ("seconds", "cpu_seconds")
+        )
     return ScoreRow(
         "Training",
         round(seconds, 1),
@@ -237,17 +241,18 @@ def learning_curve(
     if not losses or not validations:
         return None
 
-    def scores(key: str) -> np.ndarray:
-        found = [line["validation"][key] for line in validations]
-        return np.array(found, dtype=np.float64)  # None becomes NaN
+    def numbers(of: list[dict[str, Any]], key: str) -> np.ndarray:
+        return np.array([line[key] for line in of], dtype=np.float64)  # None becomes NaN
 
-    return LearningCurve(
-        step=np.array([line["step"] for line in losses]),
-        loss=np.array([line["loss"] for line in losses]),
-        validation_step=np.array([line["step"] for line in validations]),
-        validation={name: scores(key) * factor for name, (key, factor) in names.items()},
-        best_step=best_step,
-    )
+    with explained(str(run.metrics_file), _AS_WRITTEN):
+        scores = [line["validation"] for line in validations]
+        return LearningCurve(
+            step=np.array([line["step"] for line in losses], dtype=np.int64),
+            loss=numbers(losses, "loss"),
+            validation_step=np.array([line["step"] for line in validations], dtype=np.int64),
+            validation={name: numbers(scores, key) * factor for name, (key, factor) in names.items()},
+            best_step=best_step,
+        )
 
 
 def divergence(run: Run | None) -> tuple[str, ...]:
@@ -364,10 +369,11 @@ def _provenance(trials: TrialSource, run: Run | None) -> dict[str, str]:
 
 def run_provenance(run: Run) -> dict[str, str]:
     """What a run folder says of its data, its last session and the versions behind it."""
-    recorded = run.provenance()
-    last = recorded["sessions"][-1]
-    return {
-        **{f"{name} data hash": digest for name, digest in recorded["data"].items()},
-        "command": " ".join(last["command"]), "machine": last["machine"], "backend": last["backend"],
-        **{f"version of {name}": number for name, number in last["versions"].items()},
-    }  # fmt: skip
+    with explained(str(run.provenance_file), _AS_WRITTEN):
+        recorded = run.provenance()
+        last = recorded["sessions"][-1]
+        return {
+            **{f"{name} data hash": str(digest) for name, digest in recorded["data"].items()},
+            "command": " ".join(last["command"]), "machine": str(last["machine"]), "backend": str(last["backend"]),
+            **{f"version of {name}": str(number) for name, number in last["versions"].items()},
+        }  # fmt: skip

@@ -96,7 +96,8 @@ def simulate(
     with extra("simulate", "simulating trials"):
         import_module("cloudpickle"), import_module("joblib")
     _check_counts(trials, seconds, seed, workers, dt_ms)
-    places, stimulus = _checked_kinds(stimulus, sites), stimulus or teacher.regime
+    places = _checked_kinds(teacher, stimulus, sites)
+    stimulus = stimulus or teacher.regime
     plan = Plan(teacher, stimulus, round(seconds * 1000), seed, dt_ms, places)
     stimulus.check(teacher, plan.steps, trials)
     header = plan.header()
@@ -197,8 +198,15 @@ def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, d
             raise ConfigError(f"{name}={value!r}: expected a whole number, at least {least}. Correct it.")
 
 
-def _checked_kinds(stimulus: Stimulus | None, sites: Sequence[int | str]) -> tuple[int | str, ...]:
+def _checked_kinds(
+    teacher: Teacher, stimulus: Stimulus | None, sites: Sequence[int | str]
+) -> tuple[int | str, ...]:
     """The places in the simulator's words."""
+    if not isinstance(teacher, Teacher):
+        raise ConfigError(
+            f"teacher={teacher!r}: expected a detailed neuron, such as ulmus.teachers.L5PC(). Make one; names are for the "
+            "command, ulmus simulate."
+        )
     if stimulus is not None and not hasattr(stimulus, "draw"):
         raise ConfigError(
             f"stimulus={stimulus!r}: expected an InputRegime, CurrentRegime or SpikeTrains. Make one, or name one of the cell "

@@ -127,6 +127,9 @@ class SpikeTrains(Stimulus):
         return DrawnInput(step[order].astype(np.int32), channel[order].astype(np.uint16), known)
 
 
+_LARGEST = 2**31  # number of a trial or an input
+
+
 def _table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from ulmus.files.containers import open_container
 
@@ -155,7 +158,7 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         )
     for name in ("trial", "input"):
         column = columns[name]
-        if not (np.isfinite(column).all() and (column == np.floor(column)).all() and (column >= 0).all()):
+        if not ((column >= 0) & (column < _LARGEST) & (column == np.floor(column))).all():
             raise DataError(
                 f"{path}: {name} holds values other than 0, 1, 2, ...; expected whole numbers from 0 on. Correct them."
             )
