@@ -23,6 +23,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import fuzz_runs  # noqa: F401 - notes its readers
+import fuzz_sequences  # noqa: F401 - the same
 import numpy as np
 import torch
 from fuzz_readers import READERS
@@ -30,7 +32,7 @@ from fuzz_readers import READERS
 from ulmus.errors import LONGEST, UlmusError
 
 SECONDS, MEBIBYTES = 20, 1024
-_BATCH = 200  # damaged files of one reader in one process at a time
+_BATCH = 500  # damaged files of one reader in one process at a time
 _NUMBERS = (
     b"1e300",
     b"-1",
@@ -228,6 +230,7 @@ def _child(name: str, seeds: range, folder: str, report: Connection) -> None:
         report.send(("end", seed, problem, was_read, mebibytes, seconds))
         for file, data in kept.items():  # a reader may also write, as a run does
             if file != path and (not file.is_file() or file.read_bytes() != data):
+                file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
     report.send(("done",))
 

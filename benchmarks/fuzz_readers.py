@@ -1,11 +1,10 @@
-"""Every reader of files from strangers, with a small good file of its kind: what `fuzz.py` damages.
+"""Readers of trials, recordings, neurons, runs and settings, each with a small good file of its kind: what `fuzz.py` damages.
 
-A new reader is one function here: it makes its file in an empty folder and returns which file to damage and how to read it.
+A new reader is one function: it makes its files in an empty folder and returns which of them to damage and how to read them.
 """
 
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "examples"))
 
-import digits_examples
 import neuronio_examples
 import recording_examples
 import trial_examples
 
 Read = Callable[[], object]
 Made = tuple[Path, Read]
-_DATA = {"data.train": "trials", "data.validation": "more"}
+TRIALS = {"data.train": "trials", "data.validation": "more"}
 READERS: dict[str, Callable[[Path], Made]] = {}
 """By name: given an empty folder, the file to damage, and what reads it."""
 
@@ -29,6 +27,23 @@ def reader(make: Callable[[Path], Made]) -> Callable[[Path], Made]:
     """Note a reader under the name of the function that makes its file."""
     READERS[make.__name__] = make
     return make
+
+
+def readers(**files: str) -> Callable[[Callable[[Path], Read]], Callable[[Path], Read]]:
+    """Note a reader of several files, of which each is damaged: their places in the folder by what is added to the name."""
+
+    def note(make: Callable[[Path], Read]) -> Callable[[Path], Read]:
+        for name, place in files.items():
+            READERS[f"{make.__name__}_{name}"] = lambda folder, place=place: _found(
+                folder, place, make(folder)
+            )
+        return make
+
+    return note
+
+
+def _found(folder: Path, place: str, read: Read) -> Made:
+    return sorted(folder.glob(place))[0], read
 
 
 def _mapped(layout: Callable[[Path], Any], folder: Path) -> Made:
@@ -41,13 +56,7 @@ def _mapped(layout: Callable[[Path], Any], folder: Path) -> Made:
     )
 
 
-for _layout in (
-    recording_examples.hdf5_rows,
-    recording_examples.hdf5_groups,
-    recording_examples.hdf5_ragged,
-    recording_examples.npz_cut,
-    recording_examples.csv_folders,
-):
+for _layout in recording_examples.LAYOUTS:
 
     def _make(folder: Path, layout: Callable[[Path], Any] = _layout) -> Made:
         return _mapped(layout, folder)
@@ -89,8 +98,48 @@ def recipe_yaml(folder: Path) -> Made:
     from ulmus.training.recipe_file import load_recipe
 
     path = folder / "recipe.yaml"
-    path.write_text(load_recipe("l5pc-branch-20", _DATA).to_yaml(), encoding="utf-8")
+    path.write_text(load_recipe("l5pc-branch-20", TRIALS).to_yaml(), encoding="utf-8")
     return path, lambda: load_recipe(path)
+
+
+@reader
+def recipe_of_arrays_yaml(folder: Path) -> Made:
+    """A recipe for sequences of a user."""
+    from ulmus.training.recipe_file import load_recipe, parse_recipe
+
+    path = folder / "recipe.yaml"
+    data = {"kind": "arrays", "train": "a.npz", "window": 9}
+    recipe = {"name": "a", "task": {"kind": "classification"}, "model": {"kind": "lstm"}, "data": data}
+    recipe |= {"training": {"steps": 5, "batch": 2}}
+    path.write_text(parse_recipe(recipe, "recipe").to_yaml(), encoding="utf-8")
+    return path, lambda: load_recipe(path)
+
+
+@reader
+def study_yaml(folder: Path) -> Made:
+    """A study, and the runs that it asks for."""
+    from ulmus.studies.study import load_study, members
+
+    path = folder / "study.yaml"
+    path.write_text(
+        "name: a\ntitle: A\ngrids:\n  size:\n    title: A\n    recipes: [shd-lstm]\n    models: [elm, lstm]\n"
+        "    key: training.batch\n    values: [3, 5]\n",
+        encoding="utf-8",
+    )
+    return path, lambda: list(members(load_study(path), "full", 2))
+
+
+@reader
+def search_yaml(folder: Path) -> Made:
+    """A search for hyper-parameters."""
+    from ulmus.studies.sweep import load_search
+
+    path = folder / "search.yaml"
+    search = (
+        "search:\n  training.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n  model.memory: [5, 10]\n"
+    )
+    path.write_text(f"name: a\nrecipe: l5pc-branch-20\nruns: 3\nseed: 1\n{search}", encoding="utf-8")
+    return path, lambda: load_search(path)
 
 
 @reader
@@ -159,6 +208,73 @@ def saved_neuron(folder: Path) -> Made:
     return path, lambda: ulmus.load(path)
 
 
+@reader
+def saved_classifier(folder: Path) -> Made:
+    """A classifier with a model of PyTorch."""
+    import ulmus
+
+    model = ulmus.Classifier(ulmus.baselines.LSTM(12, 3, memory=4), ("a", "b", "c"))
+    path = ulmus.save(model, folder / "a.safetensors")
+    return path, lambda: ulmus.load(path)
+
+
+@reader
+def explored_neuron(folder: Path) -> Made:
+    """A neuron with its geometry, read to make a page and a program of it."""
+    import ulmus
+    from ulmus.export import write_explorer
+
+    path = ulmus.save(_surrogate(), folder / "a.safetensors")
+
+    def read() -> None:
+        surrogate = ulmus.load(path)
+        write_explorer(surrogate, folder / "page.html")
+        ulmus.export(surrogate, folder / "neuron.c")
+
+    return path, read
+
+
+def _surrogate() -> Any:
+    """A neuron with a place for each of its inputs."""
+    import ulmus
+    from ulmus.geometry import Geometry
+
+    pieces = 3
+    ends = np.arange(3.0 * pieces).reshape(pieces, 3)
+    place = np.arange(12) % (pieces + 1) - 1
+    neuron = ulmus.ELM(12, 2, memory=5, branches=3, synapses_per_branch=4)
+    return ulmus.Surrogate(
+        neuron, geometry=Geometry(ends, ends + 5, np.ones(pieces), place, np.zeros(3), 9.0)
+    )
+
+
+@reader
+def population_state(folder: Path) -> Made:
+    """What a population was, and how it goes on."""
+    import ulmus
+    from ulmus.populations import Cells, FixedProbability
+
+    surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3))
+    path = folder / "state.npz"
+
+    def built() -> Any:
+        net = ulmus.Population([Cells(surrogate, 6)], seed=1)
+        net.connect("cells", "cells", FixedProbability(0.5), delay_ms=3.0)
+        net.poisson("cells", rate_hz=50.0)
+        return net
+
+    net = built()
+    net.run(5.0)
+    net.save(path)
+
+    def read() -> None:
+        net = built()
+        net.resume(path)
+        net.run(5.0)
+
+    return path, read
+
+
 def _official(folder: Path) -> Read:
     import shutil
 
@@ -181,96 +297,6 @@ def official_weights(folder: Path) -> Made:
     """Weights of the authors."""
     read = _official(folder)
     return next((folder / "official").glob("*.pt")), read
-
-
-def _run(folder: Path) -> Any:
-    import torch
-
-    from ulmus.training.recipe_file import load_recipe
-    from ulmus.training.run import Run
-
-    run = Run(folder / "run")
-    run.begin(load_recipe("l5pc-branch-20", _DATA), {"train": "0" * 64}, "cpu", resume=False)
-    for step in range(3):
-        run.log({"step": step, "loss": 0.5, "validation": {"auc": 0.9}})
-    run.save_state(
-        {"model": {"v": torch.ones(3)}, "averaged": {}, "optimizer": {}, "position": {"step": 2}, "format": 1}
-    )
-    run.evaluation_file("stream").parent.mkdir()
-    run.evaluation_file("stream").write_text(json.dumps({"auc": 0.9, "data": ["a"]}), encoding="utf-8")
-    return run
-
-
-def _run_reader(name: str, chosen: Callable[[Any], Path], read: Callable[[Any], object]) -> None:
-    def make(folder: Path) -> Made:
-        run = _run(folder)
-        return chosen(run), lambda: read(run)
-
-    READERS[name] = make
-
-
-_run_reader("run_recipe", lambda run: run.recipe_file, lambda run: run.recipe())
-_run_reader("run_provenance", lambda run: run.provenance_file, lambda run: run.finished())
-_run_reader("run_metrics", lambda run: run.metrics_file, lambda run: run.keep_metrics_until(1))
-_run_reader("run_state", lambda run: run.state_file, lambda run: run.load_state())
-_run_reader("run_evaluation", lambda run: run.evaluation_file("stream"), lambda run: run.evaluation("stream"))
-
-
-@reader
-def spoken_digits(folder: Path) -> Made:
-    """A file in the layout of the Spiking Heidelberg Digits."""
-    from ulmus.sequences.digits.shd import SpikeFile
-
-    path = digits_examples.write_digits(folder / "shd_train.h5")
-
-    def read() -> None:
-        file = SpikeFile(path)
-        for index in range(len(file)):
-            file.spikes(index)
-
-    return path, read
-
-
-@reader
-def wav(folder: Path) -> Made:
-    """A recording."""
-    from ulmus.sequences.digits.cochlea.wav import read_wav
-
-    path = digits_examples.write_wav(folder / "0_ann_0.wav", np.sin(np.arange(2000) / 9))
-    return path, lambda: read_wav(path)
-
-
-@reader
-def listops(folder: Path) -> Made:
-    """A file of ListOps."""
-    from ulmus.sequences.lra.listops.files import FILES, FOLDER, listops_splits
-
-    place = folder / FOLDER
-    place.mkdir()
-    for name in FILES:
-        (place / name).write_text("Source\tTarget\n( ( [MAX 3 ) 4 ) ]\t4\n[MIN 2 9 ]\t2\n", encoding="utf-8")
-
-    def read() -> None:
-        for split in listops_splits(folder):
-            for index in range(len(split)):
-                split[index]
-
-    return place / FILES[0], read
-
-
-@reader
-def cifar(folder: Path) -> Made:
-    """A pickle of CIFAR-10."""
-    import pickle
-
-    from ulmus.sequences.lra.images import cifar_splits
-
-    place = folder
-    pixels = np.arange(20 * 3072, dtype=np.uint8).reshape(20, 3072)
-    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
-        content = {"data": pixels, "labels": [k % 10 for k in range(20)]}
-        (place / name).write_bytes(pickle.dumps(content, 2))
-    return place / "data_batch_1", lambda: cifar_splits(folder)
 
 
 SWC = (
@@ -304,6 +330,18 @@ def morphology_asc(folder: Path) -> Made:
 
 
 @reader
+def spike_table_csv(folder: Path) -> Made:
+    """A table of input spikes as text."""
+    from ulmus.teachers.spike_trains import SpikeTrains
+
+    path = folder / "spikes.csv"
+    path.write_text(
+        "input,time_ms,trial\n" + "".join(f"{k % 4},{k},{k // 10}\n" for k in range(20)), encoding="utf-8"
+    )
+    return path, lambda: SpikeTrains.load(path)
+
+
+@reader
 def spike_table(folder: Path) -> Made:
     """A table of input spikes."""
     from ulmus.teachers.spike_trains import SpikeTrains
@@ -311,11 +349,3 @@ def spike_table(folder: Path) -> Made:
     path = folder / "spikes.npz"
     np.savez(path, input=np.arange(20) % 4, time_ms=np.arange(20.0), trial=np.arange(20) // 10)
     return path, lambda: SpikeTrains.load(path)
-
-
-def good(folder: Path) -> Iterator[tuple[str, Path, Read]]:
-    """Every reader with its good file, each in a folder of its own."""
-    for name, make in READERS.items():
-        place = folder / name
-        place.mkdir()
-        yield name, *make(place)
