@@ -81,8 +81,9 @@ def _loaded(text: str, origin: str) -> Any:
     except ConfigError:
         raise
     except Exception as error:
-        # Constructors of tags such as !!timestamp fail in ways of their own.
-        reason = " ".join(str(error).split())[:160]
+        # Constructors of tags such as !!timestamp fail in ways of their own, which say nothing to a user.
+        known = isinstance(error, yaml.YAMLError | ValueError)
+        reason = " ".join(str(error).split())[:160] if known else "a value is not what its tag says"
         raise ConfigError(f"{origin} is not YAML ({reason}); expected keys and values; correct it") from error
 
 

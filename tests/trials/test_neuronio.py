@@ -148,7 +148,7 @@ def test_truncated_files(tmp_path, name):
     whole = path.read_bytes()
     for size in np.linspace(0, len(whole) - 1, 30).astype(int):
         path.write_bytes(whole[:size])
-        with pytest.raises(DataError, match="cannot be read as a pickle"):
+        with pytest.raises(DataError, match="cannot be read .*expected an undamaged pickle"):
             NeuronIOFile(path)
     with pytest.raises(DataError, match="does not exist"):
         NeuronIOFile(tmp_path / "sim__absent.p")

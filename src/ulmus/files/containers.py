@@ -4,11 +4,11 @@ from pathlib import Path
 
 from ulmus.errors import DataError
 from ulmus.files.csv_columns import CsvFiles
-from ulmus.files.hdf5 import explained
 from ulmus.files.hdf5_numbers import Hdf5File
 from ulmus.files.keyed_numbers import Container
 from ulmus.files.neo_file import NeoFile
 from ulmus.files.npz import NpzFile
+from ulmus.files.reading import explained
 
 FORMATS = {
     ".abf": "neo",

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ulmus.errors import DataError, UlmusError
+from ulmus.errors import DataError
 from ulmus.files.limits import check_unpacked
+from ulmus.files.reading import explained
 
 MAX_KEYS = 100_000
 _MAX_HOPS = 40  # of links that lead to links
@@ -40,26 +41,6 @@ def new_hdf5(path: Path, **layout: Any) -> Iterator[Any]:
         file.flush()
         image = file.id.get_file_image()
     path.write_bytes(image)
-
-
-@contextmanager
-def explained(
-    what: str, expected: str = "an undamaged file", remedy: str = "restore it from a copy"
-) -> Iterator[None]:
-    """Say what cannot be read, whatever the library that reads it raises: damage reaches all of its code.
-
-    Raises:
-        DataError: anything was raised; names `what`.
-    """
-    try:
-        yield
-    except UlmusError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{what} does not exist; expected {expected}; check the path") from None
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{what} cannot be read ({reason[:160]}); expected {expected}; {remedy}") from error
 
 
 class Hdf5:

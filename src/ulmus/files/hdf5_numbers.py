@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from ulmus.errors import DataError
-from ulmus.files.hdf5 import Hdf5, explained
+from ulmus.files.hdf5 import Hdf5
 from ulmus.files.keyed_numbers import Container, Entry, Part, known_unit
+from ulmus.files.reading import explained
 
 
 class Hdf5File(Container):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulmus.errors import DataError, closest
-from ulmus.files.hdf5 import explained
+from ulmus.files.reading import explained
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Part = slice | tuple[int, slice] | tuple[slice, int]

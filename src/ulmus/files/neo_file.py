@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ulmus.errors import DataError, extra
-from ulmus.files.hdf5 import explained
 from ulmus.files.keyed_numbers import Array, Container, Entry, Part, known_unit
+from ulmus.files.reading import explained
 
 
 class NeoFile(Container):

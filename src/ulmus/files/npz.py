@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulmus.errors import DataError
-from ulmus.files.hdf5 import explained
 from ulmus.files.keyed_numbers import Array, Container, Entry, Part
 from ulmus.files.limits import check_unpacked
+from ulmus.files.reading import explained
 
 _MAGIC = b"\x93NUMPY"
 
@@ -47,7 +47,7 @@ class NpzFile(Container):
 
     def _read(self, key: str, part: Part) -> Any:
         if key not in self._members:
-            raise DataError(f"{self.path}: {key} is {self.entries[key].dtype}"[:500])
+            raise DataError(self.entries[key].dtype.removeprefix("unreadable: "))
         member = self._members[key]
         if member.dtype.hasobject:
             raise DataError(

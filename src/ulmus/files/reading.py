@@ -1,12 +1,40 @@
-"""Text and JSON that a user may have changed: what is wrong with a file is said with its name."""
+"""Files that may be damaged or changed: what is wrong with one is said with its name; and text and JSON."""
 
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ulmus.errors import ConfigError, DataError, UlmusError
+
+
+@contextmanager
+def explained(
+    what: str,
+    expected: str = "an undamaged file",
+    remedy: str = "restore it from a copy",
+    kind: type[UlmusError] = DataError,
+) -> Iterator[None]:
+    """Say what cannot be read, whatever the library that reads it raises: damage reaches all of its code.
+
+    Raises:
+        UlmusError: of the kind: anything was raised; names `what`.
+    """
+    try:
+        yield
+    except UlmusError as error:
+        if kind is DataError or isinstance(error, kind):
+            raise
+        raise kind(str(error)) from error
+    except FileNotFoundError:
+        raise kind(f"{what} does not exist; expected {expected}; check the path") from None
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        if " " not in reason:  # a key alone, or nothing
+            reason = f"{type(error).__name__} {reason}".strip()
+        raise kind(f"{what} cannot be read ({reason[:160]}); expected {expected}; {remedy}") from error
 
 
 def read_text(path: Path, error: type[UlmusError] = DataError, remedy: str = "restore it from a copy") -> str:

@@ -19,6 +19,7 @@ from jaxtyping import Shaped
 from ulmus.errors import DataError
 from ulmus.files.limits import check_unpacked
 from ulmus.files.pickle_walk import check_pickle
+from ulmus.files.reading import explained
 
 _PIECE = 1 << 20
 _LONGEST_TEXT = 1000
@@ -33,21 +34,12 @@ def read_pickle(path: Path) -> Any:
     Raises:
         DataError: the file is missing or damaged, or names a function that data do not need.
     """
-    try:
+    # A damaged or hostile file can fail in any way that the unpickler, the decompressor and a dict can.
+    with explained(str(path), "an undamaged pickle of plain values", "copy or download it again"):
         data = _unpacked(path)
         if check_pickle(data) < len(data):
             raise ValueError("more after the end of its content")
         return _Unpickler(path, io.BytesIO(data)).load()
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; expected a pickled simulation; check the path") from None
-    # A damaged or hostile file can fail in any way that the unpickler, the decompressor and a dict can.
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(
-            f"{path} cannot be read as a pickle ({reason}); expected an undamaged file; copy or download it again"
-        ) from error
 
 
 def array(value: Any, kinds: str = "biuf") -> Shaped[np.ndarray, "..."]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from ulmus.errors import CheckpointError, UlmusError
+from ulmus.errors import CheckpointError
 from ulmus.files.limits import check_unpacked
+from ulmus.files.reading import explained
 
 
 def read_torch(path: Path, remedy: str) -> Any:
@@ -20,20 +21,12 @@ def read_torch(path: Path, remedy: str) -> Any:
     Raises:
         CheckpointError: missing or damaged, of a PyTorch before 1.6, or larger in memory than in the file.
     """
-    try:
+    with explained(str(path), "a file of torch.save, of PyTorch 1.6 or later", remedy, CheckpointError):
         with zipfile.ZipFile(path) as archive:
             check_unpacked(sum(info.file_size for info in archive.infolist()), path.stat().st_size, str(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(content, path.stat().st_size)
         return content
-    except UlmusError as error:
-        raise CheckpointError(str(error)) from error
-    except Exception as error:  # PyTorch raises many kinds for a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CheckpointError(
-            f"{path} cannot be read as PyTorch weights ({reason[:160]}); expected a file of torch.save, of PyTorch 1.6 or "
-            f"later; {remedy}"
-        ) from error
 
 
 def _check_tensors(content: Any, stored: int) -> None:

@@ -11,8 +11,8 @@ from jaxtyping import Float, Float64, Int64, Integer
 
 from ulmus.arguments import check_sizes
 from ulmus.errors import ConfigError, DataError
-from ulmus.files.hdf5 import explained
 from ulmus.files.npz import NpzFile
+from ulmus.files.reading import explained
 from ulmus.files.writing import write_file
 from ulmus.neuron.spikes import input_signs
 from ulmus.neuron.stepper import arranged_neurons

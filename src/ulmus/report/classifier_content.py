@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from ulmus.errors import CheckpointError
-from ulmus.files.hdf5 import explained
-from ulmus.files.reading import read_json
+from ulmus.files.reading import explained, read_json
 from ulmus.neuron import ELM, Classifier, Predictor
 from ulmus.report.content import ClassifierContent, Confusion, ScoreRow, TimeConstants
 from ulmus.report.surrogate_content import (

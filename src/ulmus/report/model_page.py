@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ulmus.errors import ConfigError
-from ulmus.files.hdf5 import explained
+from ulmus.files.reading import explained
 from ulmus.geometry import Geometry
 from ulmus.neuron import Classifier, Predictor, Surrogate, load, load_surrogate
 from ulmus.report.classifier_content import classifier_content

@@ -11,7 +11,7 @@ from ulmus.evaluation.failures import Moment, failures
 from ulmus.evaluation.memory_encoding import MemoryEncoding, memory_encoding
 from ulmus.evaluation.predictions import PROTOCOLS, Predictions, check_fit, predict
 from ulmus.evaluation.scores import roc_curve, score, scores_of_resamples, seen, seen_note, site_scores
-from ulmus.files.hdf5 import explained
+from ulmus.files.reading import explained
 from ulmus.geometry import Geometry
 from ulmus.neuron import ELM, Surrogate
 from ulmus.report.content import (

@@ -157,7 +157,7 @@ def sweep(
 def _optuna() -> Any:
     with extra("search", "a sweep"):
         import optuna
-    optuna.logging.set_verbosity(logging.WARNING)
+    optuna.logging.set_verbosity(logging.ERROR)  # of a run that failed it would print a traceback
     return optuna
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from ulmus.errors import DataError
-from ulmus.files.hdf5 import explained, new_hdf5
+from ulmus.files.hdf5 import new_hdf5
+from ulmus.files.reading import explained
 from ulmus.trials.trial import Header, Trial, label_bins, step_offsets, validate
 from ulmus.trials.trial_source import Clip, as_trial
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ulmus.errors import DataError, closest
 from ulmus.files.containers import open_container
-from ulmus.files.hdf5 import explained
+from ulmus.files.reading import explained
 from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import SequenceSet, joined, sequence_set
 from ulmus.sequences.arrays.tables import (

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ulmus.errors import DataError, closest, extra
-from ulmus.files.hdf5 import explained
 from ulmus.files.limits import check_unpacked
+from ulmus.files.reading import explained
 from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import SequenceSet, sequence_set
 

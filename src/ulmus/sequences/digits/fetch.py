@@ -10,6 +10,7 @@ from typing import Literal
 
 from ulmus.errors import DataError
 from ulmus.files.download import download
+from ulmus.files.lock import only_one
 from ulmus.files.reading import read_json, sha256_of_file
 from ulmus.files.unpacking import Unpacking
 from ulmus.files.writing import PARTIAL, write_file, write_json
@@ -60,26 +61,28 @@ def fetch_shd(
         The files, training first.
 
     Raises:
+        ConfigError: another process is fetching into the folder.
         DataError: no mirror answers, a checksum is wrong, or files are missing or damaged; says which and why.
     """
     folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; expected a folder for the data set; give another path")
-    folder.mkdir(parents=True, exist_ok=True)
-    report = on_bytes or (lambda name, done, total: None)
-    for name, md5 in ARCHIVES[dataset].items():
-        target = folder / name
-        if target.exists():
-            _check_present(target)
-            continue
-        if from_folder is not None:
-            _take(Path(from_folder), target, md5)
-        else:
-            archive = folder / f".{name}.zip{PARTIAL}"
-            addresses = [f"{mirror.rstrip('/')}/{name}.zip" for mirror in mirrors]
-            download(archive, addresses, partial(_check_md5, md5=md5), partial(report, name))
-            _unpack(archive, target)
-            archive.unlink()
+    with only_one(folder, "fetched into"):
+        folder.mkdir(parents=True, exist_ok=True)
+        report = on_bytes or (lambda name, done, total: None)
+        for name, md5 in ARCHIVES[dataset].items():
+            target = folder / name
+            if target.exists():
+                _check_present(target)
+                continue
+            if from_folder is not None:
+                _take(Path(from_folder), target, md5)
+            else:
+                archive = folder / f".{name}.zip{PARTIAL}"
+                addresses = [f"{mirror.rstrip('/')}/{name}.zip" for mirror in mirrors]
+                download(archive, addresses, partial(_check_md5, md5=md5), partial(report, name))
+                _unpack(archive, target)
+                archive.unlink()
     return [folder / name for name in ARCHIVES[dataset]]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.download import download
+from ulmus.files.lock import only_one
 from ulmus.files.unpacking import Unpacking
 from ulmus.files.writing import PARTIAL, remove_leftovers, work_folder
 from ulmus.sequences.making import generated_by_us
@@ -46,7 +47,7 @@ def fetch_lra(
         The folders.
 
     Raises:
-        ConfigError: a folder that the archive does not have.
+        ConfigError: a folder that the archive does not have, or another process is fetching.
         DataError: the archive cannot be had or is damaged, or generated data are in its way.
     """
     folder, wanted = Path(folder).expanduser(), list(only or PARTS)
@@ -57,10 +58,11 @@ def fetch_lra(
         raise DataError(f"{folder} is a file; expected a folder for the data; give another path")
     missing = [part for part in wanted if not _there(folder / part)]
     if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-        report = on_bytes or (lambda what, done, total: None)
-        archive = _archive(folder, from_folder, address, partial(report, "download"))
-        _unpack(archive, folder, missing, partial(report, "unpack"))
+        with only_one(folder, "fetched into"):
+            folder.mkdir(parents=True, exist_ok=True)
+            report = on_bytes or (lambda what, done, total: None)
+            archive = _archive(folder, from_folder, address, partial(report, "download"))
+            _unpack(archive, folder, missing, partial(report, "unpack"))
     return [folder / part for part in wanted]
 
 
