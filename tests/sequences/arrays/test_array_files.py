@@ -234,7 +234,7 @@ def test_a_share_holds_whole_subjects_and_every_class():
     check_apart(parts, "subject")
     with pytest.raises(DataError, match=r"subject 0 is in train and in test"):
         check_apart({"train": found.take(range(4)), "test": found.take([5])}, "subject")
-    with pytest.raises(DataError, match="hash .* is in train and in validation"):
+    with pytest.raises(DataError, match="same content is in train and in validation"):
         check_apart({"train": found, "validation": found}, None)
     with pytest.raises(ConfigError, match="leave nothing to learn from"):
         split(found, {"validation": 0.6, "test": 0.4})
