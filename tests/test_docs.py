@@ -21,6 +21,7 @@ BLOCKS = [
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 ]
 RUN_ELSEWHERE = (
+    "docs/howto/brian2-and-nest.md",
     "docs/howto/cell-from-a-package.md:0",
     "docs/howto/look-inside.md",
     "docs/howto/other-programs.md:0",

@@ -162,6 +162,93 @@ def test_connectors():
     assert len(source) == 18
 
 
+def test_a_list_may_say_which_inputs_are_reached():
+    net = Population([Cells(surrogate(1), 3)])
+    net.connect("cells", "cells", FromList([(0, 1), (1, 2), (1, 2)], inputs=[3, 30, 19]), weight=2.0)
+    source, target, inputs, values, _ = net._wiring._connections[0]
+    assert (source.tolist(), target.tolist()) == ([0, 1, 1], [1, 2, 2])
+    assert (inputs.tolist(), values.tolist()) == ([3, 30, 19], [2.0, -2.0, 2.0])
+    net.connect("cells", "cells", FromList([], inputs=[]))
+    with pytest.raises(ConfigError, match="2 inputs for 1 connections"):
+        net.connect("cells", "cells", FromList([(0, 1)], inputs=[1, 2]))
+    with pytest.raises(ConfigError, match="0 to 39"):
+        net.connect("cells", "cells", FromList([(0, 1)], inputs=[40]))
+
+
+def driven_by_current(seed):
+    """Four excitatory and four inhibitory inputs, a current in units of 0.5 nA and a temperature."""
+    torch.manual_seed(seed)
+    neuron = ulmus.ELM(10, 2, memory=6, synaptic_weight=2.0, tau_memory_ms=(1.0, 20.0))
+    with torch.no_grad():
+        neuron.readout.weight[0] *= 20
+    channels = [
+        {"name": "current", "unit": "nA", "scale": 0.5},
+        {"name": "warmth", "unit": "K", "scale": 2.0},
+    ]
+    return ulmus.Surrogate(neuron.double(), card={"continuous": channels})
+
+
+def test_continuous_inputs_reach_loops_and_populations():
+    surrogates, draw = [driven_by_current(seed) for seed in (1, 2, 3)], np.random.default_rng(0)
+    series = draw.normal(size=(STEPS, 3, 2))
+    played = draw.integers(STEPS, size=500), draw.integers(3, size=500), draw.integers(8, size=500)
+    x = np.zeros((3, STEPS, 10))
+    np.add.at(x, (played[1], played[0], played[2]), 1.0)
+    x[..., 8:] = np.moveaxis(series / [0.5, 2.0], 0, 1)
+    net = Population([Cells(surrogates)])
+    half = STEPS // 2
+    events = [
+        tuple(
+            part[(played[0] < half) == first] - (0 if first or k else half) for k, part in enumerate(played)
+        )
+        for first in (True, False)
+    ]
+    parts = [
+        net.run(
+            half, events=events[k], continuous={"cells": series[k * half : (k + 1) * half]}, record=range(3)
+        )
+        for k in (0, 1)
+    ]
+    voltage = np.concatenate([part.voltage_mv for part in parts])
+    for number, model in enumerate(surrogates):
+        wanted = model.predict(torch.from_numpy(x[number : number + 1]))
+        np.testing.assert_allclose(voltage[:, number, 0], wanted.voltage_mv[0, :, 0].numpy(), rtol=1e-9)
+        runner, found = model.stepper(2), []
+        for step in range(40):
+            (places,) = np.nonzero(x[number, step, :8])
+            told = np.repeat(places, x[number, step, places].astype(int))
+            both = np.stack([series[step, number], [0.0, 0.0]])
+            found.append(runner.step(told, neurons=np.zeros_like(told), continuous=both).voltage_mv[0, 0])
+        np.testing.assert_allclose(found, wanted.voltage_mv[0, :40, 0].numpy(), rtol=1e-9)
+        single = model.stepper()
+        single.step([], continuous=series[0, number])
+        assert single.continuous == ("current (nA)", "warmth (K)")
+
+
+def test_continuous_inputs_that_are_refused():
+    model = driven_by_current(1)
+    runner, net = model.stepper(), Population([Cells(model, 2), Cells(surrogate(1), 2, "others")])
+    for call, words in [
+        (lambda: runner.step([1]), r"\[1, 2\]: current \(nA\), warmth \(K\)"),
+        (lambda: runner.step([8], continuous=[0.1, 0.0]), "input 8, which is continuous"),
+        (lambda: runner.step([], continuous=[np.nan, 0.0]), "not finite"),
+        (lambda: surrogate(1).stepper().step([1], continuous=[0.1]), "has no continuous inputs"),
+        (lambda: net.run(5), r"continuous input of 'cells'.*\[5, 2, 2\]"),
+        (lambda: net.run(5, continuous={"cells": np.zeros((5, 2, 2)), "others": np.ones((5, 2, 1))}), "'others'"),
+        (lambda: net.run(5, events=([0], [0], [9]), continuous={"cells": np.zeros((5, 2, 2))}), "is continuous"),
+    ]:  # fmt: skip
+        with pytest.raises(DataError, match=words):
+            call()
+    for call, words in [
+        (lambda: net.poisson("cells", 1.0, inputs=[8]), "0 to 7"),
+        (lambda: net.run(5, continuous={"cell": np.zeros((5, 2, 2))}), "no cells are named 'cell'"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            call()
+    reached, signs = net._inputs("cells", "excitatory")
+    assert (reached.tolist(), signs.tolist()) == (list(range(8)), [1] * 8)
+
+
 def test_another_seed_is_another_network():
     one, other = (Population([Cells(surrogate(1), 20)], seed=seed) for seed in (0, 1))
     for net in (one, other):
@@ -193,6 +280,7 @@ def test_what_is_refused(tmp_path):
         net.run(5, events=([0.0], [19], [0]))
     with pytest.raises(DataError, match="after 5 ms"):
         net.run(5, events=([5.0], [1], [0]))
+    net.run(1)
     with pytest.raises(ConfigError, match="only be added before"):
         net.connect("a", "b", AllToAll())
     other = Population([Cells(surrogate(1), 20)])

@@ -8,17 +8,21 @@ from ulmus.neuron.elm import ELM
 from ulmus.neuron.sequence_model import SequenceModel
 
 
-def input_signs(neuron: SequenceModel, geometry: Geometry | None) -> tuple[Int64[np.ndarray, "inputs"], bool]:
+def input_signs(
+    neuron: SequenceModel, geometry: Geometry | None, continuous: int = 0
+) -> tuple[Int64[np.ndarray, "inputs"], bool]:
     """+1 for excitatory and -1 for inhibitory inputs, and whether the neuron tells: all +1 where it does not.
 
     Windows routing has as many inhibitory inputs after the excitatory ones; so has a cell on every piece of which an
-    input of either kind lies.
+    input of either kind lies. The last inputs, which so many are, may be continuous ones: they have no sign, 0.
     """
-    inputs, half = neuron.inputs, neuron.inputs // 2
-    halves = isinstance(neuron, ELM) and neuron.config["routing"] == "windows"
-    if geometry is not None and inputs % 2 == 0:
-        halves = halves or bool((geometry.input_piece[:half] == geometry.input_piece[half:]).all())
-    return (np.repeat([1, -1], [half, half]) if halves else np.ones(inputs, dtype=np.int64)), halves
+    inputs = neuron.inputs - continuous
+    half = inputs // 2
+    halves = isinstance(neuron, ELM) and neuron.config["routing"] == "windows" and not continuous
+    if geometry is not None and inputs > 0 and inputs % 2 == 0:
+        halves = halves or bool((geometry.input_piece[:half] == geometry.input_piece[half:inputs]).all())
+    signs = np.repeat([1, -1], [half, half]) if halves else np.ones(inputs, dtype=np.int64)
+    return np.concatenate([signs, np.zeros(continuous, dtype=np.int64)]), halves
 
 
 def first_peaks(

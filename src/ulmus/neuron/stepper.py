@@ -1,6 +1,6 @@
 """A fitted neuron in a closed loop: a step at a time, spikes and voltage out, its state inside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,9 @@ class Stepper:
         ((1,), (1, 1))
     """
 
+    continuous: tuple[str, ...]
+    """Names and units of the continuous inputs, such as ``current (nA)``."""
+
     def __init__(
         self,
         neuron: SequenceModel,
@@ -52,10 +55,13 @@ class Stepper:
         spike_threshold: float,
         batch: int,
         refractory_ms: float,
+        continuous: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         check_sizes(batch=batch)
         self.batch, self.inputs, self.dt_ms, self._decode = batch, neuron.inputs, float(neuron.dt_ms), decode
-        self._signs, self.signs_known = input_signs(neuron, geometry)
+        self.continuous = tuple(f"{one['name']} ({one['unit']})" for one in continuous)
+        self._scales = np.array([one["scale"] for one in continuous])
+        self._signs, self.signs_known = input_signs(neuron, geometry, len(continuous))
         self._arranged = arranged_neurons([neuron], [spike_threshold], batch, refractory_ms)
 
     def step(
@@ -63,6 +69,7 @@ class Stepper:
         inputs: Sequence[int] | Integer[np.ndarray, "events"],
         values: Sequence[float] | Num[np.ndarray, "events"] | None = None,
         neurons: Sequence[int] | Integer[np.ndarray, "events"] | None = None,
+        continuous: Float[np.ndarray, "batch channels"] | Sequence[float] | None = None,
     ) -> Stepped:
         """Spikes ``[batch]`` and voltage in mV ``[batch, sites]`` after one more step.
 
@@ -71,13 +78,17 @@ class Stepper:
             values: What each event carries: +1 for a spike of an excitatory input, -1 for one of an inhibitory input. By
                 default what the neuron knows of its inputs.
             neurons: Which of the neurons each event reaches; not needed for one neuron.
+            continuous: Value of every continuous input of every neuron in this step, in its unit (nA of a current), where the
+                neuron has such inputs: see `Stepper.continuous`.
 
         Raises:
             ShapeError: an input or a neuron that does not exist, or lists of different lengths.
-            DataError: an event of the wrong sign.
+            DataError: an event of the wrong sign, or of a continuous input; or no values of those.
         """
         given = np.asarray(inputs, np.int64) if len(inputs) else _NOBODY
         amounts = self._amounts(given, values)
+        if self.continuous or continuous is not None:
+            given, amounts, neurons = self._with_continuous(given, amounts, neurons, continuous)
         if self.batch == 1 and neurons is None:
             row_start = np.array([0, len(given)])
         else:
@@ -87,6 +98,8 @@ class Stepper:
 
     def run(self, inputs: Num[np.ndarray, "batch time inputs"] | Events) -> Stepped:
         """Spikes ``[batch, time]`` and voltage in mV ``[batch, time, sites]`` of the next steps, whose input is known.
+
+        As for `Surrogate.predict`, values of continuous inputs are divided by their scale.
 
         Raises:
             ShapeError: input of another shape.
@@ -160,6 +173,35 @@ class Stepper:
                 "values out, and every event has the sign of its input."
             )
         return amounts
+
+    def _with_continuous(
+        self, inputs: Any, amounts: Any, neurons: Any, continuous: Any
+    ) -> tuple[Any, Any, Any]:
+        """Events, and one for each value of a continuous input."""
+        channels = len(self.continuous)
+        if len(inputs) and inputs.max() >= self.inputs - channels:
+            raise DataError(
+                f"an event of input {inputs.max()}, which is continuous; expected a value of {', '.join(self.continuous)} in "
+                "every step, through continuous=."
+            )
+        values = np.asarray(() if continuous is None else continuous, np.float64)
+        if values.size != self.batch * channels or not np.isfinite(values).all():
+            raise DataError(
+                f"continuous has shape {list(values.shape)} or is not finite; expected [batch, channels] = [{self.batch}, "
+                f"{channels}]: {', '.join(self.continuous) or 'the neuron has no continuous inputs'}."
+            )
+        scaled = (values.reshape(self.batch, channels) / self._scales).astype(amounts.dtype)
+        numbers = np.tile(np.arange(self.inputs - channels, self.inputs), self.batch)
+        joined = np.concatenate([inputs, numbers]), np.concatenate([amounts, scaled.ravel()])
+        if neurons is None and self.batch == 1:
+            return *joined, None
+        to = np.concatenate(
+            [
+                np.asarray(() if neurons is None else neurons, np.int64),
+                np.repeat(np.arange(self.batch), channels),
+            ]
+        )
+        return *joined, to
 
     def _by_neuron(self, inputs: Any, amounts: Any, neurons: Any) -> tuple[Any, Any, Any]:
         """Events in the order of the neurons that they reach."""

@@ -13,7 +13,7 @@ from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
 from ulmus.kernels import Events
 from ulmus.neuron.sequence_model import SequenceModel
-from ulmus.neuron.spikes import first_peaks, spike_logit
+from ulmus.neuron.spikes import first_peaks, input_signs, spike_logit
 from ulmus.neuron.stepper import Stepper
 from ulmus.neuron.tables import Tables, tables_of
 
@@ -190,8 +190,19 @@ class Surrogate(nn.Module):
             ConfigError: a model that is not a single ELM, or values that cannot be.
         """
         return Stepper(
-            self.neuron, self.geometry, self.units.decode, self.spike_threshold, batch, refractory_ms
+            self.neuron,
+            self.geometry,
+            self.units.decode,
+            self.spike_threshold,
+            batch,
+            refractory_ms,
+            self.continuous,
         )
+
+    @property
+    def continuous(self) -> list[dict[str, Any]]:
+        """Name, unit and scale of the last inputs, where these are continuous ones such as a current (from the card)."""
+        return list(self.card.get("continuous", []))
 
     def tables(self) -> Tables:
         """Time constants, weights of inputs, and what memory units add to spikes and voltage, as tables with names and units.
@@ -206,7 +217,8 @@ class Surrogate(nn.Module):
         Raises:
             ConfigError: a model that is not a single ELM.
         """
-        return tables_of(self.neuron, self.sites, self.units.scale_per_mv, self.geometry)
+        signs, known = input_signs(self.neuron, self.geometry, len(self.continuous))
+        return tables_of(self.neuron, self.sites, self.units.scale_per_mv, self.geometry, signs * known)
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""

@@ -10,7 +10,6 @@ from ulmus.errors import ConfigError
 from ulmus.geometry import ON_SOMA, Geometry
 from ulmus.neuron.elm import ELM
 from ulmus.neuron.sequence_model import SequenceModel
-from ulmus.neuron.spikes import input_signs
 
 
 class Tables(NamedTuple):
@@ -21,8 +20,8 @@ class Tables(NamedTuple):
 
     Attributes:
         synapses: ``input``; ``branch`` that it reaches; ``sign`` of its events: +1 excitatory, -1 inhibitory, 0 where the
-            neuron does not say; ``weight``: what an event of +1 adds to the trace of the branch; ``x_um``, ``y_um``,
-            ``z_um``: where the input lies, NaN where that is not known.
+            neuron does not say, and for continuous inputs; ``weight``: what an event of +1 adds to the trace of the branch;
+            ``x_um``, ``y_um``, ``z_um``: where the input lies, NaN where that is not known.
         branches: ``branch``; ``tau_ms``: time constant of its trace; ``synapses`` that reach it; ``weight``: their sum.
         memory: ``unit``; ``tau_ms``: time constant; ``gain``: what a proposal of 1 adds in one step; ``spike_logit``: how much
             one unit of it adds to the logit of the spike probability; for each site of the neuron, such as ``soma_mv``, how much
@@ -36,9 +35,9 @@ class Tables(NamedTuple):
 
 @torch.no_grad()
 def tables_of(
-    neuron: SequenceModel, sites: tuple[str, ...], scale_per_mv: float, geometry: Geometry | None
+    neuron: SequenceModel, sites: tuple[str, ...], scale_per_mv: float, geometry: Geometry | None, signs: Any
 ) -> Tables:
-    """Values of a fitted neuron.
+    """Values of a fitted neuron; ``signs`` are those of its inputs, 0 where they are not known.
 
     Raises:
         ConfigError: it is not one ELM.
@@ -52,7 +51,6 @@ def tables_of(
     branch, slot = (part.cpu().numpy() for part in held.connected.nonzero(as_tuple=True))
     inputs = held.indices.cpu().numpy()[branch, slot]
     weight = held.weights().double().cpu().numpy()[branch, slot]
-    signs, known = input_signs(neuron, geometry)
     place = _places(inputs, geometry)
     tau_ms = neuron.tau_memory().double().cpu().numpy()
     gain = neuron.weights().memory_gain.double().cpu().numpy()
@@ -60,7 +58,7 @@ def tables_of(
     voltages = {f"{site}_mv": row / scale_per_mv for site, row in zip(sites, readout[1:], strict=True)}
     return Tables(
         synapses=_table(
-            input=inputs, branch=branch, sign=signs[inputs] * known, weight=weight, x_um=place[:, 0], y_um=place[:, 1],
+            input=inputs, branch=branch, sign=signs[inputs], weight=weight, x_um=place[:, 0], y_um=place[:, 1],
             z_um=place[:, 2],
         ),
         branches=_table(

@@ -102,15 +102,24 @@ class DistanceDependentProbability:
 class FromList:
     """A list of one's own: pairs of a source and a target, counted from 0 within their groups.
 
+    Args:
+        connections: The pairs; one that comes twice is connected twice.
+        inputs: The input of its target that each of them reaches, where `Population.connect` is not to draw it.
+
     Raises:
-        ConfigError: a neuron that does not exist.
+        ConfigError: a neuron that does not exist, or another number of inputs than of pairs.
     """
 
     connections: Sequence[tuple[int, int]] | Integer[np.ndarray, "connections 2"]
+    inputs: Sequence[int] | Integer[np.ndarray, "connections"] | None = None
 
     def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
         """See `Connector`."""
         pairs = np.asarray(self.connections, dtype=np.int64).reshape(-1, 2)
+        if self.inputs is not None and np.shape(self.inputs) != (len(pairs),):
+            raise ConfigError(
+                f"{np.size(self.inputs)} inputs for {len(pairs)} connections; expected one for each."
+            )
         outside = (pairs < 0).any(1) | (pairs[:, 0] >= sources) | (pairs[:, 1] >= targets)
         if outside.any():
             raise ConfigError(

@@ -1,7 +1,7 @@
 """A population of fitted neurons: built, connected, run, saved and gone on with."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from ulmus.files.writing import write_file
 from ulmus.neuron.spikes import input_signs
 from ulmus.neuron.stepper import arranged_neurons
 from ulmus.neuron.surrogate import Surrogate
-from ulmus.populations.connectors import Connector
+from ulmus.populations.connectors import Connector, FromList
 from ulmus.populations.network import Running, Wiring, new_running, run_threads
 
 Amount = float | Float[np.ndarray, "connections"] | Callable[[np.random.Generator, int], np.ndarray]
@@ -113,7 +113,8 @@ class Population:
             source: Name of the cells that spike.
             target: Name of the cells that receive.
             connector: Which pairs are connected: `AllToAll`, `FixedProbability`, `DistanceDependentProbability`, `FromList`.
-            inputs: Inputs that connections may reach: ``excitatory`` or ``inhibitory``, where the neuron tells, or numbers.
+            inputs: Inputs that connections may reach: ``excitatory`` or ``inhibitory``, where the neuron tells, or numbers. A
+                `FromList` with inputs of its own goes before.
             weight: Size of the event; 1 is what the neuron was fitted to. Inhibitory inputs get its negative.
             delay_ms: From the spike to its arrival, a time step or more.
 
@@ -123,9 +124,14 @@ class Population:
         self._not_running("connections")
         sources, targets = self._named(source), self._named(target)
         before, after = connector.pairs(len(sources), len(targets), source == target, self._draw)
-        reached, signs = self._inputs(target, inputs)
         count = len(before)
-        chosen = self._draw.integers(len(reached), size=count)
+        listed = connector.inputs if isinstance(connector, FromList) else None
+        if listed is None:
+            reached, signs = self._inputs(target, inputs)
+            chosen = self._draw.integers(len(reached), size=count)
+        else:
+            reached, signs = self._inputs(target, listed) if count else (np.zeros(0, np.int64), np.zeros(0))
+            chosen = np.arange(count)
         weights = self._amounts("weight", weight, count)
         delays = self._amounts("delay_ms", delay_ms, count)
         steps = np.rint(delays / self.dt_ms).astype(np.int64)
@@ -162,6 +168,7 @@ class Population:
         duration_ms: float,
         *,
         events: tuple[Any, Any, Any] | None = None,
+        continuous: Mapping[str, Float[np.ndarray, "time neurons channels"]] | None = None,
         record: Sequence[int] | Integer[np.ndarray, "recorded"] = (),
         threads: int = 1,
     ) -> Recording:
@@ -170,6 +177,8 @@ class Population:
         Args:
             duration_ms: How long, rounded to time steps.
             events: Recorded input: times in ms from the start of this run, neurons, and inputs of every event.
+            continuous: For every cell type with continuous inputs (`Surrogate.continuous`) their values in each step of this run,
+                in their units, such as the current into each neuron in nA.
             record: Numbers of neurons whose voltage and memory are recorded; spikes always are, of all.
             threads: Threads to share the work; the results do not depend on them.
 
@@ -187,9 +196,9 @@ class Population:
         total = self._wiring.neurons
         if len(recorded) and not (recorded.min() >= 0 and recorded.max() < total):
             raise ConfigError(f"record names neurons up to {recorded.max()}; expected 0 to {total - 1}.")
+        played = self._played(events, self._series(continuous or {}, steps), steps)
         running = self._started()
         first = running.step
-        played = self._played(events, steps)
         spikes, outputs, memory = run_threads(running, played, first + steps, recorded, threads, self._seed)
         time_ms = spikes[0] * self.dt_ms
         return Recording(time_ms, spikes[1], self._decoded(outputs, recorded), memory)
@@ -246,7 +255,7 @@ class Population:
     def _inputs(self, name: str, inputs: Any) -> tuple[Any, Any]:
         """Numbers of inputs, and their signs."""
         surrogate = self._cells[name]
-        signs, known = input_signs(surrogate.neuron, surrogate.geometry)
+        signs, known = input_signs(surrogate.neuron, surrogate.geometry, len(surrogate.continuous))
         if isinstance(inputs, str):
             if inputs not in ("excitatory", "inhibitory") or (inputs == "inhibitory" and not known):
                 raise ConfigError(
@@ -256,10 +265,10 @@ class Population:
             numbers = np.flatnonzero(signs == (1 if inputs == "excitatory" else -1))
         else:
             numbers = np.asarray(inputs, dtype=np.int64).reshape(-1)
-        if not len(numbers) or numbers.min() < 0 or numbers.max() >= surrogate.neuron.inputs:
+        last = surrogate.neuron.inputs - len(surrogate.continuous) - 1
+        if not len(numbers) or numbers.min() < 0 or numbers.max() > last:
             raise ConfigError(
-                f"{len(numbers)} inputs of {name!r} that do not all exist; expected numbers from 0 to "
-                f"{surrogate.neuron.inputs - 1}."
+                f"{len(numbers)} inputs of {name!r} that do not all exist, or are continuous; expected numbers from 0 to {last}."
             )
         return numbers, signs[numbers]
 
@@ -272,10 +281,35 @@ class Population:
             )
         return np.broadcast_to(values, (count,))
 
-    def _played(self, events: tuple[Any, Any, Any] | None, steps: int) -> tuple[Any, Any, Any, Any] | None:
-        """Events by step of this run: start of each step, neurons, inputs, values."""
+    def _series(self, continuous: Mapping[str, Any], steps: int) -> list[tuple[Any, Any, Any, Any]]:
+        """Steps, neurons, inputs and values of continuous inputs."""
+        for name in continuous:
+            self._named(name)
+        found = []
+        for name, numbers in self.neurons.items():
+            surrogate = self._cells[name]
+            channels = surrogate.continuous
+            values = np.asarray(continuous.get(name, np.zeros((steps, len(numbers), 0))), np.float64)
+            if values.shape != (steps, len(numbers), len(channels)) or not np.isfinite(values).all():
+                wanted = ", ".join(f"{one['name']} ({one['unit']})" for one in channels) or "none"
+                raise DataError(
+                    f"continuous input of {name!r} has shape {list(values.shape)} or is not finite; expected [time, neurons, "
+                    f"channels] = [{steps}, {len(numbers)}, {len(channels)}], channels: {wanted}."
+                )
+            step, neuron, channel = np.nonzero(values)
+            scaled = values[step, neuron, channel] / np.array([one["scale"] for one in channels])[channel]
+            first = surrogate.neuron.inputs - len(channels)
+            found.append((step, numbers.start + neuron, first + channel, scaled))
+        return found
+
+    def _played(
+        self, events: tuple[Any, Any, Any] | None, series: list[tuple[Any, Any, Any, Any]], steps: int
+    ) -> tuple[Any, Any, Any, Any] | None:
+        """Events and continuous input by step of this run: start of each step, neurons, inputs, values."""
         if events is None:
-            return None
+            if not any(len(one[0]) for one in series):
+                return None
+            events = (), (), ()
         time_ms, neuron, inputs = (np.asarray(part) for part in events)
         if not (time_ms.ndim == 1 and time_ms.shape == neuron.shape == inputs.shape):
             raise DataError(
@@ -289,12 +323,16 @@ class Population:
             surrogate = self._cells[name]
             bad = here & ((inputs < 0) | (inputs >= surrogate.neuron.inputs))
             here &= ~bad
-            values[here] = input_signs(surrogate.neuron, surrogate.geometry)[0][inputs[here]]
+            signs, _ = input_signs(surrogate.neuron, surrogate.geometry, len(surrogate.continuous))
+            values[here] = signs[inputs[here]]
         if len(step) and (step.min() < 0 or step.max() >= steps or (values == 0).any()):
             raise DataError(
-                f"events before 0 ms, after {steps * self.dt_ms:g} ms, or of a neuron or an input that does not exist. Times "
-                "count from the start of the run."
+                f"events before 0 ms, after {steps * self.dt_ms:g} ms, or of a neuron or an input that does not exist (or is "
+                "continuous). Times count from the start of the run."
             )
+        step, neuron, inputs, values = (
+            np.concatenate(parts) for parts in zip((step, neuron, inputs, values), *series, strict=True)
+        )
         order = np.argsort(step, kind="stable")
         starts = np.searchsorted(step[order], np.arange(steps + 1))
         return starts, neuron[order], inputs[order], values[order]
