@@ -337,5 +337,5 @@ def test_what_is_scored_is_said_to_be_generated_and_unbalanced(images, tmp_path)
 
 def test_a_size_is_refused_where_it_changes_nothing(listops):
     for task in ("pathfinder-x", "listops"):
-        with pytest.raises(ValidationError, match=f"size changes nothing for task {task}"):
+        with pytest.raises(ValidationError, match=f"size has no effect on task {task}"):
             SequencesData(kind="sequences", task=task, folder=str(listops), size=64)
