@@ -72,7 +72,7 @@ def fitted(store: Store, answer: str, trials: int, seed: int, folder: Path) -> A
         },
     )
     run = ulmus.training.Run(folder / f"{answer}-{trials}-{seed}")
-    if not run.finished():
+    if not (run.exists() and run.finished()):
         fit(recipe, run.folder, resume=run.exists())
     surrogate = ulmus.load(run.folder)
     scores = ulmus.evaluate(surrogate, f"{store.path}[{count - TEST}:]")

@@ -172,7 +172,7 @@ def keys(group: str) -> str:
 
 def key_groups() -> dict[str, list[tuple[str, str, type[BaseModel]]]]:
     """Settings by the part of the reference that shows them: title, prefix of the keys, and the settings."""
-    from ulmus.recordings.mapping import Continuous, Inputs, Mapping, OutputSpikes, Trials, Voltage
+    from ulmus.recordings.mapping import Continuous, Gaps, Inputs, Mapping, OutputSpikes, Trials, Voltage
     from ulmus.sequences.arrays.settings import ArraysData
     from ulmus.sequences.digits.settings import DigitsData
     from ulmus.sequences.lra.settings import Lesson, SequencesData
@@ -201,6 +201,7 @@ def key_groups() -> dict[str, list[tuple[str, str, type[BaseModel]]]]:
             ("A continuous input", "continuous.NAME.", Continuous),
             ("Spikes of the neuron", "output_spikes.", OutputSpikes),
             ("Pieces of a long recording", "trials.", Trials),
+            ("Gaps", "gaps.", Gaps),
         ],
         "search": [("", "", Search)],
         "study": [("", "", Study), ("A grid of a study", "", Grid)],

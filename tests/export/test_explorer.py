@@ -328,6 +328,10 @@ def test_what_does_not_fit_is_refused(tmp_path, capsys):
     trials = ulmus.open_trials(str(store(tmp_path / "trials", steps=600)))
     with pytest.raises(ConfigError, match="the trials have 1278 inputs in steps of 1 ms, the neuron 4"):
         write_explorer(surrogate("no hidden layer"), tmp_path / "page.html", trials=trials)
+    with pytest.raises(
+        ConfigError, match="the page shows a voltage, but the neuron was fitted to spikes alone"
+    ):
+        write_explorer(ulmus.Surrogate(ulmus.ELM(4, 1, memory=3), sites=()), tmp_path / "page.html")
     with pytest.raises(SystemExit) as ended:
         main(["explore", "--detailed-seconds", "0", "--out", str(tmp_path / "page.html")])
     assert ended.value.code == 2

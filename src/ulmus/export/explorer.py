@@ -49,6 +49,11 @@ def write_explorer(
     surrogate, path = surrogate_of_elm(model, "a page"), Path(path)
     facts: dict[str, Any] = {"title": title, "detailed_cpu_seconds": detailed_cpu_seconds}
     facts["detailed_source"] = detailed_source
+    if not surrogate.sites or (trials is not None and not trials.header.sites):
+        what = "the trials have none" if surrogate.sites else "the neuron was fitted to spikes alone"
+        raise ConfigError(
+            f"the page shows a voltage, but {what}; expected a neuron and trials with a voltage."
+        )
     if trials is not None:
         neuron, header = surrogate.neuron, trials.header
         if (header.inputs, header.dt_ms) != (neuron.inputs, neuron.dt_ms):

@@ -97,7 +97,7 @@ def _model(header: Header, seconds: float) -> tuple[dict[str, Any], tuple[str, .
     ]
     if header.inputs <= _FEW_INPUTS:
         why.append(
-            f"branches: one for each of {header.inputs} inputs, few enough that the network sees every one"
+            f"branches: one for each input ({header.inputs}), few enough that the network sees every one"
         )
         if header.continuous:  # 1 ms, so that spikes can follow a current within it
             model["tau_synapse_ms"] = [5.0] * header.event_inputs + [1.0] * len(header.continuous)
