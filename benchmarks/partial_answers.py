@@ -95,7 +95,7 @@ def fitted(store: Store, answer: str, trials: int, seed: int, folder: Path) -> A
 
 
 def partial_answers(
-    store: Path, *, folder: Path, train: Sequence[int] = (72, 12), seeds: int = 1, out: Path | None = None
+    store: Path, *, folder: Path, train: Sequence[int] = (24,), seeds: int = 3, out: Path | None = None
 ) -> None:
     """Fit a cell from both answers and from each alone.
 
