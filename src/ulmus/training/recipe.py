@@ -2,15 +2,20 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from ulmus.errors import ConfigError
 from ulmus.settings import Settings
 from ulmus.training.models import ELMModel, Model
 from ulmus.training.problem import HeldOut, Problem
+
+
+def _several(value: object) -> object:
+    """One name alone is a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 class TrainingSettings(Settings):
@@ -53,9 +58,9 @@ class TrainingSettings(Settings):
     """Steps between saved states from which an interrupted run resumes."""
     log_every: PositiveInt = 100
     """Steps between lines of ``metrics.jsonl``."""
-    loggers: tuple[Literal["csv", "tensorboard"], ...] = ()
+    loggers: Annotated[tuple[Literal["csv", "tensorboard"], ...], BeforeValidator(_several)] = ()
     """Write metrics into the run folder in these forms too; ``metrics.jsonl`` is always written."""
-    callbacks: tuple[str, ...] = ()
+    callbacks: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     """Classes derived from `ulmus.training.Callback`, each as ``package.module:Class``."""
     accelerator: str = "cpu"
     """What to train on, by the name that Lightning Fabric gives it: ``cpu``, ``cuda``, ``auto``."""

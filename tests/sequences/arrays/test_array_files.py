@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -198,6 +199,25 @@ def test_files_that_cannot_be(values, tmp_path):
             read_sequences(
                 [str(tmp_path / name)], Layout(targets=("label",) if name.endswith("csv") else None)
             )
+
+
+def test_a_column_that_says_which_rows_are_a_sequence_has_to_be_there(values, tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(rows(values)))
+    for one in (Layout(sequence="trial"), Layout(sequence="trial", time="time_ms")):
+        layout = replace(one, targets=("label",))
+        with pytest.raises(DataError, match="has no column 'trial'; expected one of"):
+            read_sequences([str(tmp_path / "a.csv")], layout)
+
+
+def test_what_is_scored_alone_needs_no_subjects(values, tmp_path):
+    lines = [line.rpartition(",")[0] for line in rows(values)]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    np.savez(tmp_path / "a.npz", values=values, label=LABELS)
+    for name in ("a.csv", "a.npz"):
+        layout = Layout(targets=("label",), columns=("subject",), optional=True)
+        assert len(read_sequences([str(tmp_path / name)], layout)) == 3
+        with pytest.raises(DataError, match="has no (column )?'subject'"):
+            read_sequences([str(tmp_path / name)], replace(layout, optional=False))
 
 
 def test_rows_that_are_not_evenly_spaced_and_labels_that_change_are_named(values, tmp_path):

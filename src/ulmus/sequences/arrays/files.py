@@ -125,7 +125,7 @@ def _npy_folder(path: Path) -> Mapping[str, Any]:
 
 
 def _from_arrays(arrays: Mapping[str, Any], layout: Layout, origin: str) -> SequenceSet:
-    columns = {name: _part(arrays, name, origin) for name in layout.columns}
+    columns = {name: _part(arrays, name, origin) for name in layout.columns_in(arrays)}
     targets = None
     if layout.targets is not None:
         parts = [np.asarray(_part(arrays, name, origin)) for name in layout.targets]

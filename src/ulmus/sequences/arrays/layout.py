@@ -1,5 +1,6 @@
 """What the parts of a file of sequences are called."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ class Layout:
         sequence: Column of a long table that says to which sequence a row belongs; a table without it is wide.
         time: Column of a long table with the time of every row in ms.
         columns: What else is read of every sequence, such as the subject.
+        optional: Whether these columns may be missing.
         input: ``numbers``, ``tokens``, ``characters`` or ``events``, where values do not say it.
         missing: Whether missing values are refused.
         step_targets: Whether every step has a target, else every sequence.
@@ -27,7 +29,12 @@ class Layout:
     sequence: str = "sequence"
     time: str | None = None
     columns: tuple[str, ...] = ()
+    optional: bool = False
     input: Input | None = None
     missing: Literal["refuse", "mask"] = "refuse"
     step_targets: bool = False
     dt_ms: float | None = None
+
+    def columns_in(self, parts: Collection[str]) -> list[str]:
+        """What else is read of a file with these parts; what it must hold though it does not, too."""
+        return [name for name in self.columns if name in parts or not self.optional]

@@ -178,7 +178,8 @@ def sequence_set(
         )
     if targets is not None and len(targets) != len(lengths):
         raise DataError(
-            f"{origin} has {len(lengths)} sequences and {len(targets)} targets; expected one for each, or for each of its steps."
+            f"{origin} has {len(lengths)} sequences and {len(targets)} targets; expected one for each, or for each of its steps. "
+            "Of sequences behind each other, give the number of steps of each as 'lengths'."
         )
     found = {name: np.asarray(_plain(column)) for name, column in (columns or {}).items()}
     for name, column in found.items():

@@ -72,8 +72,8 @@ class ArraysData(Settings):
             raise ValueError("stride goes with window; give both or none")
         return self
 
-    def layout(self, task: Task) -> Layout:
-        """What the parts of a file are called."""
+    def layout(self, task: Task, optional: bool = False) -> Layout:
+        """What the parts of a file are called; `optional` says that the subjects may be unknown."""
         dt_ms = self.dt_ms if self.sample_rate_hz is None else 1000 / self.sample_rate_hz
         return Layout(
             self.values,
@@ -81,6 +81,7 @@ class ArraysData(Settings):
             self.sequence,
             self.time,
             (self.split_by,) if self.split_by else (),
+            optional,
             self.input,
             self.missing,
             task.startswith("step-"),

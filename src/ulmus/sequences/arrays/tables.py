@@ -138,14 +138,15 @@ def from_table(table: dict[str, list[str]], layout: Layout, origin: str) -> Sequ
     Raises:
         DataError: a column is missing or holds what it cannot.
     """
-    known = (*(layout.targets or ()), *layout.columns, *((layout.time,) if layout.time else ()))
-    for name in known:
+    known = (*(layout.targets or ()), *layout.columns_in(table), *((layout.time,) if layout.time else ()))
+    long = layout.time is not None or layout.sequence != Layout.sequence  # as the recipe says
+    for name in (*known, *((layout.sequence,) if long else ())):
         _cells(table, name, origin)
     names = layout.values or tuple(name for name in table if name not in (*known, layout.sequence))
     if layout.sequence in table:
         return _from_long(table, names, layout, origin)
     targets = _targets([_typed(table[name]) for name in layout.targets or ()])
-    columns = {name: _typed(table[name]) for name in layout.columns}
+    columns = {name: _typed(table[name]) for name in layout.columns_in(table)}
     if layout.input == "characters":
         texts = _cells(table, names[0], origin)
         return sequence_set(list(texts), targets, columns=columns, input="characters", origin=origin)
@@ -189,7 +190,7 @@ def _from_long(table: dict[str, list[str]], names: Sequence[str], layout: Layout
     values = np.split(np.stack([_numbers(table, name, origin) for name in names], axis=1)[order], edges)
     each = {
         name: np.split(_typed(table[name])[order], edges)
-        for name in (*(layout.targets or ()), *layout.columns)
+        for name in (*(layout.targets or ()), *layout.columns_in(table))
     }
 
     def one_each(name: str) -> np.ndarray:
@@ -201,7 +202,7 @@ def _from_long(table: dict[str, list[str]], names: Sequence[str], layout: Layout
                 )
         return np.array([part[0] for part in each[name]])
 
-    columns = {name: one_each(name) for name in layout.columns}
+    columns = {name: one_each(name) for name in layout.columns_in(table)}
     if layout.step_targets and layout.targets:
         parts = [each[name] for name in layout.targets]
         targets: Any = (

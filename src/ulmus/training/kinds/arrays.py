@@ -82,7 +82,7 @@ class ArraysRecipe(Recipe):
         """
         kind = self.task.kind
         if place is not None:
-            sequences = read_sequences([place], self.data.layout(kind))
+            sequences = read_sequences([place], self.data.layout(kind, optional=True))
             if self.data.window is not None:
                 step_targets = kind.startswith("step-")
                 sequences = windows(
