@@ -14,7 +14,7 @@ QUANTILE = 0.999
 """Share of the voltage between spikes that a clip leaves whole: of the layer-5 pyramidal cell that is -55.8 mV, and its published
 clip -55 mV."""
 _FEWEST = 0.05
-_MOST_TRIALS = 200
+_MOST_TRIALS, _MOST_STEPS = 200, 5_000_000
 
 
 class VoltageRange(NamedTuple):
@@ -62,7 +62,8 @@ def _sample(
 ) -> tuple[Float32[np.ndarray, "trials time"], Bool[np.ndarray, "trials time"]]:
     """Voltage of some trials, and in which steps there is a spike."""
     header = trials.header
-    chosen = np.unique(np.linspace(0, len(trials) - 1, min(len(trials), _MOST_TRIALS)).astype(np.int64))
+    most = min(len(trials), _MOST_TRIALS, max(1, _MOST_STEPS // header.steps))
+    chosen = np.unique(np.linspace(0, len(trials) - 1, most).astype(np.int64))
     voltage = np.empty((len(chosen), header.steps), dtype=np.float32)
     spikes = np.zeros(voltage.shape, dtype=bool)
     for row, index in enumerate(chosen.tolist()):
