@@ -7,7 +7,7 @@ from recording_examples import PER_MS, STEPS, TRIALS, recordings
 from ulmus.errors import ConfigError, DataError
 from ulmus.recordings.conversion import convert
 from ulmus.recordings.mapping import parse_mapping
-from ulmus.report.conversion_page import summarise
+from ulmus.report.conversion_page import conversion_figure, summarise
 
 
 def mapping(**current):
@@ -45,6 +45,11 @@ def test_the_summary_shows_the_current_and_no_event_inputs(tmp_path):
     assert rows["current"].startswith("-0.05 to 0.248")
     assert rows["current"].endswith("nA, usual size 0.1 nA")
     assert rows["excitatory inputs"] == "0"
+    figure = conversion_figure(store, summarise(store))
+    drawn = {trace.yaxis or "y" for trace in figure.data}
+    assert {f"yaxis{axis[1:]}" for axis in drawn} <= set(figure.to_dict()["layout"])
+    current = next(trace for trace in figure.data if trace.name == "current")
+    np.testing.assert_array_equal(current.y, store.trial(0).continuous[:, 0])
 
 
 def test_what_a_current_lacks_is_said(tmp_path):

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from recording_examples import INHIBITORY, INPUTS, PER_MS, STEPS, TRIALS, recordings, with_trial
 
+import ulmus
 from ulmus.errors import ConfigError, DataError
 from ulmus.recordings.conversion import convert
 from ulmus.recordings.mapping import parse_mapping
 from ulmus.report.conversion_page import summarise, write_conversion_page
+from ulmus.training.fit import fit
 
 EVENTS = {
     "times": "t",
@@ -178,3 +180,22 @@ def test_a_trace_without_any_value_and_gaps_that_are_no_pairs_are_refused(tmp_pa
     mapping["gaps"] = {"starts": "b", "stops": "e", "unit": "ms"}
     with pytest.raises(DataError, match="a gap ends before it begins"):
         convert(tmp_path / "b.npz", tmp_path / "store", mapping=parse_mapping(mapping))
+
+
+@pytest.mark.parametrize("answer", ["spikes", "voltage"])
+def test_one_answer_goes_from_its_file_to_the_report(answer, tmp_path):
+    np.savez(tmp_path / "a.npz", v=np.stack([r.voltage_mv for r in recordings()]), **lists())
+    one = {"voltage": VOLTAGE, "output_spikes": "none"}
+    if answer == "spikes":
+        one = {
+            "output_spikes": {"times": "out", "trial": "out_trial", "unit": "ms"},
+            "trials": {"duration_ms": STEPS, "count": TRIALS},
+        }
+    mapping = parse_mapping({"inputs": EVENTS, **one})
+    store = convert(tmp_path / "a.npz", tmp_path / "store", mapping=mapping)
+    recipe = ulmus.load_recipe("auto", {"data.train": str(store.path), "training.steps": 5})
+    run = fit(recipe, tmp_path / "run")
+    page = ulmus.report(run.folder, str(store.path)).read_text(encoding="utf-8")
+    assert ("Only spikes are compared" in page, "Only the voltage is compared" in page) == (
+        answer == "spikes", answer == "voltage",
+    )  # fmt: skip

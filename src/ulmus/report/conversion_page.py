@@ -142,15 +142,18 @@ def conversion_figure(trials: TrialSource, summary: ConversionSummary) -> go.Fig
     else:
         _draw_spikes(plot, trial)
     _draw_inputs(plot, trial, header)
-    event_sign = header.input_sign[: header.event_inputs]
-    for sign in (1, -1):
-        mine = np.flatnonzero(event_sign == sign)
-        _points(plot, mine, summary.input_hz[mine], style.hue(sign), "4", "input %{x}: %{y:.3g} Hz")
-    panels = [("4", "input", "Rate of every input, all trials (Hz)", (0.0, 0.48), header.event_inputs)]
+    panels = []
+    if header.event_inputs:  # traces without axes of their own would hide the others
+        event_sign = header.input_sign[: header.event_inputs]
+        for sign in (1, -1):
+            mine = np.flatnonzero(event_sign == sign)
+            _points(plot, mine, summary.input_hz[mine], style.hue(sign), "4", "input %{x}: %{y:.3g} Hz")
+        title = "Rate of every input, all trials (Hz)"
+        panels.append(("4", "input", title, (0.0, 0.48), header.event_inputs))
     if header.spikes:
         _points(plot, np.arange(len(trials)), summary.trial_hz, style.NEURON, "5", "trial %{x}: %{y:.3g} Hz")
         panels.append(("5", "trial", "Output rate of every trial (Hz)", (0.54, 1.0), len(trials)))
-    for axis, x_title, title, domain, size in panels if header.event_inputs else panels[1:]:
+    for axis, x_title, title, domain, size in panels:
         x = style.axis(
             x_title, domain=list(domain), anchor=f"y{axis}", range=[-0.6, size - 0.4], tickformat=",d"
         )
