@@ -11,7 +11,7 @@ from ulmus.kernels.folding import Layers, filtered_inputs, folded, projects_firs
 from ulmus.kernels.numba_call import are_many, compressed, run_forward, run_many, worth_compressing
 from ulmus.kernels.numba_inputs import BAD_ENDS, BAD_INPUT, FALLING, find_fault
 from ulmus.kernels.numba_layout import EVENTS, NOTHING, PROPOSALS, SIGNALS
-from ulmus.kernels.operator import Call, elm
+from ulmus.kernels.operator import Call, elm, run_direct
 from ulmus.kernels.weights import ELMState, Weights
 
 
@@ -48,9 +48,14 @@ def _computed(
     activation: str,
     budget_mebibytes: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Through the operator where a gradient or a trace of the computation is wanted, else straight to the kernels."""
+    """Through the operator where the computation is traced, else straight to the kernels, with a gradient where one is wanted."""
     batch, time, inputs = shape
-    tracing = torch.compiler.is_compiling()
+    # What records or imitates operations has to see one: torch.compile, modes and their tensors.
+    tracing = (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or type(layers.recurrent) is not Tensor
+    )
     compress = (
         dense is not None
         and layers.synapses.dim() == 2
@@ -72,7 +77,8 @@ def _computed(
     if differentiable:
         keep = _most_that_fits((batch, time, inputs), dense, layers, activation, budget_mebibytes)
     source = dense, *(parts or (None, None, None)), *shape
-    result = elm(*Call._make((*source, *state, *layers, activation, keep, compress)))
+    call = Call._make((*source, *state, *layers, activation, keep, compress))
+    result = elm(*call) if tracing else run_direct(call)
     return result[0], result[1], result[2]
 
 
