@@ -2,12 +2,15 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from ulmus.cli import main
+from ulmus.cli.app import interrupts_are_kept
 from ulmus.cli.data import _summary
 from ulmus.cli.evaluate import _print_comparison
 
@@ -310,3 +313,19 @@ def test_importing_ulmus_is_light():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_an_interrupt_that_python_meets_in_a_callback_is_not_lost():
+    class Closing:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts_are_kept():  # noqa: PT012 - where it comes is not known
+            closing = Closing()
+            del closing
+            for _ in range(600):
+                time.sleep(0.1)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,8 +1,10 @@
 """The commands, and what happens to errors."""
 
+import _thread
 import ctypes
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -91,6 +93,9 @@ EXIT_CODES: list[tuple[type[UlmusError], int]] = [
 """Beside these: 1 for any other error, 130 when interrupted."""
 
 
+_SECONDS_TO_RETURN = 0.05
+
+
 @contextmanager
 def exit_on_error(interrupted: str = "interrupted") -> Iterator[None]:
     """End the process with a message and the exit status of the error, instead of a traceback."""
@@ -117,9 +122,30 @@ def main(arguments: list[str] | None = None) -> None:
     goes_on = arguments[:1] and arguments[0] in GO_ON
     with (
         _warnings_as_notes(),
+        interrupts_are_kept(),
         exit_on_error("interrupted; run the same command again to continue" if goes_on else "interrupted"),
     ):
         _run(arguments)
+
+
+@contextmanager
+def interrupts_are_kept() -> Iterator[None]:
+    """Raise Ctrl-C again where it reached Python in a callback, such as a destructor: from there it would be printed and lost."""
+    before = sys.unraisablehook
+
+    def hook(lost: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            before(lost)
+            return
+        again = threading.Timer(_SECONDS_TO_RETURN, _thread.interrupt_main)  # not from within the callback
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager
