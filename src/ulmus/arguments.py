@@ -7,6 +7,9 @@ from typing import Any
 
 from ulmus.errors import ConfigError, closest
 
+MOST_WORKERS = 1024
+"""Processes or threads: more would take the machine down."""
+
 
 def plain(value: Any) -> Any:
     """A constructor argument as a file can hold it: numbers and arrays of NumPy and PyTorch as numbers and lists of Python."""

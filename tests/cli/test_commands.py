@@ -13,6 +13,8 @@ from ulmus.cli import main
 from ulmus.cli.app import interrupts_are_kept
 from ulmus.cli.data import _summary
 from ulmus.cli.evaluate import _print_comparison
+from ulmus.errors import ConfigError
+from ulmus.training import load_recipe
 
 
 def ulmus(*arguments: object, check: int = 0) -> subprocess.CompletedProcess[str]:
@@ -329,3 +331,40 @@ def test_an_interrupt_that_python_meets_in_a_callback_is_not_lost():
                 time.sleep(0.1)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["train", "l5pc-branch-20", "--data.train", "a", "--data.workers", "1000000"],
+            "'data.workers' is 1000000",
+        ),
+        (
+            ["train", "l5pc-branch-20", "--data.train", "a", "--training.threads", "1000000"],
+            "less than or equal to 1024",
+        ),
+        (
+            ["simulate", "lif", "--trials", "2", "--seconds", "1", "--workers", "1000000"],
+            "at most 1024 processes",
+        ),
+        (["train", "/dev/zero"], "neither a readable file"),
+        (["reproduce", "/dev/zero"], "neither a readable file"),
+        (["sweep", "/dev/zero"], "is no file"),
+    ],
+)
+def test_what_would_take_the_machine_down_is_refused(arguments, said, tmp_path, capsys):
+    out = {"train": "--run", "simulate": "--out", "reproduce": "--out", "sweep": "--out"}[arguments[0]]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, out, str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_larger_than_memory_is_refused():
+    recipe = load_recipe(
+        "l5pc-branch-20", {"data.train": "a", "data.validation": "b", "model.memory": 10**13}
+    )
+    with pytest.raises(ConfigError, match="fits into memory"):
+        recipe.model.build(10, 2, 1.0)

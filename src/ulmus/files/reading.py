@@ -43,6 +43,8 @@ def read_text(path: Path, error: type[UlmusError] = DataError, remedy: str = "re
     Raises:
         UlmusError: of the kind `error`: it is missing, cannot be read, or is not text.
     """
+    if path.exists() and not path.is_file():  # a folder, or a device that never ends
+        raise error(f"{path} is no file; expected a text file; {remedy}")
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError, DataError, UlmusError, extra
 from ulmus.files.reading import read_json
 from ulmus.files.writing import write_json
 
-_MOST, _MOST_WORKERS = 100_000_000, 1024
+_MOST = 100_000_000
 RECORD = "generated.json"
 """Lies beside data that Ulmus made, with the settings; the published archive has no such file."""
 
@@ -128,7 +129,7 @@ def check_counts(**values: int | None) -> None:
         ConfigError: names the first such value.
     """
     for name, value in values.items():
-        most = _MOST_WORKERS if name == "workers" else _MOST
+        most = MOST_WORKERS if name == "workers" else _MOST
         if value is not None and not 1 <= value <= most:
             raise ConfigError(f"{name}={value}: expected 1 to {most:,}; correct {name}")
 

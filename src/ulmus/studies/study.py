@@ -128,6 +128,8 @@ def load_study(source: str | Path) -> Study:
     known = shipped_studies()
     try:
         shipped = str(source) in known
+        if not shipped and Path(source).exists() and not Path(source).is_file():
+            raise OSError
         text = ((SHIPPED / f"{source}.yaml") if shipped else Path(source)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError, DivergedError, UlmusError, closest, extra
 from ulmus.evaluation.sequence_metrics import UPWARDS
 from ulmus.files.reading import read_json, read_yaml
@@ -136,6 +137,8 @@ def sweep(
         MissingToolError: Optuna is not installed.
     """
     settings = {**search.set, **overrides}
+    if not 1 <= workers <= MOST_WORKERS:
+        raise ConfigError(f"workers={workers}: expected 1 to {MOST_WORKERS} processes. Correct it.")
     _recipe(search, settings, {}).check_apart(search.held_out)
     folder.mkdir(parents=True, exist_ok=True)
     _check_same(folder, search, settings)

@@ -12,6 +12,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError, extra
 from ulmus.files.lock import only_one
 from ulmus.files.writing import append_json
@@ -196,6 +197,8 @@ def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, d
         whole = isinstance(value, Integral) and not isinstance(value, bool)
         if value is not None and not (whole and value >= least):
             raise ConfigError(f"{name}={value!r}: expected a whole number, at least {least}. Correct it.")
+    if workers is not None and workers > MOST_WORKERS:
+        raise ConfigError(f"workers={workers}: expected at most {MOST_WORKERS} processes. Lower it.")
 
 
 def _checked_kinds(

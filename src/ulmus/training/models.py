@@ -30,8 +30,18 @@ class _ModelSettings(Settings):
             cls.model_rebuild(force=True)
 
     def build(self, inputs: int, outputs: int, dt_ms: float) -> Any:
-        """The model with random weights."""
-        return self.builds(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+        """The model with random weights.
+
+        Raises:
+            ConfigError: it does not fit into memory.
+        """
+        try:
+            return self.builds(inputs, outputs, dt_ms=dt_ms, **self.model_dump(exclude={"kind"}))
+        except (RuntimeError, MemoryError) as error:
+            reason = " ".join(str(error).split())[-120:]
+            raise ConfigError(
+                f"a model of these sizes cannot be made ({reason}); expected one that fits into memory; make it smaller"
+            ) from error
 
 
 class _Neuron(_ModelSettings):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError
 from ulmus.settings import Settings
 from ulmus.training.models import ELMModel, Model
@@ -70,7 +71,7 @@ class TrainingSettings(Settings):
     """Machines."""
     precision: str = "32-true"
     """Number format, by the name that Lightning Fabric gives it: ``32-true``, ``bf16-mixed``."""
-    threads: int = Field(default=1, ge=1, le=1024)
+    threads: int = Field(default=1, ge=1, le=MOST_WORKERS)
     """CPU threads of this process; one is best for small neurons."""
     memory_budget_mib: float = Field(default=16.0, ge=0)
     """What a step may keep for its backward pass before it computes inner signals again: see `ulmus.kernels.memory_budget`."""

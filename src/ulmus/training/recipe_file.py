@@ -147,7 +147,9 @@ def _read(source: str | Path) -> tuple[str, str, str | None]:
                 name[len(stem) + 1 :] or None,
             )
     try:
-        return Path(source).read_text(encoding="utf-8"), name, None
+        if Path(source).exists() and not Path(source).is_file():  # a folder, or a device that never ends
+            raise OSError
+        return Path(source).read_text(encoding="utf-8-sig"), name, None
     except (OSError, UnicodeDecodeError) as error:
         known = recipes()
         raise ConfigError(

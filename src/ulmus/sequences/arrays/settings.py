@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError
 from ulmus.neuron.predictor import LOOKING_AHEAD, WHOLE, Task
 from ulmus.sequences.arrays.files import read_sequences, step_ms
@@ -61,7 +62,7 @@ class ArraysData(Settings):
     """Cut sequences into pieces of so many steps."""
     stride: PositiveInt | None = None
     """Steps from one piece to the next; ``window`` by default."""
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=MOST_WORKERS)
     """Processes that make batches; batches are the same for any number."""
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.sequences.digits.augmentation import ClipAugmentation
 from ulmus.sequences.digits.batches import AddedDigits, Binning, Digits
 from ulmus.sequences.digits.clips import open_digits
@@ -40,7 +41,7 @@ class DigitsData(LabelledSettings):
     """Augmentation: largest relative change of a clip's duration."""
     drop: float = Field(default=0.0, ge=0, lt=1)
     """Augmentation: probability that a spike is left out."""
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=MOST_WORKERS)
     """Processes that make batches; batches are the same for any number."""
 
     def open(self, batch: int, seed: int, share: tuple[int, int] = (0, 1)) -> Splits[LabelledBatches]:

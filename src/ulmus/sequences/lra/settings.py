@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import closest
 from ulmus.sequences.labelled_batches import LabelledBatches, LabelledSettings, Splits
 from ulmus.sequences.lra import images, retrieval, text
@@ -99,7 +100,7 @@ class SequencesData(LabelledSettings):
     """Duration of a step for the neuron: with half of it, a neuron can go on with images twice as wide as before."""
     curriculum: tuple[Lesson, ...] = ()
     """Lessons to begin with, one after the other; validation is always on the task itself."""
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=MOST_WORKERS)
     """Processes that make batches; batches are the same for any number."""
 
     @field_validator("task")

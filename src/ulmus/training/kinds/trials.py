@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, matching_threshold, predict
 from ulmus.evaluation.scores import score
@@ -58,7 +59,7 @@ class TrialsData(Settings):
     """Augmentation: probability that an event moves to a neighbouring input of the same sign."""
     drop: float = Field(default=0.0, ge=0, lt=1)
     """Augmentation: probability that an event is left out."""
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=MOST_WORKERS)
     """Processes that make batches; batches are the same for any number."""
 
 
