@@ -2,7 +2,7 @@
 
 The trials are those of the Hodgkin-Huxley cell with synapses in benchmarks/current_driven/README.md.
 
-python benchmarks/partial_answers.py axon-spikes --folder answers --out benchmarks/results/partial-answers.json
+python benchmarks/partial_answers.py axon-spikes --folder answers --out answers.json
 """
 
 from collections.abc import Sequence
