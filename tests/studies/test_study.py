@@ -120,7 +120,7 @@ def test_a_finished_run_is_not_scored_on_data_other_than_its_own(study_file, ton
     command = ["reproduce", str(study_file), "--out", str(out), "--seeds", "1", "--budget", "20s"]
     for folder, told in (
         (other, "than are asked for now: data.folder was"),
-        (mine, f"than lie in {mine} by now"),
+        (mine, f"than are in {mine} now"),
     ):
         with h5py.File(folder / "tones_train.h5", "a") as file:
             file["labels"][0] = (file["labels"][0] + 1) % 10
