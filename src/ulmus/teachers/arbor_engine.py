@@ -101,7 +101,7 @@ def run_cable(
 ) -> Answer:
     """Simulate a trial from the cell's initial state; events at `silent` inputs do not arrive."""
     cell = model.cell if drive.current_na is None else model.with_current(drive.current_na)
-    recipe = CableRecipe(model, cell, _generators(model, drive, dt_ms, silent))
+    recipe = CableRecipe(model, cell, event_generators(model, drive, dt_ms, silent))
     simulation = arbor.simulation(recipe, arbor.context(threads=1))
     handles = [
         simulation.sample((0, tag), arbor.regular_schedule(0 * U.ms, (1.0 if number else dt_ms) * U.ms))
@@ -112,9 +112,10 @@ def run_cable(
     return cable_answer(time_ms, trace, [mv for _, mv in others], drive.steps, above_mv, refractory_ms)
 
 
-def _generators(
+def event_generators(
     model: CableModel, drive: Drive, dt_ms: float, silent: AbstractSet[int]
 ) -> list["arbor.event_generator"]:
+    """The events of a trial for Arbor, input by input."""
     generators = []
     order = np.lexsort((drive.event_step, drive.event_input))
     inputs, first = np.unique(drive.event_input[order], return_index=True)
