@@ -147,6 +147,7 @@ def test_trials_of_different_length_in_one_store(tmp_path):
     assert [store.recorded_steps(index) for index in range(TRIALS)] == [STEPS, STEPS - 50, STEPS - 100]
     assert np.isnan(store.trial(2).voltage_mv[-100:]).all()
     assert dict(summarise(store).rows)["trials"].startswith("3 of 100 to 200 ms")
+    assert "gaps" not in dict(summarise(store).rows)  # a trial that is shorter has none
     assert store.verify() == []
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file["2/t"], file["2/id"]

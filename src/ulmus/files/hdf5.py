@@ -148,7 +148,10 @@ class Hdf5:
             yield key, error
             return
         for name in names:
-            yield from self._walk(f"{key}/{name}" if key else name, (*above, place))
+            readable = (
+                name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+            )  # bytes that are no text
+            yield from self._walk(f"{key}/{readable}" if key else readable, (*above, place))
 
     def _at(self, key: str, hops: int) -> Any:
         """What lies under a key from the root, links followed step by step."""

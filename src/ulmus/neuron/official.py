@@ -120,9 +120,13 @@ def neuron_from_official(settings: dict[str, Any], state: dict[str, Tensor], ori
                     "Use the weights and the configuration of the same run."
                 )
             target.copy_(value.view(target.shape))
-    neuron.load_state_dict(
-        neuron.state_dict()
-    )  # so that the synapses take note of the routing they were given
+    try:  # so that the synapses take note of the routing they were given
+        neuron.load_state_dict(neuron.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(
+            f"{origin} does not fit model_config.json ({reason}); copy the folder again."
+        ) from error
     return neuron
 
 

@@ -22,6 +22,8 @@ with extra("report", "a report page"):
 MAX_ROWS, MAX_COLUMNS = 200, 1000
 _HEIGHT = 900
 
+_ROUNDING = 1e-9
+
 
 class ConversionSummary(NamedTuple):
     """What trials hold.
@@ -59,7 +61,8 @@ def summarise(trials: TrialSource) -> ConversionSummary:
     input_hz = events / max(longest.sum() / 1000, 1e-9)
     shortest = "" if longest.min() == longest.max() else f"{longest.min():,g} to "
     rows = [("trials", f"{count:,} of {shortest}{longest.max():,g} ms in steps of {header.dt_ms:g} ms")]
-    if lost := 1 - 1000 * seconds.sum() / longest.sum():
+    lost = 1 - 1000 * seconds.sum() / longest.sum()
+    if lost > _ROUNDING:
         rows.append(("gaps", f"{100 * lost:.3g} % of the time was not recorded"))
     rows += [*_input_rows(header, input_hz), *_range_rows(trials, voltage, drive)]
     if header.spikes:

@@ -304,3 +304,30 @@ def test_what_is_declared_or_lies_elsewhere_is_not_read(values, tmp_path):
             read_sequences([str(tmp_path / name)], Layout(targets=None))
     np.savez(tmp_path / "objects.npz", values=values, unrelated=np.array([{}], dtype=object))
     assert len(read_sequences([str(tmp_path / "objects.npz")], Layout(targets=None)).lengths) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"event_time_ms": [1e300, 0.0]}, "too large.*times below 1e"),
+        ({"event_time_ms": [np.nan, 0.0]}, "not finite"),
+        ({"event_sequence": [10**9, 0]}, "too large"),
+        ({"event_channel": [0.5, 1.0]}, "no whole numbers"),
+        ({"event_amplitude": [np.inf, 1.0]}, "amplitudes that are not finite"),
+        ({"event_channel": 3}, "different lengths"),
+        ({"duration_ms": np.inf}, "duration_ms has shape"),
+        ({"duration_ms": [5.0, 5.0, 5.0]}, "expected one number or 2"),
+    ],
+)
+def test_events_that_can_be_none_are_refused(change, message, tmp_path):
+    events = {"event_sequence": [0, 1], "event_time_ms": [1.0, 2.0], "event_channel": [0, 1]}
+    np.savez(tmp_path / "a.npz", **{**events, **change})
+    with pytest.raises(DataError, match=message):
+        read_sequences([str(tmp_path / "a.npz")], Layout(targets=None))
+
+
+def test_a_name_that_is_no_text_is_passed_over(values, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["values"] = values
+        h5py.h5d.create(file.id, b"\xff\xfe", h5py.h5t.NATIVE_DOUBLE, h5py.h5s.create_simple((2,)))
+    assert len(read_sequences([str(tmp_path / "a.h5")], Layout(targets=None)).lengths) == 3

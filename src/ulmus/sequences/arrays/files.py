@@ -21,6 +21,8 @@ from ulmus.sequences.arrays.tables import (
 )
 
 _EVENTS = ("event_sequence", "event_time_ms", "event_channel")
+LONGEST_MS = 1e10
+_MOST_SEQUENCES = 10_000_000
 _MOST_UNNAMED = 100_000  # channels, of which a single wrong number would otherwise make any number
 
 
@@ -157,29 +159,34 @@ def _from_events(
     origin: str,
 ) -> SequenceSet:
     """Events in steps: event ``k`` falls into step ``floor(time / dt)`` of its sequence."""
-    sequence, time_ms, channel = (np.asarray(arrays[name]) for name in _EVENTS)
-    amplitude = np.asarray(arrays.get("event_amplitude", np.ones(len(sequence))), dtype=np.float64)
-    if not len(sequence) == len(time_ms) == len(channel) == len(amplitude):
+    sequence, time_ms, channel = parts = [np.asarray(arrays[name]) for name in _EVENTS]
+    amplitude = np.asarray(arrays.get("event_amplitude", np.ones(sequence.shape)), dtype=np.float64)
+    if sequence.ndim != 1 or {part.shape for part in (*parts, amplitude)} != {sequence.shape}:
         raise DataError(
             f"{origin}: {', '.join(_EVENTS)} have different lengths; expected an entry of each for every event."
         )
+    limits = ((sequence, _MOST_SEQUENCES), (channel, np.inf), (time_ms, LONGEST_MS))
+    if not len(sequence) or not all(((part >= 0) & (part < limit)).all() for part, limit in limits):
+        raise DataError(f"{origin}: events have times, sequences or channels below 0, not finite or too large, or are none; "
+                        f"expected 0 or more, and times below {LONGEST_MS:g} ms.")  # fmt: skip
     if (
-        len(sequence) == 0
-        or not np.isfinite(time_ms).all()
-        or time_ms.min() < 0
-        or min(sequence.min(), channel.min()) < 0
+        any((part != np.floor(part)).any() for part in (sequence, channel))
+        or not np.isfinite(amplitude).all()
     ):
-        raise DataError(f"{origin}: events have times, sequences or channels below 0 or not finite, or there are none; expected "
-                        "0 or more.")  # fmt: skip
+        raise DataError(f"{origin}: events have sequences or channels that are no whole numbers, or amplitudes that are not "
+                        "finite; correct them.")  # fmt: skip
+    sequence, channel = sequence.astype(np.int64), channel.astype(np.int64)
     count = int(sequence.max()) + 1 if targets is None else len(targets)
     if int(sequence.max()) >= count:
         raise DataError(f"{origin}: an event belongs to sequence {int(sequence.max())}, but there are targets for {count}; "
                         "expected 0 to the number of targets.")  # fmt: skip
     dt_ms = layout.dt_ms or 1.0
     step = np.floor(time_ms / dt_ms).astype(np.int64)
-    duration = np.broadcast_to(
-        np.asarray(arrays.get("duration_ms", (step.max() + 1) * dt_ms), dtype=np.float64), (count,)
-    )
+    duration = np.asarray(arrays.get("duration_ms", (step.max() + 1) * dt_ms), dtype=np.float64)
+    if duration.shape not in ((), (count,)) or not ((duration > 0) & (duration <= LONGEST_MS)).all():
+        raise DataError(f"{origin}: duration_ms has shape {list(duration.shape)} and values up to {duration.max(initial=0):g}; "
+                        f"expected one number or {count}, up to {LONGEST_MS:g} ms.")  # fmt: skip
+    duration = np.broadcast_to(duration, (count,))
     lengths = np.ceil(duration / dt_ms - 1e-9).astype(np.int64)
     late = np.flatnonzero(step >= lengths[sequence])
     if late.size:
