@@ -129,6 +129,14 @@ def test_the_artificial_cell_computes_the_surrogate(kind, case, mechanisms):
     wanted = predicted(model, x).numpy()
     np.testing.assert_allclose(told, wanted, rtol=1e-9, atol=1e-10)
     assert spikes == [step + 1.0 for step in showing(wanted[:, 0].tolist(), model.spike_threshold)]
+    # What Surrogate.predict and its stepper say, sent a step later.
+    fired = (
+        np.flatnonzero(model.stepper().run(x[None].numpy()).spikes[0])
+        if case.startswith("published")
+        else None
+    )
+    assert model.predict(x[None]).spike_times_ms[0].tolist() == [time - 1.0 for time in spikes]
+    assert fired is None or (fired + 1.0).tolist() == spikes  # the other's readout cannot be stepped
     assert len(spikes) >= 2
     assert idle < wanted[:, 0].max()  # cells do not share their state
     assert memory[0] != memory[1]
