@@ -7,6 +7,7 @@ from ulmus.populations.connectors import (
     FromList,
 )
 from ulmus.populations.population import Cells, Population, Recording
+from ulmus.populations.sonata import read_spikes, write_spikes
 
 __all__ = [
     "AllToAll",
@@ -16,4 +17,6 @@ __all__ = [
     "FromList",
     "Population",
     "Recording",
+    "read_spikes",
+    "write_spikes",
 ]

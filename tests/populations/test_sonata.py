@@ -1,0 +1,51 @@
+"""Spikes in SONATA files: the layout of its specification, there and back."""
+
+import h5py
+import numpy as np
+import pytest
+
+from ulmus.errors import DataError
+from ulmus.populations import Recording, read_spikes, write_spikes
+
+NEURONS = {"a": range(3), "b": range(3, 5)}
+RECORDING = Recording(
+    np.array([1.0, 1.0, 2.5, 7.0]), np.array([0, 4, 2, 3]), np.zeros((0, 0, 1)), np.zeros((0, 0, 1))
+)
+
+
+def test_the_layout_is_that_of_the_specification(tmp_path):
+    write_spikes(tmp_path / "spikes.h5", RECORDING, NEURONS)
+    with h5py.File(tmp_path / "spikes.h5") as file:
+        assert (file.attrs["magic"], list(file.attrs["version"])) == (0x0A7A, [0, 1])
+        group = file["spikes/b"]
+        assert group["timestamps"][:].tolist() == [1.0, 7.0]
+        assert group["timestamps"].attrs["units"] == "milliseconds"
+        assert group["node_ids"][:].tolist() == [1, 0]
+        assert group["node_ids"].dtype == np.uint64
+        kinds = h5py.check_enum_dtype(group.attrs.get_id("sorting").dtype)
+        assert kinds["by_time"] == group.attrs["sorting"]
+    time_ms, neuron = read_spikes(tmp_path / "spikes.h5", "a")
+    assert (time_ms.tolist(), neuron.tolist()) == ([1.0, 2.5], [0, 2])
+
+
+def test_files_of_others_are_sorted_by_time_or_refused(tmp_path):
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["spikes/thalamus/timestamps"], file["spikes/thalamus/node_ids"] = (
+            [3.0, 1.0],
+            np.array([7, 8], np.uint64),
+        )
+    time_ms, neuron = read_spikes(tmp_path / "one.h5")
+    assert (time_ms.tolist(), neuron.tolist()) == ([1.0, 3.0], [8, 7])
+    write_spikes(tmp_path / "two.h5", RECORDING, NEURONS)
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        file["spikes/a/timestamps"], file["spikes/a/node_ids"] = [3.0, 1.0], [7]
+    for name, population, words in [
+        ("two.h5", None, r"\['a', 'b'\]; expected one, or its name"),
+        ("two.h5", "c", "expected c"),
+        ("odd.h5", None, "not two lists of one length"),
+    ]:
+        with pytest.raises(DataError, match=words):
+            read_spikes(tmp_path / name, population)
+    (tmp_path / "bad.h5").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="bad.h5"):
+        read_spikes(tmp_path / "bad.h5")
