@@ -125,14 +125,12 @@ def _diagonal_backward(sizes, net, x, sequence, steps, gradient, at, synapse_sum
             if len(dense) > 0:
                 store(dense, place, weight * g)
         store(synapse_sum, sum_at + c, total)
-    for c in range(whole, inputs):
-        rest, factor = synapse_sum[sum_at + c], net.synapses[c]
-        for t in range(steps):
-            slope, place = gradient[at + t * slot + c], x_at + t * inputs + c
-            rest += x[place] * slope
+    for t in range(steps):
+        for c in range(whole, inputs):
+            g, place = gradient[at + t * slot + c], x_at + t * inputs + c
+            synapse_sum[sum_at + c] += x[place] * g
             if len(dense) > 0:
-                dense[place] = factor * slope
-        synapse_sum[sum_at + c] = rest
+                dense[place] = net.synapses[c] * g
 
 
 @part

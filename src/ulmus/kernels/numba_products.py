@@ -91,10 +91,14 @@ class _Product:
     def _columns(self, rows: int, places: list[_Place], w: Any, halves: Any) -> None:
         """One block of rows, in as many blocks of three vectors as leave none or two: a block of one waits for its loads.
 
-        The last block is one and a half vectors wide where that is enough: of 50 columns, 6 are padding and not 14.
+        The last of many rows' is one and a half vectors wide where that is enough: of 50 columns, 6 are padding and not 14.
         """
         builder, one = self.builder, _INT(1)
-        odd = builder.and_(halves, builder.zext(builder.icmp_unsigned(">", halves, one), _INT))
+        odd = (
+            _INT(0)
+            if rows < BLOCK
+            else builder.and_(halves, builder.zext(builder.icmp_unsigned(">", halves, one), _INT))
+        )
         count = builder.sub(builder.udiv(builder.add(halves, one), _INT(2)), builder.mul(odd, _INT(2)))
         triples = builder.udiv(count, _INT(3))
         one_left = builder.and_(
@@ -110,8 +114,11 @@ class _Product:
             with cgutils.for_range_slice(builder, done, end, _INT(vectors), _INT) as (vector, _):
                 self._block(rows, [self.lanes] * vectors, places, w, builder.mul(vector, _INT(self.lanes)))
             done = end
-        with builder.if_then(builder.trunc(odd, ir.IntType(1))):
-            self._block(rows, [self.lanes, self.lanes // 2], places, w, builder.mul(count, _INT(self.lanes)))
+        if rows == BLOCK:
+            with builder.if_then(builder.trunc(odd, ir.IntType(1))):
+                self._block(
+                    rows, [self.lanes, self.lanes // 2], places, w, builder.mul(count, _INT(self.lanes))
+                )
 
     def _block(self, rows: int, widths: list[int], places: list[_Place], w: Any, column: Any) -> None:
         """So many rows and vectors of these many lanes."""
