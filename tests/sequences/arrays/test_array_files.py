@@ -331,3 +331,11 @@ def test_a_name_that_is_no_text_is_passed_over(values, tmp_path):
         file["values"] = values
         h5py.h5d.create(file.id, b"\xff\xfe", h5py.h5t.NATIVE_DOUBLE, h5py.h5s.create_simple((2,)))
     assert len(read_sequences([str(tmp_path / "a.h5")], Layout(targets=None)).lengths) == 3
+
+
+@pytest.mark.parametrize("name", ["values", "targets", "lengths", "mask"])
+def test_one_number_is_no_array(values, name, tmp_path):
+    parts = {"values": values, "targets": LABELS, "lengths": LENGTHS, "mask": np.ones_like(values)}
+    np.savez(tmp_path / "a.npz", **{**parts, name: np.array(1)})
+    with pytest.raises(DataError, match=f"{name} is one number"):
+        read_sequences([str(tmp_path / "a.npz")], Layout())

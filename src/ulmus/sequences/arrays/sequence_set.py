@@ -158,6 +158,9 @@ def sequence_set(
         DataError: values are missing, not finite or of different channels, or lengths or targets do not fit.
     """
     values, targets = _plain(values), _plain(targets)
+    for name, part in {"values": values, "targets": targets, "lengths": lengths, "mask": mask}.items():
+        if part is not None and np.ndim(part if hasattr(part, "shape") else [0]) == 0:
+            raise DataError(f"{origin}: {name} is one number; expected an array.")
     if isinstance(values, np.ndarray) and values.dtype.kind in "US":
         values = [str(text) for text in values]
     if len(values) == 0:
