@@ -26,6 +26,8 @@ EMPTY_IN_ARCHIVE = {("pathfinder32", "curv_baseline", "imgs/0/sample_172.png")}
 """Files of the published archive that hold nothing; everybody leaves them out."""
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # what Pillow turns into gray levels of a byte as it should
 
+_LONGEST_NAME = 255  # of a file or folder
+
 
 class Pathfinder(Sequences):
     """Images of one size and difficulty, row by row as sequences of gray levels 0 to 255; class 1: connected.
@@ -209,8 +211,8 @@ def _rows(file: Path) -> list[tuple[str, int]]:
     rows = []
     for number, fields in enumerate(table, 1):
         parts = [part for path in fields[:2] for part in Path(path).parts]
-        outside = any(part == ".." or Path(part).is_absolute() for part in parts)
-        if len(fields) < 4 or fields[3] not in ("0", "1") or outside:
+        wrong = any(part == ".." or Path(part).is_absolute() or len(part) > _LONGEST_NAME for part in parts)
+        if len(fields) < 4 or fields[3] not in ("0", "1") or wrong:
             raise DataError(
                 f"{file}, line {number}: {' '.join(fields)[:80]!r}; expected folder, file, number, label 0 or 1 and "
                 "settings, separated by spaces; restore it from a copy"
