@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ulmus.errors import DataError, extra
+from ulmus.errors import DataError, UlmusError, extra
 from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.archive import find_folder, is_processed, look_for
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
@@ -93,9 +93,12 @@ class Pathfinder(Sequences):
             if settings.size != self.size:
                 raise ValueError(f"size {settings.size}")
             scene = draw_scene(settings, int(self.generated["seed"]), index, bool(self.generated["balanced"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except UlmusError:
+            raise
+        except Exception as error:  # settings of any kind reach all that draws
+            reason = " ".join(str(error).split())[:100]
             raise DataError(
-                f"{self.path / RECORD} does not say how the images were made ({type(error).__name__}: {error}); expected it as "
+                f"{self.path / RECORD} does not say how the images were made ({type(error).__name__}: {reason}); expected it as "
                 "`ulmus data make pathfinder` wrote it; restore it from a copy"
             ) from error
         same = np.array_equal(render(settings, scene).reshape(-1), self.read(index))
