@@ -9,6 +9,8 @@ from typing import Any
 
 from ulmus.errors import ConfigError, DataError, UlmusError
 
+_LONGEST_NAME = 255  # bytes, on most systems
+
 
 @contextmanager
 def explained(
@@ -35,6 +37,18 @@ def explained(
         if " " not in reason:  # a key alone, or nothing
             reason = f"{type(error).__name__} {reason}".strip()
         raise kind(f"{what} cannot be read ({reason[:160]}); expected {expected}; {remedy}") from error
+
+
+def check_place(place: str | Path, error: type[UlmusError] = DataError) -> None:
+    """Refuse a name that no file can have, of which a system says so in its own way.
+
+    Raises:
+        UlmusError: of the kind `error`.
+    """
+    if "\0" in str(place) or any(
+        len(part.encode(errors="replace")) > _LONGEST_NAME for part in Path(place).parts
+    ):
+        raise error(f"{str(place)[:60]!r}... can be no file's name; expected a path; correct it")
 
 
 def read_text(path: Path, error: type[UlmusError] = DataError, remedy: str = "restore it from a copy") -> str:

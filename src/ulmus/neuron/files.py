@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import CheckpointError, ConfigError, closest, remedy
+from ulmus.files.reading import check_place
 from ulmus.files.writing import remove_leftovers, write_file
 from ulmus.geometry import Geometry
 from ulmus.neuron.cell import ELMCell
@@ -108,6 +109,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> Any:
         >>> surrogate.neuron.inputs, surrogate.sites
         (1278, ('soma',))
     """
+    check_place(path, CheckpointError)
     path = Path(path)
     if not path.exists() and str(path) in shipped_neurons():
         with as_file(SHIPPED / f"{path}{_SUFFIX}") as file:

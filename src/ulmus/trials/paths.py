@@ -6,6 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from ulmus.errors import ConfigError, DataError, closest
+from ulmus.files.reading import check_place
 from ulmus.trials.neuronio import PATTERN, pickles_in
 from ulmus.trials.store import Store
 from ulmus.trials.trial_source import JoinedTrials, TrialSource
@@ -50,6 +51,7 @@ def named_paths(spec: str | Path | Sequence[str | Path]) -> list[tuple[Path, sli
         raise ConfigError("no data were named: expected at least one path; name a store")
     found = []
     for one in map(str, specs):
+        check_place(one)
         match = _SLICE.fullmatch(one)
         name, part = one, slice(None)
         if match and not Path(one).exists():
