@@ -351,7 +351,7 @@ def test_a_file_that_is_cut_while_it_is_in_use_is_named(tmp_path):
     assert [lines[0], lines[1]] == [b"first", b"second line"]
     file.write_bytes(b"first\n")
     lines = pickle.loads(pickle.dumps(lines))  # opened anew
-    refused(lambda: lines[1], "a.tsv was cut")
+    refused(lambda: lines[1], "a.tsv was truncated")
     file.unlink()
     refused(lambda: pickle.loads(pickle.dumps(lines))[0], "a.tsv does not exist")
 

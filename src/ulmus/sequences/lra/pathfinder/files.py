@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ulmus.errors import DataError, UlmusError, extra
+from ulmus.errors import DataError, extra
 from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.archive import find_folder, is_processed, look_for
 from ulmus.sequences.lra.encoding import GRAY_LEVELS
@@ -93,8 +93,6 @@ class Pathfinder(Sequences):
             if settings.size != self.size:
                 raise ValueError(f"size {settings.size}")
             scene = draw_scene(settings, int(self.generated["seed"]), index, bool(self.generated["balanced"]))
-        except UlmusError:
-            raise
         except Exception as error:  # settings of any kind reach all that draws
             reason = " ".join(str(error).split())[:100]
             raise DataError(
