@@ -20,6 +20,8 @@ SHIPPED = resources.files("ulmus.studies")
 
 
 def _by_name(values: object) -> object:
+    if isinstance(values, list | tuple) and any(isinstance(value, list | dict) for value in values):
+        raise ValueError("expected names or numbers, or names of rows with the value of each")
     return {value: value for value in values} if isinstance(values, list | tuple) else values
 
 
