@@ -1,5 +1,6 @@
 """The fused kernels against the reference in double precision."""
 
+import contextlib
 import copy
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from kernel_cases import KINDS, as_events, check, double, fused, leaves, make, results, worst_error
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ulmus.errors import ShapeError
 from ulmus.kernels import ELMState, Events, numba_call, reference, run, use_backend
@@ -315,6 +318,50 @@ def test_copies_of_a_neuron_compute_the_same():
     neuron = ELM(70, 2, memory=5, branches=7, synapses_per_branch=10)
     x = make("sparse").inputs
     assert torch.equal(copy.deepcopy(neuron)(x)[0], neuron(x)[0])
+
+
+class Seen(TorchDispatchMode):
+    """Notes operations by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("pre_dispatch", [True, False])
+def test_a_trace_records_the_operator_and_computes_the_same_of_other_input(pre_dispatch, learns):
+    neuron = ELM(70, 2, memory=5, branches=7, synapses_per_branch=10).requires_grad_(learns)
+    x = make("dense").inputs
+    traced = make_fx(lambda x: neuron(x)[0], pre_dispatch=pre_dispatch)(x)
+    torch.testing.assert_close(traced(2 * x), neuron(2 * x)[0])
+
+
+def test_a_mode_around_the_backward_pass_alone_sees_the_operator():
+    neuron, x = ELM(70, 2, memory=5, branches=7, synapses_per_branch=10), make("dense").inputs
+    loss = neuron(x)[0].square().sum()
+    with Seen() as seen:
+        loss.backward()
+    assert "ulmus.elm_backward.default" in seen.names
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_backward_pass_that_is_compiled_alone_gives_the_same():
+    from torch._dynamo import compiled_autograd
+
+    neuron, x = ELM(70, 2, memory=5, branches=7, synapses_per_branch=10), make("dense").inputs
+    found = []
+    for context in (contextlib.nullcontext(), compiled_autograd._enable(torch.compile(backend="eager"))):
+        neuron.zero_grad()
+        loss = neuron(x)[0].square().sum()
+        with context:
+            loss.backward()
+        found.append([parameter.grad for parameter in neuron.parameters() if parameter.requires_grad])
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.filterwarnings("ignore")

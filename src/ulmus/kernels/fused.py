@@ -11,7 +11,7 @@ from ulmus.kernels.folding import Layers, filtered_inputs, folded, projects_firs
 from ulmus.kernels.numba_call import are_many, compressed, run_forward, run_many, worth_compressing
 from ulmus.kernels.numba_inputs import BAD_ENDS, BAD_INPUT, FALLING, find_fault
 from ulmus.kernels.numba_layout import EVENTS, NOTHING, PROPOSALS, SIGNALS
-from ulmus.kernels.operator import Call, elm, run_direct
+from ulmus.kernels.operator import Call, elm, run_direct, traced
 from ulmus.kernels.weights import ELMState, Weights
 
 
@@ -50,12 +50,7 @@ def _computed(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Through the operator where the computation is traced, else straight to the kernels, with a gradient where one is wanted."""
     batch, time, inputs = shape
-    # What records or imitates operations has to see one: torch.compile, modes and their tensors.
-    tracing = (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or type(layers.recurrent) is not Tensor
-    )
+    tracing = traced(layers.recurrent)
     compress = (
         dense is not None
         and layers.synapses.dim() == 2

@@ -234,6 +234,16 @@ def _gradients_by(backward: Callable[..., Any], ctx: Any, flowing: tuple[Any, ..
 torch.library.register_autograd("ulmus::elm", _gradients, setup_context=_remember_for_backward)
 
 
+def traced(like: Tensor) -> bool:
+    """Whether something records or imitates operations, so that it has to see one: torch.compile, modes and their tensors."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._ops._len_torch_dispatch_stack_pre_dispatch() > 0
+        or type(like) is not Tensor
+    )
+
+
 class _Direct(torch.autograd.Function):
     """The operator without the way through the library, which takes half a millisecond, more than the steps of a small neuron."""
 
@@ -252,7 +262,9 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *flowing: Any) -> tuple[Any, ...]:
         """Gradients of the arguments, in the same order."""
-        return _opened(Call._make(_gradients_by(_elm_backward, ctx, flowing)))
+        like = next(part for part in flowing if part is not None)
+        backward = elm_backward if traced(like) else _elm_backward
+        return _opened(Call._make(_gradients_by(backward, ctx, flowing)))
 
 
 def _opened(call: Call) -> tuple[Any, ...]:
