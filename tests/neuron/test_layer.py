@@ -179,6 +179,14 @@ def test_what_cannot_be_is_named(changes, words):
         make(**changes)
 
 
+def test_nothing_in_gives_nothing_out():
+    layer = make(3)
+    for batch, time in ((0, 5), (2, 0)):
+        outputs, states = layer(torch.zeros(batch, time, 6, dtype=torch.float64))
+        assert outputs.shape == (batch, time, 3)
+        assert [len(part) for state in states for part in state] == [batch] * 8
+
+
 def test_a_state_of_another_layer_is_refused():
     layer = make(outputs=2)
     with pytest.raises(ShapeError, match="state"):

@@ -209,7 +209,7 @@ class ELMLayer(Baseline):
         for drive_t in drive.unbind(1):
             pushed = torch.addmm(drive_t, past, from_neurons) if self.recurrent else drive_t
             decayed = decay * memory
-            layer = pushed.view(len(drive), self.neurons, -1).transpose(0, 1)
+            layer = pushed.view(len(drive), self.neurons, first.bias.shape[1]).transpose(0, 1)
             layer = torch.baddbmm(layer, decayed, from_memory)
             for weight, bias in layers:
                 layer = torch.baddbmm(bias, activate(layer), weight)
