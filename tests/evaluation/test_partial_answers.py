@@ -15,6 +15,7 @@ from ulmus.teachers import IntegrateAndFire
 from ulmus.training import fit
 from ulmus.training.kinds.trials import SurrogateSettings, objective
 from ulmus.trials import Windows, open_trials
+from ulmus.trials.voltage_range import voltage_range
 
 TRIALS, STEPS, SKIP = 14, 800, 150
 
@@ -140,6 +141,41 @@ def test_a_fit_of_one_answer_is_compared_where_that_was_recorded(stores, runs):
         ulmus.evaluate(runs["spikes"].folder, stores["voltage"], resamples=0)
     with pytest.raises(DataError, match="no threshold can be chosen"):
         ulmus.evaluate(runs["voltage"].folder, stores["voltage"], threshold_on=stores["voltage"], resamples=0)
+
+
+def test_a_voltage_missing_throughout_or_where_it_counts_has_no_scores(stores, runs, surrogate, tmp_path):
+    from partial_trials import rewritten
+
+    def until(step):
+        def change(trial, _):
+            voltage = trial.voltage_mv.copy()
+            voltage[step:] = np.nan
+            return trial._replace(voltage_mv=voltage, recorded=np.ones(STEPS, dtype=bool))
+
+        return rewritten(stores["whole"], tmp_path / str(step), change, gaps=True)
+
+    problem = make_recipe(stores["whole"].path, steps=20).problem()
+    for step in (0, 300):
+        store = until(step)
+        scores = ulmus.evaluate(surrogate, store, resamples=3)
+        assert scores.get("rmse_mv") is None
+        assert scores["auc"] is not None
+        problem.validation = store
+        validated = problem.validate(surrogate)
+        assert np.isfinite(problem.badness(validated))
+        assert "RMSE" not in problem.note(validated)
+    with pytest.raises(DataError, match="missing"):
+        voltage_range(open_trials(tmp_path / "0"))
+
+
+def test_the_drive_of_a_short_trial_is_that_of_its_own_time(stores):
+    from ulmus.evaluation.failures import _drive
+
+    mean, _ = _drive(stores["gaps"], 3, SKIP)
+    trial, header = stores["gaps"].trial(3), stores["gaps"].header
+    place = trial.event_step
+    counted = (place >= SKIP) & (place < SKIP + 140)  # whole bins of 20 ms before step 300
+    assert mean == pytest.approx(header.input_sign[trial.event_input[counted]].sum() / 140)
 
 
 def test_the_report_shows_what_there_is(stores, runs, tmp_path):

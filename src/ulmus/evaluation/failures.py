@@ -338,7 +338,7 @@ def _drive(trials: TrialSource, index: int, skip: int) -> tuple[float, float]:
     """Mean, and standard deviation over bins of 20 ms, of excitatory minus inhibitory events per ms."""
     trial, header = trials.trial(index), trials.header
     width = max(1, round(DRIVE_MS / header.dt_ms))
-    bins = (header.steps - skip) // width
+    bins = max(0, trials.recorded_steps(index) - skip) // width
     sign = header.input_sign[trial.event_input].astype(np.float64)
     place = (trial.event_step - skip) // width
     inside = (place >= 0) & (place < bins)

@@ -102,8 +102,8 @@ class Predictions:
 
     @property
     def has_voltage(self) -> bool:
-        """Whether there is a voltage to compare."""
-        return bool(self.recorded_mv.shape[2])
+        """Whether there is a voltage to compare: that of the soma, somewhere."""
+        return bool(self.recorded_mv.shape[2] and np.isfinite(self.recorded_mv[..., 0]).any())
 
     @property
     def known(self) -> Bool[np.ndarray, "trials time"]:

@@ -47,8 +47,9 @@ def score(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[st
             voltage = (voltage - mean) / std * recorded[there].std() + recorded[there].mean()
         there = there[keep, skip:]
         recorded, voltage = recorded[keep, skip:][there], voltage[keep, skip:][there]
-        found |= voltage_scores(recorded, voltage)
-        found["mae_mv"] = float(np.abs(recorded.astype(np.float64) - voltage).mean())
+        if there.any():
+            found |= voltage_scores(recorded, voltage)
+            found["mae_mv"] = float(np.abs(recorded.astype(np.float64) - voltage).mean())
     return {**found, "trials": int(keep.sum()), "protocol": protocol.name}
 
 
@@ -66,8 +67,8 @@ def site_scores(
         recorded, voltage = (
             values[keep, skip:, column] for values in (predictions.recorded_mv, predictions.voltage_mv)
         )
-        there = np.isfinite(recorded)
-        found[site] = voltage_scores(recorded[there], voltage[there])
+        if (there := np.isfinite(recorded)).any():
+            found[site] = voltage_scores(recorded[there], voltage[there])
     return found
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from ulmus.errors import DataError
 from ulmus.trials.trial import label_bins
 from ulmus.trials.trial_source import TrialSource
 
@@ -33,9 +34,18 @@ class VoltageRange(NamedTuple):
 
 
 def voltage_range(trials: TrialSource) -> VoltageRange:
-    """The range of the voltage of the soma, from up to 200 trials, evenly spaced."""
+    """The range of the voltage of the soma, from up to 200 trials, evenly spaced.
+
+    Raises:
+        DataError: no voltage was recorded in them.
+    """
     voltage, spikes = _sample(trials)
     finite = np.isfinite(voltage)
+    if not finite.any():
+        raise DataError(
+            f"{trials!r}: the voltage of the soma is missing (NaN) throughout; expected some of it, to choose a clip from. Write "
+            "trials of spikes alone with sites=() in their header."
+        )
     quiet = voltage[finite]
     clip_mv = float(np.ceil(quiet.max()))
     for surround_ms in SPIKE_SURROUND_MS if spikes.any() else ():
@@ -54,7 +64,8 @@ def voltage_range(trials: TrialSource) -> VoltageRange:
 def share_above(trials: TrialSource, clip_mv: float) -> float:
     """Share of the recorded voltage of the soma that a clip cuts off."""
     voltage, _ = _sample(trials)
-    return float((voltage[np.isfinite(voltage)] > clip_mv).mean())
+    finite = np.isfinite(voltage)
+    return float((voltage[finite] > clip_mv).sum() / max(1, finite.sum()))
 
 
 def _sample(

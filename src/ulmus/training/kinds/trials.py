@@ -331,9 +331,9 @@ class SurrogateProblem(Problem):
                 torch.from_numpy(predictions.spikes[:, skip:][known]).float(),
             )
             loss += weights.spike_weight * float(spike)
-        if predictions.has_voltage:
-            error_mv = predictions.voltage_mv[:, skip:] - predictions.recorded_mv[:, skip:]
-            voltage = float((error_mv[np.isfinite(error_mv)] ** 2).mean()) * model.units.scale_per_mv**2
+        error_mv = predictions.voltage_mv[:, skip:] - predictions.recorded_mv[:, skip:]
+        if (there := np.isfinite(error_mv)).any():
+            voltage = float((error_mv[there] ** 2).mean()) * model.units.scale_per_mv**2
             loss += weights.voltage_weight * voltage
         return {"loss": loss, **score(predictions, self.protocol, dt_ms), **threshold}
 
