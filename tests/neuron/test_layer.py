@@ -187,6 +187,16 @@ def test_nothing_in_gives_nothing_out():
         assert [len(part) for state in states for part in state] == [batch] * 8
 
 
+def test_autocast_keeps_the_state_in_single_precision():
+    layer, x = make(3).float(), torch.randn(2, 12, 6)
+    wanted, _ = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, states = layer(x)
+    outputs.sum().backward()
+    assert {part.dtype for state in states for part in state} == {torch.float32}
+    torch.testing.assert_close(outputs, wanted, rtol=0.1, atol=0.05)
+
+
 def test_a_state_of_another_layer_is_refused():
     layer = make(outputs=2)
     with pytest.raises(ShapeError, match="state"):

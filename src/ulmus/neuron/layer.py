@@ -214,7 +214,7 @@ class ELMLayer(Baseline):
             for weight, bias in layers:
                 layer = torch.baddbmm(bias, activate(layer), weight)
             memory = torch.addcmul(decayed, strength, bounded(layer))
-            outputs = torch.bmm(memory, self.read.weight.transpose(1, 2)).squeeze(2).t()
+            outputs = torch.bmm(memory, self.read.weight.transpose(1, 2)).squeeze(2).t().to(average.dtype)
             if keep:
                 average = torch.lerp(outputs, average, keep)
                 outputs = outputs - average
