@@ -262,8 +262,10 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *flowing: Any) -> tuple[Any, ...]:
         """Gradients of the arguments, in the same order."""
-        like = next(part for part in flowing if part is not None)
-        backward = elm_backward if traced(like) else _elm_backward
+        # Nothing flows back where all gradients are undefined; that is no reason to trace.
+        backward = (
+            elm_backward if any(traced(part) for part in flowing if part is not None) else _elm_backward
+        )
         return _opened(Call._make(_gradients_by(backward, ctx, flowing)))
 
 
