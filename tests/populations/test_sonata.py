@@ -41,7 +41,7 @@ def test_files_of_others_are_sorted_by_time_or_refused(tmp_path):
         file["spikes/a/timestamps"], file["spikes/a/node_ids"] = [3.0, 1.0], [7]
     for name, population, words in [
         ("two.h5", None, r"\['a', 'b'\]; expected one, or its name"),
-        ("two.h5", "c", "expected c"),
+        ("two.h5", "c", "expected one named c, with"),
         ("odd.h5", None, "not two lists of one length"),
     ]:
         with pytest.raises(DataError, match=words):

@@ -284,6 +284,17 @@ def few_note(scores: Mapping[str, Any]) -> str:
     return f"{only} scored, so the 95 % intervals are rough and probably too narrow; score on {FEW_TRIALS} or more."
 
 
+def rate_note(scores: Mapping[str, Any]) -> str:
+    """What a reader must know of a neuron that spikes less than half as often as the recorded one; else nothing."""
+    rate, predicted = scores.get("rate_hz"), scores.get("predicted_rate_hz")
+    if not rate or predicted is None or predicted >= rate / 2:
+        return ""
+    return (
+        f"it has {predicted:.3g} spikes a second where {rate:.3g} were recorded. A stretch above the threshold counts as one "
+        "spike, however long it is: for rates, sum spike_probability over the steps instead."
+    )
+
+
 _SEEN = {
     "train": "were trained on",
     "validation": "chose the checkpoint and the spike threshold",

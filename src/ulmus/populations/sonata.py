@@ -76,8 +76,8 @@ def read_spikes(
     chosen = population if population is not None else (held[0] if len(held) == 1 else None)
     if chosen not in held or f"spikes/{chosen}/node_ids" not in entries:
         raise DataError(
-            f"{path} has spikes of the populations {held}; expected {population or 'one, or its name'}, with timestamps and "
-            "node_ids."
+            f"{path} has spikes of the populations {held}; expected "
+            f"{'one, or its name' if population is None else f'one named {population}'}, with timestamps and node_ids."
         )
     time_ms, neuron = (
         np.asarray(container.read(entries[f"spikes/{chosen}/{part}"])) for part in ("timestamps", "node_ids")

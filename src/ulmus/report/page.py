@@ -133,7 +133,8 @@ def build_panels(content: SurrogateContent) -> dict[str, Panel]:
     if content.learning_curve is not None:
         variants["learning"] = [("learning curve", figures.learning_curve_figure(content.learning_curve))]
     if learned is not None:
-        variants["weights"] = [("weights", figures.weight_profile_figure(learned))]
+        if len(learned.input_sign) > 1:  # the weight of a single input says nothing by itself
+            variants["weights"] = [("weights", figures.weight_profile_figure(learned))]
         if learned.geometry is not None:
             variants["morphology"] = [("morphology", morphology.morphology_figure(learned, learned.geometry))]
         if learned.synaptic_weights.shape[1] > 1:

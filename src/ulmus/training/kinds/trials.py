@@ -248,7 +248,11 @@ class SurrogateProblem(Problem):
         if not self.train.header.sites:
             return ()
         units = self.model.units
-        how = "chosen from the training trials" if self.recipe.surrogate.clip_mv == "auto" else "given"
+        how = (
+            "chosen from the training trials"
+            if self.recipe.surrogate.clip_mv == "auto"
+            else "as the recipe says"
+        )
         cut = 100 * self.model.card["voltage_cut_share"]
         return (
             f"voltage is cut off at {units.clip_mv:g} mV ({how}), which is {cut:.2g} % of its time; a target of 0 stands for "
