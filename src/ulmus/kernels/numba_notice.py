@@ -19,7 +19,7 @@ class Notice(event.Listener):
             self._said = True
             # A warning, since that is what reaches a user who has not set up logging.
             logging.getLogger("ulmus.kernels").warning(
-                "compiling kernels for this machine: up to a minute, once; then they are read from disk"
+                "compiling kernels for this machine: up to a minute, once for each kind; then they are read from disk"
             )
 
     def on_end(self, event: Any) -> None:
