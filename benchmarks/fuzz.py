@@ -249,9 +249,8 @@ def fuzz_reader(name: str, seeds: range, folder: Path, until: float) -> Tally:
     while at < seeds.stop and time.monotonic() < until:
         ours, theirs = context.Pipe()
         stop = min(seeds.stop, at + _BATCH)
-        process = context.Process(
-            target=_child, args=(name, range(at, stop), str(folder), theirs), daemon=True
-        )
+        # No daemon: damage may ask for processes that prepare batches, which a daemon may not start.
+        process = context.Process(target=_child, args=(name, range(at, stop), str(folder), theirs))
         process.start()
         theirs.close()
         while True:

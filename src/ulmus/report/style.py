@@ -70,7 +70,9 @@ def axis(title: str = "", *, grid: bool = True, **settings: Any) -> dict[str, An
 
 def logarithmic_axis(title: str, low: float, high: float, **settings: Any) -> dict[str, Any]:
     """A logarithmic axis from ``low`` to ``high`` with plain numbers: 1, 2, 5, 10 ... or, over a wide range, decades."""
-    steps = (1, 2, 5) if high < 3000 * low else (1,)
+    # A margin may have left the numbers.
+    low, high = np.clip([low, high], np.finfo(float).tiny, np.finfo(float).max)
+    steps = (1, 2, 5) if high / 3000 < low else (1,)
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     values = [step * 10.0**decade for decade in decades for step in steps]
     shown = [value for value in values if low * 0.999 <= value <= high * 1.001]
