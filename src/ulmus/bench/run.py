@@ -170,7 +170,7 @@ def _single_steps(work: Workload, neuron: ELM, x: Tensor) -> dict[str, Callable[
     runner, loop = Surrogate(neuron).stepper(work.batch), plain_loop(neuron)
     steps = [step.nonzero(as_tuple=True) for step in x.unbind(1)]
     events = [(inputs.numpy(), None if work.batch == 1 else to.numpy()) for to, inputs in steps]
-    own = arranged([neuron.weights()] * work.batch, neuron.activation, 1, [0.5] * work.batch)
+    own = arranged([neuron.weights()] * work.batch, neuron.activation, 1, [0.0] * work.batch)
     rows = [
         (
             np.searchsorted(to.numpy(), np.arange(work.batch + 1)),

@@ -27,7 +27,7 @@ def arranged(
     sets: Sequence[Weights],
     activation: str,
     set_size: int,
-    thresholds: Sequence[float],
+    logits: Sequence[float],
     refractory_steps: int = 0,
 ) -> Arranged:
     """Neurons at rest, `set_size` of them with each of the sets of weights.
@@ -36,7 +36,7 @@ def arranged(
         sets: Weights, all of the same shapes.
         activation: Name of the MLP's activation.
         set_size: Neurons with each of them.
-        thresholds: For each set, the spike probability above which a peak is a spike.
+        logits: For each set, the first output above which a peak is a spike.
         refractory_steps: Steps after a spike in which no new one begins.
 
     Raises:
@@ -48,8 +48,6 @@ def arranged(
             f"{first.dtype} weights on {first.device} cannot be stepped; expected float32 or float64 on the CPU. Convert the "
             "neuron first."
         )
-    with np.errstate(divide="ignore"):
-        logits = [float(np.log(threshold) - np.log1p(-threshold)) for threshold in thresholds]
     plan = np.zeros(LAYERS_AT + 4 * len(sets[0].later), dtype=np.int64)
     laid_out = [_laid_out(one, activation, logit, plan) for one, logit in zip(sets, logits, strict=True)]
     synapses, blocks = zip(*laid_out, strict=True)

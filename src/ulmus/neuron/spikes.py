@@ -54,7 +54,8 @@ def first_peaks(
 
 def spike_logit(threshold: float) -> float:
     """The threshold of a spike probability, for logits: rounding of a probability near 1 would flatten peaks."""
-    return float(np.log(threshold) - np.log1p(-threshold))
+    with np.errstate(divide="ignore"):  # 0 and 1 are infinite logits
+        return float(np.log(threshold) - np.log1p(-threshold))
 
 
 def spike_times(

@@ -13,7 +13,7 @@ from ulmus.geometry import Geometry
 from ulmus.kernels import Events, Weights
 from ulmus.neuron.elm import ELM
 from ulmus.neuron.sequence_model import SequenceModel
-from ulmus.neuron.spikes import input_signs
+from ulmus.neuron.spikes import input_signs, spike_logit
 
 if TYPE_CHECKING:
     from ulmus.kernels.stepping import Arranged
@@ -239,7 +239,7 @@ def arranged_neurons(
     if not (isinstance(refractory_ms, int | float) and 0 <= refractory_ms < 1e6):
         raise ConfigError(f"refractory_ms={refractory_ms!r} is no time; expected 0 or more milliseconds.")
     steps = round(float(refractory_ms) / float(neurons[0].dt_ms))
-    return arranged(weights, activation, copies, thresholds, steps)
+    return arranged(weights, activation, copies, [spike_logit(threshold) for threshold in thresholds], steps)
 
 
 def _weights(neuron: ELM) -> Weights:
