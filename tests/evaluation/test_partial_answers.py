@@ -15,7 +15,7 @@ from ulmus.teachers import IntegrateAndFire
 from ulmus.training import fit
 from ulmus.training.kinds.trials import SurrogateSettings, objective
 from ulmus.trials import Windows, open_trials
-from ulmus.trials.voltage_range import voltage_range
+from ulmus.trials.voltage_range import soma_voltage, voltage_range
 
 TRIALS, STEPS, SKIP = 14, 800, 150
 
@@ -165,7 +165,7 @@ def test_a_voltage_missing_throughout_or_where_it_counts_has_no_scores(stores, r
         assert np.isfinite(problem.badness(validated))
         assert "RMSE" not in problem.note(validated)
     with pytest.raises(DataError, match="missing"):
-        voltage_range(open_trials(tmp_path / "0"))
+        voltage_range(soma_voltage(open_trials(tmp_path / "0")))
 
 
 def test_the_drive_of_a_short_trial_is_that_of_its_own_time(stores):

@@ -14,7 +14,7 @@ from ulmus.report.page import Panel, render_page, write_page
 from ulmus.report.traces import Place, draw_raster, raster
 from ulmus.trials import TrialSource
 from ulmus.trials.trial import Header, Trial
-from ulmus.trials.voltage_range import share_above, voltage_range
+from ulmus.trials.voltage_range import share_above, soma_voltage, voltage_range
 
 with extra("report", "a report page"):
     import plotly.graph_objects as go
@@ -112,8 +112,9 @@ def _range_rows(trials: TrialSource, voltage: _Ranges, drive: _Ranges) -> Iterat
     if not header.sites:
         yield "voltage", "not recorded"
     elif header.spikes:
-        clip_mv = voltage_range(trials).clip_mv
-        cut = 100 * share_above(trials, clip_mv)
+        soma = soma_voltage(trials)
+        clip_mv = voltage_range(soma).clip_mv
+        cut = 100 * share_above(soma, clip_mv)
         yield (
             "spikes in the voltage",
             f"above {clip_mv:g} mV, {cut:.2g} % of the time (surrogate.clip_mv: auto cuts there)",

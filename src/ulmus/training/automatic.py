@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulmus.errors import ConfigError
+from ulmus.neuron.spikes import spike_logit
 from ulmus.trials import Header, TrialSource, open_trials
-from ulmus.trials.voltage_range import share_above, voltage_range
+from ulmus.trials.voltage_range import share_above, soma_voltage, voltage_range
 
 NAME = "auto"
 CHOICES = {
@@ -160,9 +161,10 @@ def _target(trials: TrialSource) -> tuple[dict[str, Any], tuple[str, ...]]:
     found: dict[str, Any] = {}
     why = []
     if header.sites:
-        chosen = voltage_range(trials)
+        soma = soma_voltage(trials)
+        chosen = voltage_range(soma)
         found |= chosen._asdict()
-        cut = 100 * share_above(trials, chosen.clip_mv)
+        cut = 100 * share_above(soma, chosen.clip_mv)
         what = (
             "what 99.9 % of the voltage between spikes stays below"
             if header.spikes
@@ -177,6 +179,6 @@ def _target(trials: TrialSource) -> tuple[dict[str, Any], tuple[str, ...]]:
     spikes = sum(len(trials.trial(index).spike_time_ms) for index in range(len(trials)))
     rate_hz = spikes / _seconds(trials)
     chance = np.clip(rate_hz * header.dt_ms / 1000, 1e-5, 0.5)
-    found["spike_log_odds"] = round(float(np.log(chance) - np.log1p(-chance)), 1)
+    found["spike_log_odds"] = round(spike_logit(chance), 1)
     why.append(f"spikes: {spikes:,} ({rate_hz:.3g} Hz), the rate that the readout begins with")
     return found, tuple(why)

@@ -33,26 +33,55 @@ class VoltageRange(NamedTuple):
     scale_per_mv: float
 
 
-def voltage_range(trials: TrialSource) -> VoltageRange:
-    """The range of the voltage of the soma, from up to 200 trials, evenly spaced.
+class SomaVoltage(NamedTuple):
+    """Voltage of the soma in some trials, read once for all that is asked of it.
+
+    Attributes:
+        voltage_mv: NaN where it is missing.
+        spikes: in which steps there is a spike.
+        dt_ms: duration of a step.
+        source: what the trials are called in messages.
+    """
+
+    voltage_mv: Float32[np.ndarray, "trials time"]
+    spikes: Bool[np.ndarray, "trials time"]
+    dt_ms: float
+    source: str
+
+
+def soma_voltage(trials: TrialSource) -> SomaVoltage:
+    """The voltage of up to 200 trials, evenly spaced."""
+    header = trials.header
+    most = min(len(trials), _MOST_TRIALS, max(1, _MOST_STEPS // header.steps))
+    chosen = np.unique(np.linspace(0, len(trials) - 1, most).astype(np.int64))
+    voltage_mv = np.empty((len(chosen), header.steps), dtype=np.float32)
+    spikes = np.zeros(voltage_mv.shape, dtype=bool)
+    for row, index in enumerate(chosen.tolist()):
+        clip = trials.clip(index, 0, header.steps)
+        voltage_mv[row] = clip.voltage_mv[:, 0]
+        spikes[row, label_bins(clip.spike_time_ms, header.dt_ms)] = True
+    return SomaVoltage(voltage_mv, spikes, header.dt_ms, repr(trials))
+
+
+def voltage_range(soma: SomaVoltage) -> VoltageRange:
+    """The range of the voltage of the soma.
 
     Raises:
-        DataError: no voltage was recorded in them.
+        DataError: no voltage was recorded.
     """
-    voltage, spikes = _sample(trials)
-    finite = np.isfinite(voltage)
+    finite = np.isfinite(soma.voltage_mv)
     if not finite.any():
         raise DataError(
-            f"{trials!r}: the voltage of the soma is missing (NaN) throughout; expected some of it, to choose a clip from. Write "
-            "trials of spikes alone with sites=() in their header."
+            f"{soma.source}: the voltage of the soma is missing (NaN) throughout; expected some of it, to choose a clip from. "
+            "Write trials of spikes alone with sites=() in their header."
         )
-    quiet = voltage[finite]
+    quiet = soma.voltage_mv[finite]
     clip_mv = float(np.ceil(quiet.max()))
-    for surround_ms in SPIKE_SURROUND_MS if spikes.any() else ():
-        reach = round(surround_ms / trials.header.dt_ms)
-        away = finite & ~_within(spikes, reach)
+    for surround_ms in SPIKE_SURROUND_MS if soma.spikes.any() else ():
+        reach = round(surround_ms / soma.dt_ms)
+        away = finite & ~_within(soma.spikes, reach)
         if away.sum() >= _FEWEST * finite.sum():
-            quiet = voltage[away]
+            quiet = soma.voltage_mv[away]
             clip_mv = float(np.ceil(np.quantile(quiet, QUANTILE)))
             break
     spread = float(np.minimum(quiet, clip_mv).std())
@@ -61,27 +90,10 @@ def voltage_range(trials: TrialSource) -> VoltageRange:
     )
 
 
-def share_above(trials: TrialSource, clip_mv: float) -> float:
+def share_above(soma: SomaVoltage, clip_mv: float) -> float:
     """Share of the recorded voltage of the soma that a clip cuts off."""
-    voltage, _ = _sample(trials)
-    finite = np.isfinite(voltage)
-    return float((voltage[finite] > clip_mv).sum() / max(1, finite.sum()))
-
-
-def _sample(
-    trials: TrialSource,
-) -> tuple[Float32[np.ndarray, "trials time"], Bool[np.ndarray, "trials time"]]:
-    """Voltage of some trials, and in which steps there is a spike."""
-    header = trials.header
-    most = min(len(trials), _MOST_TRIALS, max(1, _MOST_STEPS // header.steps))
-    chosen = np.unique(np.linspace(0, len(trials) - 1, most).astype(np.int64))
-    voltage = np.empty((len(chosen), header.steps), dtype=np.float32)
-    spikes = np.zeros(voltage.shape, dtype=bool)
-    for row, index in enumerate(chosen.tolist()):
-        clip = trials.clip(index, 0, header.steps)
-        voltage[row] = clip.voltage_mv[:, 0]
-        spikes[row, label_bins(clip.spike_time_ms, header.dt_ms)] = True
-    return voltage, spikes
+    finite = np.isfinite(soma.voltage_mv)
+    return float((soma.voltage_mv[finite] > clip_mv).sum() / max(1, finite.sum()))
 
 
 def _within(spikes: Bool[np.ndarray, "trials time"], reach: int) -> Bool[np.ndarray, "trials time"]:

@@ -24,7 +24,7 @@ from ulmus.training.recipe import Recipe, TrainingSettings
 from ulmus.trials import Batch, TrialSource, Windows, open_trials
 from ulmus.trials.augmentation import Augmentation
 from ulmus.trials.overlap import check_apart, parts
-from ulmus.trials.voltage_range import VoltageRange, share_above, voltage_range
+from ulmus.trials.voltage_range import SomaVoltage, VoltageRange, share_above, soma_voltage, voltage_range
 
 
 def _several(value: object) -> object:
@@ -84,13 +84,13 @@ class SurrogateSettings(Settings):
     """Log odds of a spike that the readout begins with; near those of the neuron (-6 at 2.5 Hz), training need not first
     learn that spikes are rare. By default the readout begins as the model makes it."""
 
-    def chosen_from(self, trials: TrialSource) -> "SurrogateSettings":
-        """The settings with numbers in the place of ``auto``."""
+    def chosen_from(self, soma: SomaVoltage | None) -> "SurrogateSettings":
+        """The settings with numbers in the place of ``auto``, by the voltage of the training trials, where there is one."""
         keys = ("clip_mv", "offset_mv", "scale_per_mv")
         open_keys = [key for key in keys if getattr(self, key) == "auto"]
         if not open_keys:
             return self
-        found = voltage_range(trials) if trials.header.sites else VoltageRange(*astuple(VoltageUnits()))
+        found = voltage_range(soma) if soma else VoltageRange(*astuple(VoltageUnits()))
         return self.model_copy(update={key: getattr(found, key) for key in open_keys})
 
 
@@ -207,9 +207,10 @@ class SurrogateProblem(Problem):
         check_simulated(uses)
         check_apart(uses)
         header = self.train.header
-        self.settings = recipe.surrogate.chosen_from(self.train)
+        soma = soma_voltage(self.train) if header.sites else None
+        self.settings = recipe.surrogate.chosen_from(soma)
         units = units_of(self.settings)
-        cut = share_above(self.train, units.clip_mv) if header.sites else None
+        cut = share_above(soma, units.clip_mv) if soma else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             neuron = recipe.model.build(header.inputs, 1 + len(header.sites), header.dt_ms)
@@ -267,9 +268,8 @@ class SurrogateProblem(Problem):
         """
         cut = self.model.card.get("voltage_cut_share", 0.0)
         if cut > MOST_CUT:
-            found = "".join(
-                f" --surrogate.{key} {value:g}" for key, value in voltage_range(self.train)._asdict().items()
-            )
+            fitting = voltage_range(soma_voltage(self.train))
+            found = "".join(f" --surrogate.{key} {value:g}" for key, value in fitting._asdict().items())
             raise ConfigError(
                 f"surrogate.clip_mv={self.model.units.clip_mv:g} cuts off {100 * cut:.3g} % of the voltage of the training "
                 "trials, so that next to nothing of it could be learnt; expected a clip that cuts off spikes alone. For these "
