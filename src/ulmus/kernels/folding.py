@@ -70,15 +70,16 @@ def folded(weights: Weights, branches: Tensor, projected: bool, sparse: bool) ->
 def filtered_inputs(inputs: Tensor | Events, before: Tensor, weights: Weights) -> Tensor:
     """Trace of every input after the last step, where the kernels only followed what they send to the MLP."""
     decay = weights.branch_decay[0]
-    time = inputs.time if isinstance(inputs, Events) else inputs.shape[1]
+    batch, time = (inputs.batch, inputs.time) if isinstance(inputs, Events) else inputs.shape[:2]
     # An old infinite input must stay infinite: never let its factor underflow to zero.
     steps_left = torch.arange(time - 1, -1, -1, dtype=decay.dtype, device=decay.device)
     factors = (decay**steps_left).clamp(min=torch.finfo(decay.dtype).tiny)
     if isinstance(inputs, Events):
-        counts = (inputs.row_start[1:] - inputs.row_start[:-1]).long()
-        row = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-        place = torch.div(row, time, rounding_mode="floor") * inputs.channels + inputs.inputs
-        summed = before.new_zeros(before.numel()).index_add(0, place, inputs.values * factors[row % time])
+        ends = inputs.row_start
+        first = torch.arange(0, before.numel(), inputs.channels, device=ends.device)
+        place = torch.repeat_interleave(first, ends[::time].diff()) + inputs.inputs
+        factors = torch.repeat_interleave(factors.repeat(batch), ends.diff())
+        summed = before.new_zeros(before.numel()).index_add(0, place, inputs.values * factors)
         summed = summed.view_as(before)
     else:
         summed = torch.matmul(factors, inputs.to(decay.dtype))

@@ -226,8 +226,9 @@ class ELM(nn.Module):
 
     def _runner(self, readout: bool = True) -> ragged.Run:
         """What computes a stretch of time; the weights are computed once for all stretches."""
-        weights, called = self._weights(), not called_layers.are_plain(self.mlp)
+        called = not called_layers.are_plain(self.mlp)
         plain_readout = self.readout is None or called_layers.are_plain([self.readout])
+        weights = self._weights(called, plain_readout)
         if not called and not self.hidden_readout and (plain_readout or not readout):
             weights = weights if readout else weights._replace(readout=None)
             return lambda x, state: kernels.run(x, state, weights, self.activation)
@@ -273,8 +274,9 @@ class ELM(nn.Module):
         x = checked_input(inputs, self.inputs, self._dtype)
         state = self._state(x, state)
         with self._exactly():
-            weights = self._weights()._replace(readout=None)
-            if not called_layers.are_plain(self.mlp):
+            called = not called_layers.are_plain(self.mlp)
+            weights = self._weights(called, plain_readout=False)
+            if called:
                 return called_layers.traces(x, state, weights, self.mlp, self.activation)
             memory, _ = kernels.run(x, state, weights, self.activation)
             return kernels.traces(x, state, weights, self.activation, memory)
@@ -301,8 +303,7 @@ class ELM(nn.Module):
                 "layers of this neuron were replaced or have hooks, so that weights alone do not say what they compute; "
                 "expected plain nn.Linear. Make changes permanent first, for example with prune.remove."
             )
-        weights = self._weights()
-        return weights._replace(readout=None) if self.hidden_readout or self.bidirectional else weights
+        return self._weights(called=False, plain_readout=not self.hidden_readout)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -324,17 +325,17 @@ class ELM(nn.Module):
         bounded_gain = 1 - torch.exp(-self.dt_ms * self.gain / tau_memory)
         return decay, self.gain * (1 - decay) if self.update == "published" else bounded_gain
 
-    def _weights(self) -> Weights:
+    def _weights(self, called: bool, plain_readout: bool) -> Weights:
         """As `weights`, without a readout that is no part of the recurrence; empty matrices where layers have to be called."""
         decay, gain = self._memory_decay_and_gain(self.tau_memory())
-        mlp, readout, of_readout, dropout = self._layers(), self.readout, None, self.dropout
+        readout, of_readout, dropout = self.readout, None, self.dropout
         pairs: list[tuple[Tensor, Tensor]] = [(decay.new_zeros(0, 0), decay.new_zeros(0))]
-        if called_layers.are_plain(mlp):
-            pairs = [(layer.weight, layer.bias) for layer in mlp]
-        else:
+        if called:
             dropout = (self.dropout[0], 0.0, 0.0)
+        else:
+            pairs = [(layer.weight, layer.bias) for layer in self._layers()]
         (first, first_bias), *later = pairs
-        if readout is not None and not self.bidirectional and called_layers.are_plain([readout]):
+        if readout is not None and not self.bidirectional and plain_readout:
             of_readout = readout.weight, readout.bias
         weights = Weights(
             synapses=self.synapses(),
