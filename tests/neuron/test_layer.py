@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import rnn
 
 import ulmus
 from ulmus.errors import ConfigError, ShapeError
@@ -18,6 +19,11 @@ def make(outputs=None, **changes) -> ELMLayer:
     with torch.no_grad():
         layer.read.bias.copy_(torch.linspace(-0.1, 0.1, 4)[:, None])
     return layer.double()
+
+
+def as_events(x: torch.Tensor) -> ulmus.Events:
+    counts = x.sum(-1).long().numpy()
+    return ulmus.Events.counted(counts, x.nonzero()[:, 2].numpy(), np.ones(counts.sum()), channels=6)
 
 
 def by_hand(layer: ELMLayer, x: np.ndarray) -> np.ndarray:
@@ -116,9 +122,7 @@ def test_a_second_call_goes_on_where_the_first_ended(changes):
 def test_events_are_the_same_input():
     layer = make(outputs=2)
     x = (torch.rand(3, 12, 6) < 0.3).double()
-    counts = x.sum(-1).long().numpy()
-    events = ulmus.Events.counted(counts, x.nonzero()[:, 2].numpy(), np.ones(counts.sum()), channels=6)
-    torch.testing.assert_close(layer(events), layer(x))
+    torch.testing.assert_close(layer(as_events(x)), layer(x))
 
 
 @pytest.mark.parametrize("output_activation", ["identity", "relu"])
@@ -187,14 +191,85 @@ def test_nothing_in_gives_nothing_out():
         assert [len(part) for state in states for part in state] == [batch] * 8
 
 
-def test_autocast_keeps_the_state_in_single_precision():
+@pytest.mark.parametrize(
+    "changes", [{}, {"tau_synapse_ms": None}, {"readout_memory": None}, {"outputs": None}]
+)
+@pytest.mark.parametrize("form", ["dense", "events"])
+def test_what_comes_after_the_end_of_a_sequence_changes_nothing(changes, form):
+    layer, lengths = make(**({"outputs": 2} | changes)), torch.tensor([12, 3, 0, 7])
+    x = (torch.rand(4, 12, 6, generator=torch.Generator().manual_seed(1)) < 0.4).double()
+    beyond = torch.arange(12) >= lengths[:, None]
+    padded = x.masked_fill(beyond.unsqueeze(-1), 1 if form == "events" else torch.nan)
+    before = layer(x.flip(0))[1]
+    given = as_events(padded) if form == "events" else padded.requires_grad_()
+    y, after = layer(given, before, lengths=lengths)
+    (y.square().sum() + after[0].memory.sum()).backward()
+    assert all(bool(p.grad.isfinite().all()) for p in layer.parameters() if p.requires_grad)
+    assert form == "events" or not padded.grad[beyond].any()
+    assert not y[beyond].any()
+    for row, length in enumerate(lengths.tolist()):
+        mine = tuple(type(part)(*(value[row : row + 1] for value in part)) for part in before)
+        alone, last = layer(x[row : row + 1, :length], mine)
+        torch.testing.assert_close(y[row, :length], alone[0])
+        for part, expected in zip(after, last, strict=True):
+            for value, wanted in zip(part, expected, strict=True):
+                torch.testing.assert_close(value[row : row + 1], wanted)
+
+
+def test_a_packed_sequence_is_its_padded_one_with_lengths():
+    layer, lengths = make(outputs=2), torch.tensor([5, 12, 1])
+    x = torch.randn(3, 12, 6, dtype=torch.float64)
+    packed, state = layer(rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+    expected, after = layer(x, lengths=lengths)
+    torch.testing.assert_close(rnn.pad_packed_sequence(packed, batch_first=True)[0], expected)
+    torch.testing.assert_close(state, after)
+    again, _ = layer(packed._replace(data=packed.data.repeat(1, 3)), state)
+    assert again.data.shape == packed.data.shape
+
+
+@pytest.mark.parametrize("lengths", [[1, 2], [1, 2, 13], [-1, 2, 3], [1.5, 2, 3]])
+def test_lengths_that_do_not_fit_are_named(lengths):
+    with pytest.raises(ShapeError, match="lengths="):
+        make()(torch.zeros(3, 12, 6), lengths=lengths)
+
+
+def test_autocast_changes_nothing():
     layer, x = make(3).float(), torch.randn(2, 12, 6)
-    wanted, _ = layer(x)
+    wanted = layer(x)
     with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x.bfloat16().float())
         outputs, states = layer(x)
     outputs.sum().backward()
-    assert {part.dtype for state in states for part in state} == {torch.float32}
-    torch.testing.assert_close(outputs, wanted, rtol=0.1, atol=0.05)
+    assert {part.dtype for state in states for part in state} == {torch.float32} == {found[0].dtype}
+    torch.testing.assert_close((outputs, states), wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("readout_memory", [2, None])
+def test_half_precision_rounds_parameters_and_outputs_alone(dtype, readout_memory):
+    sizes = {"readout_memory": readout_memory, "tau_memory_ms": (2.0, 2000.0)}
+    layer, exact = make(3, **sizes).to(dtype), make(3, **sizes)
+    values = layer.state_dict()
+    exact.load_state_dict({name: v.double() if v.is_floating_point() else v for name, v in values.items()})
+    x = torch.randn(2, 1000, 6).to(dtype)
+    first, state = layer(x[:, :400])
+    second, last = layer(x[:, 400:], state)
+    wanted, after = exact(x.double())
+    assert first.dtype == second.dtype == dtype
+    assert {part.dtype for one in last for part in one} == {torch.float32}
+    torch.testing.assert_close(last[0].memory.double(), after[0].memory, atol=2e-3, rtol=1e-3)
+    error = (torch.cat([first, second], dim=1).double() - wanted).abs()
+    # Rounding of every step's outputs would add up.
+    assert (error <= torch.finfo(dtype).eps * (1 + wanted.abs())).all()
+    second.sum().backward()
+    assert layer.synapses.raw.grad.dtype == dtype
+    assert layer.synapses.raw.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("state", ["at rest", 3, (torch.zeros(2, 4),)])
+def test_what_is_no_state_is_named(state):
+    with pytest.raises(ShapeError, match="the state has shapes"):
+        make()(torch.zeros(2, 3, 6), state)
 
 
 def test_a_state_of_another_layer_is_refused():

@@ -30,8 +30,10 @@ class Baseline(nn.Module):
         """Sizes, for `print(model)`."""
         return f"inputs={self.inputs}, outputs={self.outputs}, trainable={self.trainable_parameters()}"
 
-    def _check(self, inputs: Tensor | Events, state: Any, expected: Any) -> tuple[Tensor | Events, Any]:
-        """Input in the precision of the weights, and the state or the `expected` one, which is that of rest.
+    def _check(
+        self, inputs: Tensor | Events, state: Any, expected: Any, dtype: torch.dtype | None = None
+    ) -> tuple[Tensor | Events, Any]:
+        """Input in a precision, by default that of the weights, and the state or the `expected` one, which is that of rest.
 
         Raises:
             ShapeError: input or state of another shape.
@@ -48,8 +50,7 @@ class Baseline(nn.Module):
                 f"the state has shapes {_shapes(state)}; expected {_shapes(rest)} for this input. Pass the state that this "
                 "model returned for the same batch, or none to start at rest."
             )
-        dtype = next(parameter.dtype for parameter in self.parameters())
-        return inputs.to(dtype), rest if state is None else state
+        return inputs.to(dtype or next(self.parameters()).dtype), rest if state is None else state
 
 
 def dense(inputs: Tensor | Events) -> Tensor:
@@ -71,5 +72,7 @@ def _shape(inputs: Tensor | Events) -> tuple[int, ...]:
 
 
 def _shapes(state: Any) -> Any:
-    """Shapes of all tensors of a nested state."""
-    return list(state.shape) if isinstance(state, Tensor) else [_shapes(part) for part in state]
+    """Shapes of all tensors of a nested state; of what is none, its type."""
+    if isinstance(state, Tensor):
+        return list(state.shape)
+    return [_shapes(part) for part in state] if isinstance(state, list | tuple) else type(state).__name__

@@ -1,7 +1,6 @@
 """The Expressive Leaky Memory neuron as a layer."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -26,13 +25,13 @@ from ulmus.neuron.checks import (
     ordered,
 )
 from ulmus.neuron.dropout import dropped
+from ulmus.neuron.precision import computed_in, without_autocast
 from ulmus.neuron.routing import route
 from ulmus.neuron.synapses import Synapses
 from ulmus.neuron.timescales import TimeConstants
 
 UPDATES = ["published", "bounded"]
 _SHORTEST_TAU_MS = 1e-6
-_HALF = (torch.bfloat16, torch.float16)
 
 State = ELMState | tuple[ELMState, ELMState]
 """Of a neuron; of a bidirectional one, of the forward and the reverse one."""
@@ -216,7 +215,7 @@ class ELM(nn.Module):
                 "torch.export or ulmus.export instead."
             )
         x = checked_input(inputs, self.inputs, self._dtype)
-        with self._exactly():
+        with without_autocast(self.tau_memory.raw):
             after: State
             if self.reverse is None:
                 outputs, after = ragged.run(self._runner(), x, self._state(x, state), lengths)
@@ -224,7 +223,7 @@ class ELM(nn.Module):
                 outputs, after = self._both_ways(x, state, lengths)
         return outputs.to(self.tau_memory.raw.dtype), after
 
-    def _runner(self, readout: bool = True) -> ragged.Run:
+    def _runner(self, readout: bool = True) -> ragged.Run[ELMState]:
         """What computes a stretch of time; the weights are computed once for all stretches."""
         called = not called_layers.are_plain(self.mlp)
         plain_readout = self.readout is None or called_layers.are_plain([self.readout])
@@ -273,7 +272,7 @@ class ELM(nn.Module):
         """Branches, memory, hidden layer and memory proposals of every time step."""
         x = checked_input(inputs, self.inputs, self._dtype)
         state = self._state(x, state)
-        with self._exactly():
+        with without_autocast(self.tau_memory.raw):
             called = not called_layers.are_plain(self.mlp)
             weights = self._weights(called, plain_readout=False)
             if called:
@@ -307,15 +306,8 @@ class ELM(nn.Module):
 
     @property
     def _dtype(self) -> torch.dtype:
-        """What state and time constants are computed in; half precision would round memory to eight bits at every step."""
-        dtype = self.tau_memory.raw.dtype
-        return torch.float32 if dtype in _HALF else dtype
-
-    def _exactly(self) -> Any:
-        """Leave autocast for the recurrence, for the same reason."""
-        device = self.tau_memory.raw.device.type
-        on = device != "meta" and torch.is_autocast_enabled(device)
-        return torch.autocast(device, enabled=False) if on else nullcontext()
+        """What state and time constants are computed in."""
+        return computed_in(self.tau_memory.raw.dtype)
 
     def _memory_decay_and_gain(
         self, tau_memory: Float[Tensor, "memory"]

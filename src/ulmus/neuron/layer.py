@@ -1,11 +1,13 @@
 """A layer of many small ELM neurons, sparsely connected with the input and with each other."""
 
 import math
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes
 from ulmus.baselines.baseline import Baseline, dense
@@ -13,7 +15,9 @@ from ulmus.baselines.spiking import Spike
 from ulmus.kernels import ACTIVATIONS, Events
 from ulmus.kernels.reference import leaky_filter, synaptic_currents
 from ulmus.kernels.weights import bounded
-from ulmus.neuron.checks import bounds, check_layers, ordered
+from ulmus.neuron import lengths as ragged
+from ulmus.neuron.checks import bounds, check_layers, checked_input, ordered
+from ulmus.neuron.precision import computed_in, without_autocast
 from ulmus.neuron.routing import Routing
 from ulmus.neuron.synapses import Synapses
 from ulmus.neuron.timescales import TimeConstants
@@ -148,77 +152,95 @@ class ELMLayer(Baseline):
 
     def forward(
         self,
-        inputs: Float[Tensor, "batch time inputs"] | Events,
+        inputs: Float[Tensor, "batch time inputs"] | Events | PackedSequence,
         state: tuple[LayerState, ...] | None = None,
-    ) -> tuple[Float[Tensor, "batch time outputs"], tuple[LayerState, ...]]:
+        *,
+        lengths: Int64[Tensor, "batch"] | Sequence[int] | None = None,
+    ) -> tuple[Any, tuple[LayerState, ...]]:
         """Outputs of every time step, and the state to go on from: that of the neurons, and of those of the readout.
 
+        Arguments are those of an `ELM`; in half precision and under autocast, the state is computed in single precision, too.
+
         Raises:
-            ShapeError: input or state of another shape than this layer's.
+            ShapeError: input, state or lengths of another shape than this layer's.
         """
-        x, states = self._check(inputs, state, self.initial_state)
-        outputs, after = self._run(x, states[0])
-        if isinstance(self.readout, ELMLayer):
-            outputs, last = self.readout(outputs, states[1:])
-            return outputs, (after, *last)
-        return outputs if self.readout is None else self.readout(outputs), (after,)
+        if isinstance(inputs, PackedSequence):
+            return ragged.run_packed(self, inputs, state)
+        x = checked_input(inputs, self.inputs, self._dtype)
+        x, before = self._check(x, state, self.initial_state, self._dtype)
+        neurons, *of_readout = (LayerState(*(part.to(self._dtype) for part in one)) for one in before)
+        with without_autocast(self.read.weight):
+            outputs, after = ragged.run(self._runner(), x, neurons, lengths)
+            if isinstance(self.readout, ELMLayer):
+                outputs, last = self.readout(outputs, tuple(of_readout), lengths=lengths)
+                return outputs, (after, *last)
+            outputs = outputs.to(self.read.weight.dtype)
+            if self.readout is not None:
+                outputs = ragged.masked(self.readout(outputs), lengths)
+            return outputs, (after,)
 
     def initial_state(self, batch: int) -> tuple[LayerState, ...]:
         """All neurons at rest."""
-        new = self.read.weight.new_zeros
-        rest = LayerState(
-            new(batch, self.inputs), new(batch, self.neurons), new(batch, self.neurons, self.memory),
-            new(batch, self.neurons),
-        )  # fmt: skip
+        sizes = (self.inputs,), (self.neurons,), (self.neurons, self.memory), (self.neurons,)
+        rest = LayerState(*(self.read.weight.new_zeros(batch, *size, dtype=self._dtype) for size in sizes))
         return (rest, *self.readout.initial_state(batch)) if isinstance(self.readout, ELMLayer) else (rest,)
 
-    def _run(self, x: Tensor | Events, state: LayerState) -> tuple[Tensor, LayerState]:
-        """Outputs of the neurons, ``[batch, time, neurons]``."""
-        first = cast(_Linears, self.mlp[0])
-        synapses = self.synaptic_gain * self.synapses().view(self.neurons, self.branches, -1)
+    @property
+    def _dtype(self) -> torch.dtype:
+        """What state and time constants are computed in."""
+        return computed_in(self.read.weight.dtype)
+
+    def _runner(self) -> ragged.Run[LayerState]:
+        """What computes outputs ``[batch, time, neurons]`` of a stretch; the weights are computed once for all stretches."""
+        dtype = self._dtype
+        linears = cast(list[_Linears], [*self.mlp, self.read])
+        (first, bias), *later, read = [(one.weight.to(dtype), one.bias.to(dtype)) for one in linears]
+        synapses = self.synaptic_gain * self.synapses().to(dtype).view(self.neurons, self.branches, -1)
         # All branches decay alike: what they send to the MLP is filtered instead of them.
-        sent = (first.weight[:, :, : self.branches] @ synapses).flatten(0, 1)
-        from_inputs, from_neurons = sent[:, : self.inputs], sent[:, self.inputs :]
+        sent = (first[:, :, : self.branches] @ synapses).flatten(0, 1)
+        from_inputs, from_neurons = sent[:, : self.inputs], sent[:, self.inputs :].t()
+        scanned = _Scanned(
+            from_neurons, first[:, :, self.branches :].transpose(1, 2),
+            [(weight.transpose(1, 2), level.unsqueeze(1)) for weight, level in later],
+            self.dt_ms / self.tau_memory().unsqueeze(1), *read,
+        )  # fmt: skip
         fade = self._fading(self.tau_synapse_ms)
-        drive = synaptic_currents(x, from_inputs)
-        time = drive.shape[1]
-        if time == 0:
-            return drive.new_zeros(len(drive), 0, self.neurons), state
-        seen = state.inputs
-        if fade:
-            drive = leaky_filter(drive, drive.new_tensor(fade), seen @ from_inputs.t())
-            reach = torch.arange(time - 1, -1, -1, device=drive.device)
-            seen = fade**time * seen + torch.einsum("btk,t->bk", dense(x), drive.new_tensor(fade) ** reach)
-        return self._scan(drive + first.bias.flatten(), from_neurons.t(), state._replace(inputs=seen))
+
+        def run(x: Tensor | Events, state: LayerState) -> tuple[Tensor, LayerState]:
+            drive = synaptic_currents(x, from_inputs)
+            time = drive.shape[1]
+            if time == 0:
+                return drive.new_zeros(len(drive), 0, self.neurons), state
+            if fade:
+                drive = leaky_filter(drive, drive.new_tensor(fade), state.inputs @ from_inputs.t())
+                reach = torch.arange(time - 1, -1, -1, device=drive.device)
+                now = torch.einsum("btk,t->bk", dense(x), drive.new_tensor(fade) ** reach)
+                state = state._replace(inputs=fade**time * state.inputs + now)
+            return self._scan(drive + bias.flatten(), scanned, state)
+
+        return run
 
     def _scan(
-        self,
-        drive: Float[Tensor, "batch time first"],
-        from_neurons: Float[Tensor, "neurons first"],
-        state: LayerState,
+        self, drive: Float[Tensor, "batch time first"], weights: "_Scanned", state: LayerState
     ) -> tuple[Tensor, LayerState]:
         """The sequential part, given what the input sends to the MLPs. Inside, neurons come before sequences."""
-        first, *later = cast(list[_Linears], list(self.mlp))
-        from_memory = first.weight[:, :, self.branches :].transpose(1, 2)
-        layers = [(one.weight.transpose(1, 2), one.bias.unsqueeze(1)) for one in later]
-        rate = self.dt_ms / self.tau_memory().unsqueeze(1)
-        decay, strength = torch.exp(-rate), -torch.expm1(-self.gain * rate)
+        decay, strength = torch.exp(-weights.rate), -torch.expm1(-self.gain * weights.rate)
         activate, fade = ACTIVATIONS[self.activation], self._fading(self.tau_synapse_ms)
         keep = self._fading(self.tau_output_ms)
         memory, past, average, found = state.memory.transpose(0, 1), state.outputs, state.average, []
         for drive_t in drive.unbind(1):
-            pushed = torch.addmm(drive_t, past, from_neurons) if self.recurrent else drive_t
+            pushed = torch.addmm(drive_t, past, weights.from_neurons) if self.recurrent else drive_t
             decayed = decay * memory
-            layer = pushed.view(len(drive), self.neurons, first.bias.shape[1]).transpose(0, 1)
-            layer = torch.baddbmm(layer, decayed, from_memory)
-            for weight, bias in layers:
+            layer = pushed.view(len(drive), self.neurons, weights.from_memory.shape[2]).transpose(0, 1)
+            layer = torch.baddbmm(layer, decayed, weights.from_memory)
+            for weight, bias in weights.later:
                 layer = torch.baddbmm(bias, activate(layer), weight)
             memory = torch.addcmul(decayed, strength, bounded(layer))
-            outputs = torch.bmm(memory, self.read.weight.transpose(1, 2)).squeeze(2).t().to(average.dtype)
+            outputs = torch.bmm(memory, weights.read.transpose(1, 2)).squeeze(2).t()
             if keep:
                 average = torch.lerp(outputs, average, keep)
                 outputs = outputs - average
-            outputs = self._fired(outputs + self.read.bias.squeeze(1))
+            outputs = self._fired(outputs + weights.read_bias.squeeze(1))
             past = fade * past + outputs
             found.append(outputs)
         return torch.stack(found, dim=1), LayerState(state.inputs, past, memory.transpose(0, 1), average)
@@ -238,6 +260,17 @@ _OF_READOUT = (
     "output_activation", "readout_memory",
 )  # fmt: skip
 """Arguments that the readout does not share with the layer."""
+
+
+class _Scanned(NamedTuple):
+    """What the loop over steps multiplies with."""
+
+    from_neurons: Float[Tensor, "neurons first"]
+    from_memory: Float[Tensor, "neurons memory hidden"]
+    later: list[tuple[Tensor, Tensor]]
+    rate: Float[Tensor, "neurons 1 memory"]
+    read: Float[Tensor, "neurons 1 memory"]
+    read_bias: Float[Tensor, "neurons 1"]
 
 
 class _Linears(nn.Module):

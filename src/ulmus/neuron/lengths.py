@@ -1,41 +1,47 @@
 """Sequences of different lengths in one batch: what comes after the end of one has no effect on anything."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ulmus.errors import ShapeError
-from ulmus.kernels import ELMState, Events, shared_memory_budget
+from ulmus.kernels import Events, shared_memory_budget
 
-Run = Callable[[Tensor | Events, ELMState], tuple[Tensor, ELMState]]
+State = TypeVar("State", bound=tuple[Tensor, ...])
+"""A named tuple of tensors whose first axis are the sequences."""
+Run = Callable[[Tensor | Events, State], tuple[Tensor, State]]
 """Outputs of a stretch of time, and the state after it."""
 
 
 def run(
-    stretch: Run, inputs: Tensor | Events, state: ELMState, lengths: Tensor | Sequence[int] | None
-) -> tuple[Tensor, ELMState]:
+    stretch: Run[State], inputs: Tensor | Events, state: State, lengths: Tensor | Sequence[int] | None
+) -> tuple[Tensor, State]:
     """Outputs and last states of sequences; of those of different lengths stretch by stretch, from one end to the next.
 
     So nothing after an end is ever computed: not the work, and no infinity times zero.
     """
+
+    def made_of(parts: Iterable[Tensor]) -> State:
+        return cast(State, cast(Any, type(state))(*parts))
+
     if lengths is None:
         return stretch(inputs, state)
     batch, time = _shape(inputs)
     steps = checked_lengths(lengths, batch, time)
     order = sorted(range(batch), key=lambda row: -steps[row])  # the longest first
-    device = state.memory.device
+    device = state[0].device
     rows = torch.tensor(order, dtype=torch.long, device=device)
-    now = ELMState(*(part[rows] for part in state))
+    now = made_of(part[rows] for part in state)
     ends = sorted({end for end in steps if end > 0})
     outputs, last, start, running = [], [], 0, batch
     with shared_memory_budget(max(1, len(ends))):
         for end in (0, *ends):
             going = sum(length >= end for length in steps)
-            last.append(ELMState(*(part[going:running] for part in now)))  # ended before this stretch
-            now, running = ELMState(*(part[:going] for part in now)), going
+            last.append(made_of(part[going:running] for part in now))  # ended before this stretch
+            now, running = made_of(part[:going] for part in now), going
             if end:
                 piece, now = stretch(_stretch(inputs, rows[:going], start, end), now)
                 outputs.append(torch.nn.functional.pad(piece, (0, 0, 0, 0, 0, batch - going)))
@@ -46,7 +52,7 @@ def run(
     joined = torch.nn.functional.pad(torch.cat(outputs, dim=1), (0, 0, 0, time - start))
     back = torch.empty_like(rows)
     back[rows] = torch.arange(batch, device=device)
-    after = ELMState(*(torch.cat(parts[::-1])[back] for parts in zip(*last, strict=True)))
+    after = made_of(torch.cat(parts[::-1])[back] for parts in zip(*last, strict=True))
     return joined[back], after
 
 
