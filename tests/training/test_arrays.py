@@ -403,6 +403,37 @@ def weighted_loader():
         (sides(), 0.2, {"task": "classify"}, "'task.kind' is 'classify'"),
         (sides(), 0.2, {"training": {"select": "rmse"}}, "training.select='rmse': expected one of"),
         (sides()[0], 0.2, {"task": {"kind": "forecasting", "channels": ["z"]}}, "task.channels names 'z'"),
+        (
+            (sides()[0], np.eye(2)[np.arange(80) % 2]),
+            0.2,
+            {},
+            r"has 2 targets; expected one class. Of one-hot .*argmax",
+        ),
+        ((sides()[0], [*["left", ""] * 40]), 0.2, {}, "sequence 1 of .* has no class .*empty text"),
+        ((sides()[0], [np.inf, *range(79)]), 0.2, {}, "target of sequence 0 .* is inf; expected classes"),
+        (
+            (np.ones((9, 8, 2)), np.ones((9, 16))),
+            0.2,
+            {"task": "step-regression"},
+            "has 8 steps and 16 targets",
+        ),
+        ((["ab", "ba"] * 9, [0, 1] * 9), 0.2, {"task": "next-token"}, "next-token needs no targets"),
+        (sides(), 1.5, {}, "validation is a share above 0 and below 1, or files; got 1.5"),
+        (sides(), 0, {}, "validation is a share above 0 and below 1"),
+        (sides(), 0.2, {"split": "time", "split_by": "who"}, "which split_by: who forbids"),
+        (
+            (np.arange(180).reshape(20, 9) % 5, [0, 1] * 10),
+            0.2,
+            {"input": "tokens", "missing": "mask"},
+            "holds tokens",
+        ),
+        (sides()[0], 0.2, {"task": {"kind": "forecasting", "burn_in": 14}}, "burn_in=14 leaves nothing of"),
+        (
+            ([v * [1, np.nan] for v in sides()[0]], [0, 1] * 40),
+            0.2,
+            {"missing": "mask"},
+            "channel 1 .* missing at every",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_before_anything_is_trained(
@@ -416,6 +447,50 @@ def test_what_does_not_fit_is_named_before_anything_is_trained(
             **({"task": "classification", "epochs": 1, "folder": tmp_path / "run"} | arguments),
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_classes_of_several_kinds_of_file_have_an_order(tmp_path):
+    for name, labels in (("a", [2, 10] * 10), ("b", ["x", "10"] * 10)):
+        saved(tmp_path, f"{name}.npz", values=np.concatenate(sides(20)[0]), targets=np.array(labels),
+              lengths=np.array([len(value) for value in sides(20)[0]]), subject=np.arange(20))  # fmt: skip
+    both = [str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]
+    recipe = make_recipe("", data={"train": both, "split_by": None, "test": None})
+    with pytest.warns(UserWarning, match="are in train too"):
+        assert recipe.problem().model.answers == ("2", "10", "x")
+
+
+def test_events_of_fewer_channels_are_read_and_more_are_refused(tmp_path):
+    step, channel = np.nonzero(np.random.default_rng(0).random((20 * 9, 3)) < 0.2)
+    events = {
+        "event_sequence": step // 9,
+        "event_time_ms": step % 9 * 1.0,
+        "event_channel": channel,
+        "duration_ms": 9.0,
+    }
+    np.savez(tmp_path / "events.npz", **events, targets=np.arange(20) % 2)
+    recipe = make_recipe(
+        tmp_path / "events.npz", data={"split_by": None}, training={"steps": 2, "validate_every": 2}
+    )
+    run = fit_recipe(recipe, tmp_path / "run")
+    model = ulmus.load(run.folder)
+    for highest in (1, 3):
+        changed = events | {"event_channel": np.minimum(channel, 1) if highest == 1 else channel + 1}
+        np.savez(tmp_path / "other.npz", **changed, targets=np.arange(20) % 2)
+        held_out = recipe.held_out("test", str(tmp_path / "other.npz"))
+        if highest == 1:
+            assert held_out.scores(model)["sequences"] == 20
+        else:
+            with pytest.raises(DataError, match="has 4 channels .* trained with 3"):
+                held_out.scores(model)
+    with pytest.raises(DataError, match="holds events; expected numbers for task forecasting"):
+        make_recipe(
+            tmp_path / "events.npz", data={"split_by": None, "split": "time"}, task="forecasting"
+        ).problem()
+
+
+def test_a_model_may_not_read_its_answer(tmp_path):
+    with pytest.raises(ConfigError, match="'x' is among data.values and data.targets"):
+        make_recipe("a.csv", data={"values": ["x", "y"], "targets": ["x"]}, task="step-regression")
 
 
 def test_models_of_another_signature_are_refused():

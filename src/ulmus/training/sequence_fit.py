@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -328,10 +329,10 @@ def _check_form(given: Any, task: Task, origin: str) -> None:
         DataError: it is nothing, a generator, pairs, or comes with targets that the task has not.
     """
     forms = "(values, targets), a dictionary with 'values' and 'targets', a Dataset, a DataLoader or a file"
-    if isinstance(given, tuple) and task in LOOKING_AHEAD and np.ndim(given[0]) == 3:
+    if isinstance(given, tuple) and task in LOOKING_AHEAD:
         raise DataError(
-            f"{origin} is {len(given)} arrays, but task {task} needs no targets: they are what the values are later. Give the "
-            "values alone."
+            f"{origin} is a tuple of {len(given)}, but task {task} needs no targets: they are what the values are later. Give "
+            "the values alone, several sequences as a list."
         )
     if not hasattr(given, "__len__"):
         raise DataError(
@@ -393,9 +394,7 @@ def _of_dataset(dataset: Dataset[Any], options: dict[str, Any]) -> SequenceSet:
     checked = sequence_set(values, targets or None, **options)
     if isinstance(dataset, IterableDataset) or checked.input != "numbers":
         return checked
-    return SequenceSet(
-        checked.origin, checked.input, _Items(dataset), checked.lengths, checked.channels, checked.targets
-    )
+    return replace(checked, values=_Items(dataset))
 
 
 def _each(dataset: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from ulmus.errors import ConfigError, DataError, MissingToolError
 from ulmus.sequences.arrays.files import read_sequences, step_ms
@@ -88,11 +89,14 @@ def test_parquet_holds_the_same_sequences_as_a_table_or_a_list_in_every_row(valu
     assert found.columns["subject"].tolist() == [0, 1, 0]
     assert step_ms([str(tmp_path / "long.parquet")], layout) == 5.0
     each = [values[index, :length].tolist() for index, length in enumerate(LENGTHS)]
+    each[2][1][0] = None
     parquet.write_table(pyarrow.table({"values": each, "label": LABELS.tolist()}), tmp_path / "lists.parquet")
-    lists = read_sequences([str(tmp_path / "lists.parquet")], Layout(targets=("label",)))
+    lists = read_sequences([str(tmp_path / "lists.parquet")], Layout(targets=("label",), missing="mask"))
     for index, length in enumerate(LENGTHS):
         np.testing.assert_allclose(found.sequence(index)[1:, 1], values[index, 1:length, 1])
-        np.testing.assert_allclose(lists.sequence(index), values[index, :length])
+        expected = values[index, :length].copy()
+        expected[1:2, 0] = np.nan if index == 2 else expected[1:2, 0]
+        np.testing.assert_allclose(lists.sequence(index), expected)
         assert str(lists.target(index)) == str(found.target(index)) == LABELS[index]
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="damaged.parquet cannot be read .*Parquet"):
@@ -118,6 +122,70 @@ def test_a_wide_table_has_a_row_for_every_sequence(values, tmp_path):
     np.testing.assert_allclose(one.target(1), values[1, :2, 1])
 
 
+def wide(folder, *lines, **layout):
+    (folder / "wide.csv").write_text("\n".join(lines))
+    return read_sequences([str(folder / "wide.csv")], Layout(**({"targets": ("label",)} | layout)))
+
+
+def test_columns_of_a_wide_table_are_steps_in_any_order_and_shorter_sequences_say_so(tmp_path):
+    lines = ["lengths,x_10,x_2,x_18,y_18,y_2,y_10,label", "3,2,1,3,6,4,5,a", "2,8,7,,,9,10,b"]
+    found = wide(tmp_path, *lines)
+    assert (found.channels, found.lengths.tolist()) == (("x", "y"), [3, 2])
+    assert found.sequence(0).tolist() == [[1, 4], [2, 5], [3, 6]]
+    assert found.sequence(1).tolist() == [[7, 9], [8, 10]]
+    assert wide(tmp_path, "1,0,label", "5,3,a", "6,4,b").sequence(0).tolist() == [[3], [5]]
+    found = wide(tmp_path, "lengths,t_1,t_0,label", "2,5,3,a", "1,,4,b", input="tokens")
+    assert [found.sequence(k).tolist() for k in range(2)] == [[3, 5], [4]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "layout", "message"),
+    [
+        (("id,x_0,x_1,label", "7,1,2,a"), {}, r"columns \['id'\] beside those of steps, such as 'x_0'"),
+        (
+            ("x_0,x_1,x_2,y_0,label", "1,2,3,4,a"),
+            {},
+            r"'y' of .* has columns for the steps \[0\]; .*same of every",
+        ),
+        (("x_0,x_1,x_3,label", "1,2,3,a"), {}, r"steps \[0, 1, 3\]; expected steps that are evenly apart"),
+        (("label", "a"), {}, r"has the columns \['label'\] and none for values"),
+        (("x_0,x_1,label", "1,,a"), {}, "x of sequence 0 .* is nan at step 1; .*as 'lengths'"),
+        (("lengths,x_0,x_1,label", "9,1,2,a"), {}, "length of sequence 0 is 9; expected 1 to 2"),
+        (("lengths,x_0,x_1,label", ",1,2,a"), {}, "number of steps of sequence 0 .* is missing"),
+        (
+            ("t_0,t_1,label", "1,2.5,a"),
+            {"input": "tokens"},
+            "a token of sequence 0 .* is 2.5; expected whole numbers",
+        ),
+        (("t_0,t_1,label", "1,,a"), {"input": "tokens"}, "a token of sequence 0 .* is missing; .*'lengths'"),
+        (
+            ("t_0,u_0,label", "1,2,a"),
+            {"input": "tokens"},
+            "expected one column of tokens. Name it with data.values",
+        ),
+        (("text,id,label", "ab,1,a"), {"input": "characters"}, "expected one column of characters. Name it"),
+        (("sequence,t,id,label", "s,1,2,a"), {"input": "tokens"}, "expected one column of tokens"),
+        (("sequence,t,label", "s,1.5,a"), {"input": "tokens"}, "a token of sequence 0 .* is 1.5"),
+    ],
+)
+def test_tables_that_do_not_say_what_is_meant(lines, layout, message, tmp_path):
+    with pytest.raises(DataError, match=message):
+        wide(tmp_path, *lines, **layout)
+
+
+def test_groups_of_hdf5_are_part_of_the_name(values, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["day 1/values"], file["day 1/label"] = values, [0, 1, 0]
+    found = read_sequences(
+        [str(tmp_path / "a.h5")], Layout(values=("day 1/values",), targets=("day 1/label",))
+    )
+    np.testing.assert_array_equal(found.values, values)
+    with pytest.raises(
+        DataError, match=r"has no 'values'; expected one of \['day 1/label', 'day 1/values'\]"
+    ):
+        read_sequences([str(tmp_path / "a.h5")], Layout(targets=None))
+
+
 def test_events_fall_into_steps(tmp_path):
     events = {
         "event_sequence": np.array([1, 0, 0]), "event_time_ms": np.array([3.9, 8.0, 0.0]), "event_channel": np.array([2, 0, 1]),
@@ -126,6 +194,9 @@ def test_events_fall_into_steps(tmp_path):
     found = read_sequences([str(tmp_path / "events.npz")], Layout(dt_ms=4.0))
     assert found.lengths.tolist() == [3, 3, 3]
     assert [part.tolist() for part in found.values] == [[[0, 1, 1], [2, 0, 1]], [[0, 2, 1]], []]
+    np.savez(tmp_path / "more.npz", event_sequence=[0], event_time_ms=[0.0], event_channel=[4], targets=[1])
+    both = read_sequences([str(tmp_path / "events.npz"), str(tmp_path / "more.npz")], Layout(dt_ms=4.0))
+    assert (len(both), both.channels[-1]) == (4, "channel 4")
     np.savez(tmp_path / "events.npz", **events, duration_ms=5.0, targets=np.array([0, 1, 0]))
     with pytest.raises(DataError, match=r"sequence 0 comes at 8.0 ms, but it lasts 5 ms"):
         read_sequences([str(tmp_path / "events.npz")], Layout(dt_ms=4.0))
@@ -148,6 +219,8 @@ def test_means_and_deviations_leave_out_what_pads_and_what_is_missing():
     mean, deviation = found.moments()
     np.testing.assert_allclose(mean, np.nanmean(there, axis=0))
     np.testing.assert_allclose(deviation, np.nanstd(there, axis=0))
+    with pytest.raises(DataError, match="channel 1 of the data is missing at every step"):
+        sequence_set(np.array([[[1.0, np.nan]]]), missing="mask").moments()
     masked = sequence_set(values, lengths=LENGTHS, mask=np.ones((3, 4)) * [1, 1, 0, 1], missing="mask")
     assert np.isnan(masked.sequence(0)[:, 1]).tolist() == [False, False, True, False]
 
@@ -163,6 +236,15 @@ def test_means_and_deviations_leave_out_what_pads_and_what_is_missing():
         ({"values": np.ones((3, 4), dtype=int)}, "may be tokens or one channel of numbers"),
         ({"values": np.empty((0, 4, 2))}, "holds no sequence"),
         ({"channels": np.array(["x"])}, "2 channels and 1 names"),
+        ({"channels": np.array(["x", "x"])}, "2 channels and 1 names"),
+        ({"values": np.full((3, 4, 2), 1e39)}, "is 1e.39 at step 0; expected a finite number that single"),
+        ({"mask": np.ones((2, 4, 2), bool)}, "3 sequences, but a mask of 2"),
+        ({"values": np.zeros((12, 2)), "lengths": np.array([-1, 7, 6])}, "length of sequence 0 is -1"),
+        (
+            {"values": np.zeros((12, 2)), "lengths": np.array([4.0, 4.0, 4.0])},
+            "type float64; expected 3 whole",
+        ),
+        ({"values": np.array([["a", "b"]] * 3)}, "expected numbers .*, or texts"),
     ],
 )
 def test_arrays_that_cannot_be(values, tmp_path, change, message):
@@ -177,6 +259,28 @@ def test_values_of_unequal_length_need_lengths():
         sequence_set(np.zeros((6, 2)), lengths=[2, 3])
     with pytest.raises(DataError, match=r"sequence 1 of the data has shape \[3, 1\]; expected \[time, 2\]"):
         sequence_set([np.zeros((4, 2)), np.zeros((3, 1))])
+    with pytest.raises(
+        DataError, match="sequence 1 of the data has 3 steps and 5 targets; expected one for each"
+    ):
+        sequence_set([np.zeros((4, 2)), np.zeros((3, 2))], [np.zeros(4), np.zeros(5)])
+    with pytest.raises(DataError, match="values are tokens; leave it out"):
+        sequence_set(np.zeros((2, 3), dtype=int), input="tokens", mask=np.ones((2, 3)))
+
+
+def test_texts_and_names_may_be_bytes_and_tensors_of_any_kind(values):
+    found = sequence_set(values, LABELS.astype("S5"), columns={"subject": np.array([b"a", b"b", b"a"])})
+    assert [str(found.target(k)) for k in range(3)] == LABELS.tolist()
+    assert found.columns["subject"].tolist() == ["a", "b", "a"]
+    assert sequence_set(np.array([b"ab", b"c"])).values == ["ab", "c"]
+    parts = [torch.zeros(2, 3), torch.ones(4, 3)]
+    for given in (
+        torch.nested.nested_tensor(parts, layout=torch.jagged),
+        [part.bfloat16() for part in parts],
+        [p.to_sparse() for p in parts],
+    ):
+        found = sequence_set(given)
+        assert found.lengths.tolist() == [2, 4]
+        assert found.sequence(1).tolist() == [[1.0] * 3] * 4
 
 
 def test_files_that_cannot_be(values, tmp_path):
@@ -185,6 +289,7 @@ def test_files_that_cannot_be(values, tmp_path):
     (tmp_path / "table.csv").write_text("sequence,x,label\n0,1.5,a\n0,oops,a\n")
     (tmp_path / "short.csv").write_text("x,label\n1,a\n2\n")
     (tmp_path / "data.xlsx").write_bytes(b"PK")
+    (tmp_path / "european.csv").write_text("x;label\n1,5;a\n")
     np.savez(tmp_path / "other.npz", X=values)
     for name, message in {
         "objects.npz": "holds Python objects.*'lengths'",
@@ -192,6 +297,7 @@ def test_files_that_cannot_be(values, tmp_path):
         "table.csv": "column 'x' of .* is 'oops' in line 3; expected a number",
         "short.csv": "line 3 of .* has 1 cells; expected 2",
         "data.xlsx": "format that is not read.*Save it as one of these",
+        "european.csv": "has semicolons between its columns; expected commas",
         "other.npz": r"has no 'values'; expected one of \['X'\]",
         "nowhere.npz": "does not exist",
     }.items():
@@ -252,6 +358,22 @@ def test_a_share_holds_whole_subjects_and_every_class():
     stratified = split(found, {"validation": 0.2})["validation"]
     assert sorted(int(stratified.target(k)) for k in range(len(stratified))) == [0] * 8 + [1] * 4
     check_apart(parts, "subject")
+    with pytest.warns(
+        UserWarning, match=r"1 of 1 sequences of test are in train too, such as sequence 0 of the data"
+    ):
+        check_apart({"train": found.take(range(4)), "test": found.take([3])}, None)
+    one, other = (
+        sequence_set(np.ones((1, 2, 1)) * k, [k], columns={"subject": np.array([label])})
+        for k, label in enumerate((1, 1.0))
+    )
+    with pytest.raises(DataError, match="subject 1 is in train and in test"):
+        check_apart({"train": one, "test": other}, "subject")
+    with pytest.raises(DataError, match="sequence 1 of the data has no 'subject'"):
+        split(
+            sequence_set(np.ones((2, 2, 1)), columns={"subject": np.array([1, np.nan])}),
+            {"test": 0.5},
+            by="subject",
+        )
     with pytest.raises(DataError, match=r"subject 0 is in train and in test"):
         check_apart({"train": found.take(range(4)), "test": found.take([5])}, "subject")
     with pytest.raises(DataError, match="same content is in train and in validation"):

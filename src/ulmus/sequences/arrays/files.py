@@ -65,7 +65,7 @@ def _read(path: Path, layout: Layout) -> SequenceSet:
     name = path.name.lower()
     if name.endswith(PARQUET):
         columns = parquet_columns(path)
-        if any(isinstance(cells[0], list) for cells in columns.values()):
+        if any(_has_lists(cells) for cells in columns.values()):
             return _from_arrays(_row_each(columns), layout, str(path))
     if name.endswith(TABLES):
         return from_table(read_table(path), layout, str(path))
@@ -83,19 +83,29 @@ def _read(path: Path, layout: Layout) -> SequenceSet:
 
 
 def _row_each(columns: Mapping[str, list[Any]]) -> Mapping[str, Any]:
-    """A sequence in every row: columns of lists as a list of arrays, others as arrays."""
+    """A sequence in every row: columns of lists as a list of arrays, with NaN for what is missing, others as arrays."""
+
+    def filled(cell: Any) -> Any:
+        return (
+            [np.nan if value is None else filled(value) for value in cell] if isinstance(cell, list) else cell
+        )
+
     return {
-        name: [np.asarray(cell) for cell in cells] if isinstance(cells[0], list) else np.asarray(cells)
+        name: [filled(cell) for cell in cells] if _has_lists(cells) else np.asarray(cells)
         for name, cells in columns.items()
     }
 
 
+def _has_lists(cells: Sequence[Any]) -> bool:
+    return any(isinstance(cell, list) for cell in cells)
+
+
 class _Arrays(Mapping[str, Any]):
-    """The arrays of a file at its top, each read when it is asked for."""
+    """The arrays of a file, each read when it is asked for; those in groups are called ``group/name``."""
 
     def __init__(self, path: Path) -> None:
         self._file = open_container(path)
-        self._names = [name for name in self._file.entries if "/" not in name]
+        self._names = list(self._file.entries)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._names:
@@ -131,6 +141,11 @@ def _from_arrays(arrays: Mapping[str, Any], layout: Layout, origin: str) -> Sequ
     targets = None
     if layout.targets is not None:
         parts = [np.asarray(_part(arrays, name, origin)) for name in layout.targets]
+        if len({part.shape for part in parts}) > 1:
+            shapes = [list(part.shape) for part in parts]
+            raise DataError(
+                f"{origin}: {', '.join(layout.targets)} have the shapes {shapes}; expected the same for all targets."
+            )
         targets = parts[0] if len(parts) == 1 else np.stack(parts, axis=-1)
     names = [str(name) for name in np.asarray(arrays["channels"]).tolist()] if "channels" in arrays else None
     if all(name in arrays for name in _EVENTS):
@@ -145,8 +160,8 @@ def _from_arrays(arrays: Mapping[str, Any], layout: Layout, origin: str) -> Sequ
 def _part(arrays: Mapping[str, Any], name: str, origin: str) -> Any:
     if name not in arrays:
         known = sorted(arrays)
-        raise DataError(f"{origin} has no {name!r}; expected one of {known}.{closest(name, known)} Say which with data.values, "
-                        "data.targets or data.split_by.")  # fmt: skip
+        raise DataError(f"{origin} has no {name!r}; expected one of {known[:20]}.{closest(name, known)} Say which with "
+                        "data.values, data.targets or data.split_by.")  # fmt: skip
     return arrays[name]
 
 
@@ -204,4 +219,6 @@ def _from_events(
     edges = np.cumsum(np.bincount(sequence, minlength=count))[:-1]
     found = {name: np.asarray(column) for name, column in columns.items()}
     channels = tuple(names or (f"channel {number}" for number in range(width)))
-    return SequenceSet(origin, "events", np.split(table, edges), lengths, channels, targets, found)
+    return SequenceSet(
+        origin, "events", np.split(table, edges), lengths, channels, targets, found, bool(names)
+    )

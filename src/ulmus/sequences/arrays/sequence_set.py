@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from ulmus.errors import DataError
 
 Input = Literal["numbers", "tokens", "characters", "events"]
 _LONGEST_LIST = 5
+_LARGEST = float(np.finfo(np.float32).max)
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 """The last entry of a vocabulary of characters: those that training did not meet."""
 
@@ -31,6 +33,8 @@ class SequenceSet:
         channels: Names of the channels of numbers and events, or of the tokens; empty where they have none.
         targets: For every sequence a class or numbers, or these for every step; None where the input is its own target.
         columns: What else is known of every sequence by name, such as the subject.
+        named: Whether somebody named the channels.
+        longest: Steps that targets of steps may have: of the longest sequence that they were padded with.
     """
 
     origin: str
@@ -40,6 +44,8 @@ class SequenceSet:
     channels: tuple[str, ...] = ()
     targets: Sequence[Any] | np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    named: bool = True
+    longest: int = 0
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -93,22 +99,39 @@ class SequenceSet:
         )
 
     def moments(self) -> tuple[Float64[np.ndarray, "channels"], Float64[np.ndarray, "channels"]]:
-        """Mean and standard deviation of every channel over all steps, without what is missing; 1 where nothing varies."""
+        """Mean and standard deviation of every channel over all steps, without what is missing; 1 where nothing varies.
+
+        Raises:
+            DataError: a channel has no value at all.
+        """
         count = total = square = np.zeros(len(self.channels))
-        middle = (
-            np.nan_to_num(np.nanmean(np.asarray(self.sequence(0), dtype=np.float64), axis=0))
-            if len(self)
-            else 0.0
-        )
+        first = np.asarray(self.sequence(0), dtype=np.float64)
+        middle = np.nansum(first, axis=0) / np.maximum(np.isfinite(first).sum(axis=0), 1)
         for index in range(len(self)):
             values = (
                 np.asarray(self.sequence(index), dtype=np.float64) - middle
             )  # so that squares do not cancel
             count = count + np.isfinite(values).sum(axis=0)
             total, square = total + np.nansum(values, axis=0), square + np.nansum(values**2, axis=0)
-        mean = total / np.maximum(count, 1)
-        deviation = np.sqrt(np.maximum(square / np.maximum(count, 1) - mean**2, 0.0))
+        if not count.all():
+            raise DataError(
+                f"{self.channels[int(np.argmin(count))]} of {self.origin} is missing at every step; expected values to learn "
+                "from. Leave this channel out."
+            )
+        mean = total / count
+        deviation = np.sqrt(np.maximum(square / count - mean**2, 0.0))
         return mean + middle, np.where(deviation > 1e-12, deviation, 1.0)
+
+    @cached_property
+    def varying(self) -> dict[bytes, int]:
+        """The sequences of numbers that vary, by the hash of their values; equal ones are no chance."""
+        numbers = range(len(self)) if self.input == "numbers" else ()
+        found = ((index, np.ascontiguousarray(self.sequence(index))) for index in numbers)
+        return {
+            hashlib.sha256(values.tobytes()).digest(): index
+            for index, values in found
+            if (values != values[:1]).any()
+        }
 
     @cached_property
     def content_hash(self) -> str:
@@ -161,8 +184,8 @@ def sequence_set(
     for name, part in {"values": values, "targets": targets, "lengths": lengths, "mask": mask}.items():
         if part is not None and np.ndim(part if hasattr(part, "shape") else [0]) == 0:
             raise DataError(f"{origin}: {name} is one number; expected an array.")
-    if isinstance(values, np.ndarray) and values.dtype.kind in "US":
-        values = [str(text) for text in values]
+    if isinstance(values, np.ndarray) and values.dtype.kind == "U" and values.ndim == 1:
+        values = values.tolist()
     if len(values) == 0:
         raise DataError(f"{origin} holds no sequence; expected at least one.")
     if isinstance(values[0], str):
@@ -175,6 +198,27 @@ def sequence_set(
         values, names = _checked(values, lengths, kind, channels, origin)
         if kind == "numbers":
             values = _with_missing(values, mask, lengths, missing, names, origin)
+    if mask is not None and kind != "numbers":
+        raise DataError(
+            f"{origin}: a mask says which numbers are missing, but values are {kind}; leave it out."
+        )
+    _check_each(values, targets, lengths, origin)
+    found = {name: np.asarray(_plain(column)) for name, column in (columns or {}).items()}
+    for name, column in found.items():
+        if column.shape != (len(lengths),):
+            raise DataError(
+                f"{name!r} of {origin} has shape {list(column.shape)}; expected an entry for each of {len(lengths)} sequences."
+            )
+    named, longest = channels is not None, int(lengths.max())
+    return SequenceSet(origin, kind, values, lengths, names, targets, found, named, longest)
+
+
+def _check_each(values: Any, targets: Any, lengths: Int64[np.ndarray, "sequences"], origin: str) -> None:
+    """Every sequence has steps and a target; where targets are of different lengths, every step has one.
+
+    Raises:
+        DataError: some sequence has none, or some other number.
+    """
     if not lengths.all():
         raise DataError(
             f"sequence {int(np.argmin(lengths))} of {origin} has no step; expected one or more. Leave it out."
@@ -184,13 +228,13 @@ def sequence_set(
             f"{origin} has {len(lengths)} sequences and {len(targets)} targets; expected one for each, or for each of its steps. "
             "Of sequences behind each other, give the number of steps of each as 'lengths'."
         )
-    found = {name: np.asarray(_plain(column)) for name, column in (columns or {}).items()}
-    for name, column in found.items():
-        if column.shape != (len(lengths),):
+    sizes = [len(one) if np.ndim(one) else 0 for one in targets] if isinstance(targets, list) else []
+    for index, size in enumerate(sizes if len(set(sizes)) > 1 else ()):
+        if size not in (lengths[index], len(values[index])):
             raise DataError(
-                f"{name!r} of {origin} has shape {list(column.shape)}; expected an entry for each of {len(lengths)} sequences."
+                f"sequence {index} of {origin} has {lengths[index]} steps and {size} targets; expected one for each step, or "
+                "as many for every sequence."
             )
-    return SequenceSet(origin, kind, values, lengths, names, targets, found)
 
 
 def joined(parts: Sequence[SequenceSet], origin: str) -> SequenceSet:
@@ -202,6 +246,11 @@ def joined(parts: Sequence[SequenceSet], origin: str) -> SequenceSet:
     first = parts[0]
     if len(parts) == 1:
         return first
+    if all(part.input == "events" and not part.named for part in parts):
+        # How many channels there are, only events say.
+        widest = max((part.channels for part in parts), key=len)
+        parts = [replace(part, channels=widest) for part in parts]
+        first = parts[0]
     for part in parts[1:]:
         if (part.input, part.channels) != (first.input, first.channels):
             raise DataError(
@@ -219,8 +268,12 @@ def joined(parts: Sequence[SequenceSet], origin: str) -> SequenceSet:
         [values for part in parts for values in part.values],
         np.concatenate([part.lengths for part in parts]),
         first.channels,
-        None if first.targets is None else [target for part in parts for target in part.targets or ()],
+        None
+        if first.targets is None
+        else [part.targets[k] for part in parts if part.targets is not None for k in range(len(part))],
         {name: np.concatenate([part.columns[name] for part in parts]) for name in sorted(shared)},
+        all(part.named for part in parts),
+        max(part.longest for part in parts),
     )
 
 
@@ -241,13 +294,18 @@ def spelt(sequences: SequenceSet, characters: tuple[str, ...]) -> SequenceSet:
 
 
 def _plain(values: Any) -> Any:
-    """Tensors as arrays, and lists of one shape as they are."""
+    """Tensors as arrays, bytes as texts, and lists of one shape as they are."""
     if isinstance(values, Tensor):
-        return values.detach().cpu().numpy()
+        if values.is_nested:
+            return [_plain(value) for value in values.unbind()]
+        dense = values.detach().cpu().to_dense()
+        return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
     if hasattr(values, "to_numpy"):  # a data frame or series
-        return values.to_numpy()
+        return _plain(values.to_numpy())
     if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype.kind == "O"):
         return [_plain(value) for value in values]
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8", "replace")
     return values
 
 
@@ -275,10 +333,10 @@ def _separate(
                 "for one sequence of one channel, or give 'lengths' of sequences behind each other."
             )
         return values, targets, np.full(len(values), values.shape[1], dtype=np.int64)
-    steps = np.asarray(_plain(lengths)).astype(np.int64)
-    behind = values.ndim <= 2 and len(steps) != len(values)
+    behind = values.ndim <= 2 and len(lengths) != len(values)
     if not behind:
         return values, targets, _lengths(lengths, len(values), values.shape[1], origin)
+    steps = _lengths(lengths, len(lengths), len(values), origin)
     if int(steps.sum()) != len(values):
         raise DataError(
             f"{origin}: {len(steps)} lengths add up to {int(steps.sum())} steps, but there are {len(values)} values; expected "
@@ -358,9 +416,9 @@ def _checked(
     named = (
         tuple(map(str, names)) if names is not None else tuple(f"channel {number}" for number in range(width))
     )
-    if len(named) != width:
+    if len(set(named)) != width or len(named) != width:
         raise DataError(
-            f"{origin} has {width} channels and {len(named)} names of channels; expected as many."
+            f"{origin} has {width} channels and {len(set(named))} names of channels; expected a name of its own for each."
         )
     return values, named
 
@@ -382,6 +440,10 @@ def _with_missing(
         mask = _plain(mask)
         if isinstance(mask, np.ndarray) and len(mask) == lengths.sum() and len(values) != len(mask):
             mask = np.split(mask, np.cumsum(lengths)[:-1])  # behind each other, as the values were
+        if len(mask) != len(values):
+            raise DataError(
+                f"{origin} has {len(values)} sequences, but a mask of {len(mask)}; expected it in the shape of the values."
+            )
         masked = []
         for index in range(len(values)):
             there: Bool[np.ndarray, "time channels"] = np.asarray(mask[index]).astype(bool)
@@ -395,16 +457,21 @@ def _with_missing(
         values = masked
     for index, length in enumerate(lengths):
         part = np.asarray(values[index])[:length]
-        if part.dtype.kind in "fc" and not np.isfinite(part).all():
-            step, channel = np.argwhere(~np.isfinite(part))[0]
-            if np.isnan(part[step, channel]) and (missing == "mask" and not np.isinf(part).any()):
+        if part.dtype.kind == "f" and not (np.abs(part) <= _LARGEST).all():
+            known = np.abs(part) <= _LARGEST
+            if missing == "mask":
+                known |= np.isnan(part)
+            if known.all():
                 continue
+            step, channel = np.argwhere(~known)[0]
             padded = np.isnan(part[step:]).all()
             advice = (
-                "give the number of its steps as 'lengths'" if padded else "repair it, or set missing: mask"
+                "give the number of its steps as 'lengths', or leave rows behind its end out"
+                if padded
+                else "repair it, or set missing: mask"
             )
             raise DataError(
                 f"{names[channel]} of sequence {index} in {origin} is {part[step, channel]} at step {step}; expected a "
-                f"finite number; {advice}."
+                f"finite number that single precision holds; {advice}."
             )
     return values

@@ -69,6 +69,15 @@ class ArraysData(Settings):
     def _one_duration(self) -> Self:
         if self.dt_ms is not None and self.sample_rate_hz is not None:
             raise ValueError("dt_ms and sample_rate_hz say the same; give one of them")
+        for name in ("validation", "test"):
+            share = getattr(self, name)
+            if isinstance(share, float) and not 0 < share < 1:
+                raise ValueError(f"{name} is a share above 0 and below 1, or files; got {share:g}")
+        if self.split_by is not None and self.split == "time":
+            raise ValueError(
+                f"split: time has the end of every sequence on another side, which split_by: {self.split_by} forbids; give one "
+                "of them"
+            )
         if self.stride is not None and self.window is None:
             raise ValueError("stride goes with window; give both or none")
         return self

@@ -1,7 +1,9 @@
 """Which sequences are learnt from, which choose, and which are held out for the end."""
 
+import warnings
 from collections.abc import Mapping
-from typing import Literal
+from itertools import combinations
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int64
@@ -76,18 +78,25 @@ def column(sequences: SequenceSet, name: str) -> np.ndarray:
             f"{sequences.origin} has no {name!r} for every sequence; expected one of {sorted(sequences.columns)}. Leave "
             "split_by out, or add it: {'values': ..., 'targets': ..., '" + name + "': ...}."
         )
-    return sequences.columns[name]
+    found = sequences.columns[name]
+    missing = np.flatnonzero(np.isnan(found) if found.dtype.kind == "f" else found == "")
+    if missing.size:
+        raise DataError(
+            f"sequence {missing[0]} of {sequences.origin} has no {name!r}; expected to whom or what it belongs. Fill it in, or "
+            "leave the sequence out."
+        )
+    return found
 
 
 def check_apart(parts: Mapping[str, SequenceSet], by: str | None) -> None:
-    """Refuse sequences of the same subject, or whatever `by` names, and the same sequences, in two parts.
+    """Refuse sequences of the same subject, or whatever `by` names, and the same data, in two parts; warn of single sequences.
 
     Raises:
         DataError: two parts share one.
     """
     owner: dict[str, str] = {}
     for part, sequences in parts.items():
-        labels = [f"{by} {value}" for value in np.unique(column(sequences, by))] if by else []
+        labels = [f"{by} {_plainly(value)}" for value in np.unique(column(sequences, by))] if by else []
         for label in [*labels, sequences.content_hash]:
             if label in owner:
                 what = "what has the same content" if label == sequences.content_hash else label
@@ -96,6 +105,18 @@ def check_apart(parts: Mapping[str, SequenceSet], by: str | None) -> None:
                     "sequences; expected it in one of them. Move or remove it."
                 )
             owner[label] = part
+    for (part, sequences), (other, others) in combinations(parts.items(), 2):
+        if shared := sorted(others.varying[key] for key in sequences.varying.keys() & others.varying):
+            warnings.warn(
+                f"{len(shared)} of {len(others)} sequences of {other} are in {part} too, such as sequence {shared[0]} of "
+                f"{others.origin}; scores on them say nothing of new sequences. Leave them out of one of the two.",
+                stacklevel=2,
+            )
+
+
+def _plainly(value: Any) -> str:
+    """A label as text, 1.0 as 1: one file may have it as a number with a point."""
+    return f"{value:g}" if isinstance(value, np.floating) else str(value)
 
 
 def _stratified(

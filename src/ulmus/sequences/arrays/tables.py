@@ -15,6 +15,7 @@ from ulmus.files.reading import explained
 from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import SequenceSet, sequence_set
 
+_LARGEST_WHOLE = 2.0**53
 PARQUET = ".parquet"
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", PARQUET)
 
@@ -40,6 +41,10 @@ def read_table(path: Path) -> dict[str, list[str]]:
     if not lines or len(set(heads)) < len(heads):
         raise DataError(
             f"{path} has {len(lines)} rows and columns {heads[:8]}; expected rows under names that differ."
+        )
+    if len(heads) == 1 and ";" in heads[0]:
+        raise DataError(
+            f"{path} has semicolons between its columns; expected commas in .csv, tabs in .tsv. Save it with these."
         )
     short = next((number for number, row in enumerate(lines, 2) if len(row) != len(heads)), None)
     if short is not None:
@@ -142,36 +147,95 @@ def from_table(table: dict[str, list[str]], layout: Layout, origin: str) -> Sequ
     long = layout.time is not None or layout.sequence != Layout.sequence  # as the recipe says
     for name in (*known, *((layout.sequence,) if long else ())):
         _cells(table, name, origin)
-    names = layout.values or tuple(name for name in table if name not in (*known, layout.sequence))
+    ends = (
+        "lengths" if layout.sequence not in table and "lengths" in table and "lengths" not in known else None
+    )
+    names = layout.values or tuple(name for name in table if name not in (*known, layout.sequence, ends))
+    if not names:
+        raise DataError(
+            f"{origin} has the columns {list(table)[:20]} and none for values; expected one or more beside {known}."
+        )
     if layout.sequence in table:
         return _from_long(table, names, layout, origin)
     targets = _targets([_typed(table[name]) for name in layout.targets or ()])
     columns = {name: _typed(table[name]) for name in layout.columns_in(table)}
     if layout.input == "characters":
-        texts = _cells(table, names[0], origin)
+        texts = _cells(table, _only(names, layout, origin), origin)
         return sequence_set(list(texts), targets, columns=columns, input="characters", origin=origin)
-    parts = [re.fullmatch(r"(.+)_(\d+)", name) for name in names]
-    channels = list(dict.fromkeys(part[1] for part in parts if part)) if all(parts) else ["value"]
-    numbers = np.stack([_numbers(table, name, origin) for name in names], axis=1)
-    if len(names) % len(channels):
-        raise DataError(
-            f"{origin} has {len(names)} columns for channels {channels}; expected as many steps of each."
-        )
-    if len(channels) > 1:  # NAME_STEP in any order
-        place = {part[0]: (channels.index(part[1]), int(part[2])) for part in parts if part}
-        numbers = numbers[:, sorted(range(len(names)), key=lambda k: place[names[k]])]
-    values = numbers.reshape(len(numbers), len(channels), -1).transpose(0, 2, 1)
+    channels, steps = _steps_by_channel(names, bool(layout.values), origin)
+    numbers = np.stack([_numbers(table, name, origin) for name in steps], axis=1)
+    lengths = None if ends is None else _whole(_numbers(table, ends, origin), "a number of steps", origin)
     if layout.input == "tokens":
-        return sequence_set(numbers.astype(np.int64), targets, columns=columns, input="tokens", origin=origin)
+        _only(channels, layout, origin)
+        inside = np.arange(len(steps)) < (len(steps) if lengths is None else lengths[:, None])
+        tokens = _whole(np.where(inside, numbers, 0), "a token", origin)
+        return sequence_set(tokens, targets, lengths, columns=columns, input="tokens", origin=origin)
+    values = numbers.reshape(len(numbers), len(channels), -1).transpose(0, 2, 1)
     return sequence_set(
-        values,
-        targets,
-        channels=channels,
-        columns=columns,
-        input=layout.input,
-        missing=layout.missing,
+        values, targets, lengths, channels=channels, columns=columns, input=layout.input, missing=layout.missing,
         origin=origin,
-    )
+    )  # fmt: skip
+
+
+def _only(names: Sequence[str], layout: Layout, origin: str) -> str:
+    """The one column of tokens or texts.
+
+    Raises:
+        DataError: there are several.
+    """
+    if len(names) > 1:
+        raise DataError(
+            f"{origin} has values in {list(names)[:8]}; expected one column of {layout.input}. Name it with data.values."
+        )
+    return names[0]
+
+
+def _whole(numbers: np.ndarray, what: str, origin: str) -> np.ndarray:
+    """Numbers as whole ones.
+
+    Raises:
+        DataError: some are none, or missing.
+    """
+    wrong = np.argwhere(~(np.abs(numbers) < _LARGEST_WHOLE) | (numbers != np.floor(numbers)))
+    if wrong.size:
+        row = wrong[0]
+        found = "missing" if np.isnan(numbers[tuple(row)]) else f"{numbers[tuple(row)]:g}"
+        raise DataError(
+            f"{what} of sequence {row[0]} in {origin} is {found}; expected whole numbers. Of shorter sequences give the number "
+            "of steps in a column 'lengths'."
+        )
+    return numbers.astype(np.int64)
+
+
+def _steps_by_channel(names: Sequence[str], chosen: bool, origin: str) -> tuple[list[str], list[str]]:
+    """Channels, and the columns of a wide table by channel and step: NAME_STEP or STEP in any order, else one channel as it is.
+
+    Raises:
+        DataError: channels have different steps, or other columns are among those that nobody has `chosen`.
+    """
+    parts = {name: re.fullmatch(r"(?:(.+)_)?(\d+)", name) for name in names}
+    odd = [name for name, part in parts.items() if part is None]
+    if len(odd) == len(names) or (odd and chosen):
+        return ["value"], list(names)
+    if odd:
+        raise DataError(
+            f"{origin} has the columns {odd[:5]} beside those of steps, such as {next(name for name in names if parts[name])!r}; "
+            "expected steps alone. Name the columns of steps with data.values."
+        )
+    steps: dict[str, list[int]] = {}
+    for part in filter(None, parts.values()):
+        steps.setdefault(part[1] or "value", []).append(int(part[2]))
+    for channel, found in steps.items():
+        found.sort()
+        if found != next(iter(steps.values())) or len(set(np.diff(found))) > 1:
+            raise DataError(
+                f"{channel!r} of {origin} has columns for the steps {found[:8]}; expected steps that are evenly apart, and the "
+                f"same of every channel ({', '.join(list(steps)[:8])})."
+            )
+    place = {
+        name: (list(steps).index(part[1] or "value"), int(part[2])) for name, part in parts.items() if part
+    }
+    return list(steps), sorted(names, key=place.__getitem__)
 
 
 def _from_long(table: dict[str, list[str]], names: Sequence[str], layout: Layout, origin: str) -> SequenceSet:
@@ -211,7 +275,8 @@ def _from_long(table: dict[str, list[str]], names: Sequence[str], layout: Layout
     else:
         targets = _targets([one_each(name) for name in layout.targets or ()])
     if layout.input == "tokens":
-        values = [part[:, 0].astype(np.int64) for part in values]
+        _only(names, layout, origin)
+        values = [_whole(part[:, 0], "a token", origin) for part in values]
     return sequence_set(
         values, targets, channels=None if layout.input == "tokens" else names, columns=columns, input=layout.input,
         missing=layout.missing, origin=origin,

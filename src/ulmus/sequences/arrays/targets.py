@@ -20,12 +20,13 @@ def classes_of(sequences: SequenceSet, task: Task) -> tuple[str, ...]:
     found: set[Any] = set()
     for index in range(len(sequences)):
         found |= set(_labels(sequences, index, task))
-    found -= {NO_CLASS, ""}
-    if len(found) < 2:
+    names = {str(label): label for label in found - {NO_CLASS, ""}}
+    if len(names) < 2:
         raise DataError(
-            f"all targets of {sequences.origin} are {next(iter(found), 'empty')!r}; expected two classes or more to tell apart."
+            f"all targets of {sequences.origin} are {next(iter(names.values()), 'empty')!r}; expected two classes or more to "
+            "tell apart."
         )
-    return tuple(map(str, sorted(found)))
+    return tuple(sorted(names, key=lambda name: (isinstance(names[name], str), names[name])))
 
 
 def class_targets(sequences: SequenceSet, task: Task, classes: Sequence[str]) -> list[np.ndarray]:
@@ -129,28 +130,32 @@ def _labels(sequences: SequenceSet, index: int, task: Task) -> list[Any]:
         target = target[: int(sequences.lengths[index])]
     elif target.ndim and target.size != 1:
         raise DataError(
-            f"sequence {index} of {sequences.origin} has {target.size} targets; expected one class. For a class at every step "
-            "choose task step-classification."
+            f"sequence {index} of {sequences.origin} has {target.size} targets; expected one class. Of one-hot vectors give the "
+            "place of the one (argmax); for a class at every step choose task step-classification."
         )
     if target.dtype.kind == "f":
         known = target[~np.isnan(target)]
-        if (known != known.round()).any():
+        whole = np.isfinite(known) & (known == known.round())
+        if not whole.all():
             raise DataError(
-                f"the target of sequence {index} in {sequences.origin} is {known[known != known.round()][0]:g}; "
+                f"the target of sequence {index} in {sequences.origin} is {known[~whole][0]:g}; "
                 "expected classes, "
                 "which are texts or whole numbers. For numbers choose regression or step-regression."
             )
         target = np.where(np.isnan(target), NO_CLASS, target).astype(np.int64)
-        if task == "classification" and (target == NO_CLASS).any():
-            raise DataError(
-                f"sequence {index} of {sequences.origin} has no class (NaN); expected one. Leave it out."
-            )
-    return list(np.atleast_1d(target).tolist())
+    labels = np.atleast_1d(target).tolist()
+    if task == "classification" and labels[0] in (NO_CLASS, ""):
+        raise DataError(
+            f"sequence {index} of {sequences.origin} has no class (NaN or an empty text); expected one. Leave it out."
+        )
+    return list(labels)
 
 
 def _check_steps(sequences: SequenceSet, index: int, target: np.ndarray) -> None:
     length = int(sequences.lengths[index])
-    if target.ndim == 0 or len(target) < length:
+    padded = sequences.longest if sequences.input == "events" else len(sequences.values[index])
+    most = max(length, padded, sequences.longest) if sequences.longest else np.inf
+    if target.ndim == 0 or not length <= len(target) <= most:
         found = "one target" if target.ndim == 0 else f"{len(target)} targets"
         raise DataError(
             f"sequence {index} of {sequences.origin} has {length} steps and {found}; expected one for each. For one answer a "

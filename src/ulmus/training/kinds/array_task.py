@@ -1,6 +1,7 @@
 """What is to be said of sequences: the task, its targets and answers, and whether sequences fit a trained model."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +54,12 @@ def fitting(sequences: SequenceSet, predictor: Predictor) -> SequenceSet:
         )
     if sequences.input == "tokens":
         _check_tokens(sequences, len(predictor.channels))
+    elif (
+        sequences.input == "events"
+        and not sequences.named
+        and len(sequences.channels) <= len(predictor.channels)
+    ):
+        return replace(sequences, channels=predictor.channels)  # the last ones have no event
     elif len(sequences.channels) != len(predictor.channels) or _other_names(sequences, predictor):
         alone = " One sequence of several channels is values[None]." if len(sequences.channels) == 1 else ""
         raise DataError(
@@ -77,7 +84,7 @@ def _check_tokens(sequences: SequenceSet, count: int) -> None:
         if highest >= count:
             raise DataError(
                 f"sequence {index} of {sequences.origin} holds token {highest}, which training has not; expected 0 to "
-                f"{count - 1}."
+                f"{count - 1}. Move such sequences to training, or name all tokens there are as 'channels'."
             )
 
 

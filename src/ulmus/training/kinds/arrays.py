@@ -50,6 +50,11 @@ class ArraysRecipe(Recipe):
             raise ValueError(
                 f"task.horizon and task.channels are for forecasting; task {kind} has neither; leave them out"
             )
+        both = set(self.data.values) & set(self.data.targets)
+        if both and kind not in LOOKING_AHEAD:
+            raise ValueError(
+                f"{min(both)!r} is among data.values and data.targets, so that a model would read its answer; take it out of one"
+            )
         if task.burn_in and kind in WHOLE:
             raise ValueError(
                 f"task.burn_in leaves steps out, but task {kind} has one answer a sequence; leave it out"
@@ -166,12 +171,24 @@ class ArraysProblem(Problem):
         self.recipe, task = recipe, recipe.task
         parts, channels = with_names(parts)
         train = parts["train"]
-        if (train.input == "tokens") != (task.kind == "next-token") and task.kind in LOOKING_AHEAD:
+        if task.kind in LOOKING_AHEAD and train.input != (
+            "tokens" if task.kind == "next-token" else "numbers"
+        ):
             wanted = "tokens or characters" if task.kind == "next-token" else "numbers"
             raise DataError(
                 f"{train.origin} holds {train.input}; expected {wanted} for task {task.kind}. Say so with data.input."
             )
         masked = recipe.data.missing == "mask"
+        if masked and train.input != "numbers":
+            raise ConfigError(
+                f"missing: mask says which numbers are missing, but {train.origin} holds {train.input}; leave it out."
+            )
+        for part in parts.values():
+            if task.burn_in >= part.lengths.max():
+                raise ConfigError(
+                    f"task.burn_in={task.burn_in} leaves nothing of {part.origin}, whose longest sequence has "
+                    f"{part.lengths.max()} steps; expected fewer."
+                )
         answers = answers_of(train, task, channels, recipe.data.targets, masked)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
