@@ -7,7 +7,7 @@ from ulmus.populations.connectors import (
     FromList,
 )
 from ulmus.populations.population import Cells, Population, Recording
-from ulmus.populations.sonata import read_spikes, write_spikes
+from ulmus.populations.spike_files import read_spikes, write_spikes
 
 __all__ = [
     "AllToAll",

@@ -1,4 +1,4 @@
-"""Spikes in SONATA files: the layout of its specification, there and back."""
+"""Spikes in SONATA and NWB files: the layout of their specifications, there and back."""
 
 import h5py
 import numpy as np
@@ -41,7 +41,7 @@ def test_files_of_others_are_sorted_by_time_or_refused(tmp_path):
         file["spikes/a/timestamps"], file["spikes/a/node_ids"] = [3.0, 1.0], [7]
     for name, population, words in [
         ("two.h5", None, r"\['a', 'b'\]; expected one, or its name"),
-        ("two.h5", "c", "expected one named c, with"),
+        ("two.h5", "c", "expected one named c"),
         ("odd.h5", None, "not two lists of one length"),
     ]:
         with pytest.raises(DataError, match=words):
@@ -49,3 +49,40 @@ def test_files_of_others_are_sorted_by_time_or_refused(tmp_path):
     (tmp_path / "bad.h5").write_bytes(b"nothing")
     with pytest.raises(DataError, match="bad.h5"):
         read_spikes(tmp_path / "bad.h5")
+
+
+def test_nwb_as_pynwb_sees_it(tmp_path):
+    pynwb = pytest.importorskip("pynwb", reason="pynwb, which writes NWB files, is not installed")
+    write_spikes(tmp_path / "spikes.nwb", RECORDING, NEURONS)
+    assert pynwb.validate(path=str(tmp_path / "spikes.nwb")) == []
+    with pynwb.NWBHDF5IO(tmp_path / "spikes.nwb", "r") as io:
+        units = io.read().units
+        assert units.id[:].tolist() == [0, 1, 2, 3, 4]
+        assert units["cell_type"][:].tolist() == ["a", "a", "a", "b", "b"]
+        assert [units["spike_times"][row].tolist() for row in range(5)] == [
+            [0.001],
+            [],
+            [0.0025],
+            [0.007],
+            [0.001],
+        ]
+    time_ms, neuron = read_spikes(tmp_path / "spikes.nwb", "b")
+    assert (time_ms.tolist(), neuron.tolist()) == ([1.0, 7.0], [1, 0])
+    silent = Recording(np.zeros(0), np.zeros(0, np.int64), *RECORDING[2:])
+    write_spikes(tmp_path / "silent.nwb", silent, {"a": range(3)})
+    assert [part.tolist() for part in read_spikes(tmp_path / "silent.nwb")] == [[], []]
+
+
+def test_nwb_of_others_has_units_without_cell_types(tmp_path):
+    with h5py.File(tmp_path / "session.nwb", "w") as file:
+        file["units/spike_times"], file["units/spike_times_index"] = [0.5, 0.002, 0.003], [1, 1, 3]
+    time_ms, neuron = read_spikes(tmp_path / "session.nwb")
+    assert (time_ms.tolist(), neuron.tolist()) == ([2.0, 3.0, 500.0], [2, 2, 0])
+    with h5py.File(tmp_path / "session.nwb", "a") as file:
+        file["units/cell_type"] = ["x", "y"]
+    with pytest.raises(DataError, match="session.nwb"):
+        read_spikes(tmp_path / "session.nwb", "x")
+    with h5py.File(tmp_path / "session.nwb", "a") as file:
+        del file["units/spike_times_index"]
+    with pytest.raises(DataError, match="says where each unit ends"):
+        read_spikes(tmp_path / "session.nwb", "x")
