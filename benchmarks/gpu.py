@@ -5,7 +5,8 @@
 First every kind of input, forward and backward, is compared with the reference in double precision. Then the rows of
 `ulmus bench kernels` are timed beside the published algorithmic form (a loop over time and synapses), `nn.LSTM` and `nn.GRU`
 (cuDNN), a training step of 16,384 time steps, and a population of neurons with the same weights. Times are medians of
-rounds in which all take turns, by the GPU's own clock.
+rounds in which all take turns, by the GPU's own clock. Last come connected populations (`ulmus.Population`): in double precision
+the spikes have to be those of the compiled loop; times are of one run, and include what the CPU does.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,6 +27,7 @@ import ulmus
 from ulmus.bench.plain import plain_loop
 from ulmus.bench.workloads import WORKLOADS, as_events
 from ulmus.kernels import reference, run, use_backend
+from ulmus.populations import Cells, FromList
 
 EXAMPLES = Path(__file__).parent.parent / "tests" / "examples"
 ROUNDS, LONGEST_ROUND_S = 5, 20.0
@@ -147,6 +150,38 @@ def long_step() -> dict[str, Any]:
     return {"batch": 256, "time": 16_384, "memory": 150, "seconds": times}
 
 
+def population(neurons: int, device: str | None, surrogate: Any) -> Any:
+    """Neurons with 100 connections each, and input from outside about as strong as what they were fitted to."""
+    net, draw = ulmus.Population([Cells(surrogate, neurons)], seed=1, device=device), np.random.default_rng(0)
+    pairs = np.stack([np.repeat(np.arange(neurons), 100), draw.integers(neurons, size=100 * neurons)], 1)
+    net.connect("cells", "cells", FromList(pairs), delay_ms=lambda draw, count: draw.uniform(1, 20, count))
+    net.poisson("cells", 12.0)
+    net.poisson("cells", 3.0, inputs="inhibitory")
+    return net
+
+
+def populations(device: str = "cuda", sizes: tuple[int, ...] = (1_000, 10_000, 100_000)) -> dict[str, Any]:
+    """Spikes of a population in double precision on the device and by the compiled loop, and neuron-steps a second of both."""
+    double = ulmus.load("l5pc-branch-20").double()
+    found, wanted = (population(1_000, place, double).run(1000.0) for place in (device, None))
+    same = [np.array_equal(one, other) for one, other in zip(found[:2], wanted[:2], strict=True)]
+    rows = []
+    for neurons in sizes:
+        speed = {}
+        for name, place in ((device, device), ("compiled", None)):
+            net = population(neurons, place, ulmus.load("l5pc-branch-20"))
+            net.run(20.0)  # compiles, grows its arrays
+            begun = time.perf_counter()
+            net.run(50.0)
+            speed[name] = 50 * neurons / (time.perf_counter() - begun)
+        rows.append({"neurons": neurons, "neuron_steps_per_s": speed})
+    return {
+        "spikes": len(wanted.spike_neuron),
+        "passed": len(wanted.spike_neuron) > 0 and all(same),
+        "rows": rows,
+    }
+
+
 def main() -> None:
     """Run everything and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -159,7 +194,12 @@ def main() -> None:
         "gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "ulmus": ulmus.__version__,
         "python": platform.python_version(), "tf32": torch.backends.cuda.matmul.allow_tf32,
     }  # fmt: skip
-    for name, work in (("parity", parity), ("long step", long_step), ("rows", rows)):
+    for name, work in (
+        ("parity", parity),
+        ("long step", long_step),
+        ("rows", rows),
+        ("populations", populations),
+    ):
         try:
             found[name] = work()
         except Exception as error:  # what was found so far is kept: machines with a GPU are rare here
@@ -167,8 +207,12 @@ def main() -> None:
         found["seconds"] = time.perf_counter() - begun
         arguments.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
         print(name, json.dumps(found[name])[:2000], flush=True)
-    failed = not isinstance(found["parity"], list) or not all(row["passed"] for row in found["parity"])
-    sys.exit(1 if failed else 0)
+    checks = [found["parity"], [found["populations"]]]
+    passed = all(
+        isinstance(rows, list) and all(isinstance(row, dict) and row["passed"] for row in rows)
+        for rows in checks
+    )
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

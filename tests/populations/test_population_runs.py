@@ -41,7 +41,7 @@ def events(neurons, seed=0):
     return draw.uniform(0, STEPS, count), draw.integers(neurons, size=count), draw.integers(40, size=count)
 
 
-def network():
+def network(**settings):
     """Two types of shared weights and one of own weights, connected in every way."""
     net = Population(
         [
@@ -50,6 +50,7 @@ def network():
             Cells([surrogate(s) for s in (3, 4, 5)], name="own"),
         ],
         seed=7,
+        **settings,
     )
     net.connect("a", "b", AllToAll(), delay_ms=3.0)
     net.connect("a", "a", FixedProbability(0.4), delay_ms=lambda draw, n: draw.uniform(1, 9, n), weight=0.5)
@@ -82,8 +83,8 @@ def test_every_neuron_does_what_the_fitted_neuron_says_of_what_it_receives():
         )
 
 
-def started():
-    net = network()
+def started(**settings):
+    net = network(**settings)
     net.poisson("a", 20.0)
     net.poisson("b", 5.0, inputs="inhibitory", weight=2.0)
     return net
@@ -107,6 +108,49 @@ def test_threads_pieces_and_files_change_nothing(tmp_path):
         np.concatenate([part.spike_time_ms for part in parts]), wanted.spike_time_ms
     )
     np.testing.assert_array_equal(np.concatenate([part.spike_neuron for part in parts]), wanted.spike_neuron)
+
+
+@pytest.mark.parametrize("refractory_ms", [0.0, 4.0])
+def test_pytorch_on_a_device_gives_the_spikes_of_the_compiled_loop(tmp_path, refractory_ms):
+    compiled, torch_ = (
+        started(device=device, refractory_ms=refractory_ms) for device in (None, torch.device("cpu"))
+    )
+    played = events(19)
+    wanted = compiled.run(STEPS, events=played, record=[0, 12, 18])
+    found = torch_.run(STEPS, events=played, record=[0, 12, 18])
+    assert len(wanted.spike_neuron) > 100
+    np.testing.assert_array_equal(found.spike_time_ms, wanted.spike_time_ms)
+    np.testing.assert_array_equal(found.spike_neuron, wanted.spike_neuron)
+    np.testing.assert_allclose(found.voltage_mv, wanted.voltage_mv, rtol=1e-9)
+    np.testing.assert_allclose(found.memory, wanted.memory, rtol=1e-7, atol=1e-9)
+    torch_.save(tmp_path / "state.npz")  # and either goes on from what the other saved
+    other = started(refractory_ms=refractory_ms)
+    other.resume(tmp_path / "state.npz")
+    compiled.save(tmp_path / "state.npz")
+    torch_.resume(tmp_path / "state.npz")
+    parts = [net.run(60.0) for net in (compiled, torch_, other)]
+    assert len(parts[0].spike_time_ms) > 0
+    for part in parts[1:]:
+        np.testing.assert_array_equal(part.spike_time_ms, parts[0].spike_time_ms)
+        np.testing.assert_array_equal(part.spike_neuron, parts[0].spike_neuron)
+
+
+@pytest.mark.parametrize(("activation", "layers"), [("silu", 0), ("silu", 2), ("squared_relu", 1)])
+def test_pytorch_on_a_device_has_all_kinds_of_neurons(activation, layers):
+    torch.manual_seed(0)
+    taus = (
+        [3.0, 4.0, 5.0, 6.0] if layers else 5.0
+    )  # one for each branch: traces are not sent to the first layer
+    neuron = ulmus.ELM(
+        40, 3, memory=7, branches=4, synapses_per_branch=10, activation=activation, hidden_layers=layers, tau_synapse_ms=taus
+    ).double()  # fmt: skip
+    surrogate = ulmus.Surrogate(neuron, sites=("soma", "dendrite"))
+    wanted, found = (
+        Population([Cells(surrogate, 19)], device=device).run(STEPS, events=events(19), record=range(19))
+        for device in (None, "cpu")
+    )
+    np.testing.assert_allclose(found.voltage_mv, wanted.voltage_mv, rtol=1e-9)
+    np.testing.assert_allclose(found.memory, wanted.memory, rtol=1e-7, atol=1e-9)
 
 
 def test_arrays_that_are_too_small_grow(monkeypatch):
@@ -272,6 +316,8 @@ def test_what_is_refused(tmp_path):
         (lambda: net.run(5, threads=1_000_000), "1 to 1024 threads"),
         (lambda: net.run(float("nan")), "duration"),
         (lambda: net.run(5, record=[19]), "0 to 18"),
+        (lambda: Population([Cells(surrogate(1), 2)], device="meta"), "device='meta' cannot be used here"),
+        (lambda: Population([Cells(surrogate(1), 2)], device="gpu"), "device='gpu' cannot be used here"),
         (lambda: Population([Cells(ulmus.Surrogate(ulmus.ELMNetwork(40, 2, layers=2, memory=4)), 2)]), "stepped"),
     ]:  # fmt: skip
         with pytest.raises(ConfigError, match=words):

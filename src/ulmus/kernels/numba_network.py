@@ -314,6 +314,18 @@ def _note(network, activity, first_step, neurons):
 
 
 @kernel
+def prepare(network, activity, first_step, seed):
+    """What comes before a step that is computed elsewhere: events by neuron; sets `STATUS`."""
+    _prepare(network, activity, first_step, network.first[-1], seed)
+
+
+@kernel
+def note(network, activity, first_step):
+    """What comes after such a step: spikes and recordings."""
+    _note(network, activity, first_step, network.first[-1])
+
+
+@kernel
 def simulate(network, activity, first_step, last_step, thread, threads, seed):
     """Steps up to `last_step`, or until something has to grow, by one of the threads; `first_step` is where recordings begin."""
     mode = exchange_float_mode(np.uint32(0))

@@ -5,6 +5,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+import torch
 
 
 class Wiring:
@@ -56,10 +57,13 @@ class Wiring:
 
 
 class Running:
-    """A network and its activity, between two calls of the compiled loop."""
+    """A network and its activity, between two calls of the compiled loop.
 
-    def __init__(self, network: Any, activity: Any) -> None:
-        self.network, self.activity = network, activity
+    On a device the state of the neurons is in `groups`, one for each cell type, and what `activity` holds of it counts no more.
+    """
+
+    def __init__(self, network: Any, activity: Any, groups: Sequence[Any]) -> None:
+        self.network, self.activity, self.groups = network, activity, groups
 
     @property
     def step(self) -> int:
@@ -85,7 +89,9 @@ class Running:
         chosen = np.array(places, np.int64)
         return {
             "step": np.array([now.control[STEP]]),
-            "state": now.state.copy(),
+            "state": np.concatenate(
+                [group.state.cpu().numpy().ravel() for group in self.groups] or [now.state]
+            ),
             "spiking": now.spiking_neurons[: now.control[SPIKING]].copy(),
             "event_slot": np.repeat(np.arange(len(counts)), counts),
             "event_neuron": now.queue_neuron[chosen],
@@ -140,6 +146,9 @@ class Running:
             control=control, state=state.copy(), slot_head=np.where(some, first, -1), slot_tail=np.where(some, end - 1, -1),
             queue_next=behind, spiking_neurons=spiking_neurons, **queue,
         )  # fmt: skip
+        for group, at in zip(self.groups, self.network.plans[:, P.state_at].tolist(), strict=False):
+            own = state[at : at + group.state.numel()].reshape(group.state.shape)
+            group.state.copy_(torch.from_numpy(own))
 
 
 _QUEUE = ("queue_neuron", "queue_input", "queue_value")
@@ -159,8 +168,8 @@ def _whole(arrays: Mapping[str, Any], name: str, below: Any) -> Any:
     return values.astype(np.int64)
 
 
-def new_running(arranged: Sequence[Any], wiring: Wiring) -> Running:
-    """A network at rest."""
+def new_running(arranged: Sequence[Any], wiring: Wiring, device: torch.device | None) -> Running:
+    """A network at rest, for the compiled loop or on a device."""
     from ulmus.kernels.numba_network import CONTROL, FREE, FREE_COUNT, Activity, Network
     from ulmus.kernels.numba_step import P
 
@@ -195,7 +204,11 @@ def new_running(arranged: Sequence[Any], wiring: Wiring) -> Running:
         spike_step=np.zeros(room, np.int64), spike_neuron=np.zeros(room, np.int64),
         voltage=np.zeros((0, 0, 0), kind), memory=np.zeros((0, 0, 0), kind), recorded=none,
     )  # fmt: skip
-    return Running(network, activity)
+    if device is None:
+        return Running(network, activity, [])
+    from ulmus.kernels.torch_step import TorchNeurons
+
+    return Running(network, activity, [TorchNeurons(one, device) for one in arranged])
 
 
 def grown(activity: Any, status: int) -> Any:
@@ -247,16 +260,19 @@ def run_threads(
     activity = activity._replace(voltage=voltage, memory=memory, recorded=recorded)
     control[SPIKES] = 0
     while control[STEP] < last_step:
-        control[ARRIVED] = control[LEFT] = 0
-        share = (network, activity, first_step, last_step)
-        others = [
-            Thread(target=simulate, args=(*share, thread, threads, seed)) for thread in range(1, threads)
-        ]
-        for other in others:
-            other.start()
-        simulate(*share, 0, threads, seed)
-        for other in others:
-            other.join()
+        if running.groups:
+            _step_on_device(running.groups, network, activity, first_step, seed)
+        else:
+            control[ARRIVED] = control[LEFT] = 0
+            share = (network, activity, first_step, last_step)
+            others = [
+                Thread(target=simulate, args=(*share, thread, threads, seed)) for thread in range(1, threads)
+            ]
+            for other in others:
+                other.start()
+            simulate(*share, 0, threads, seed)
+            for other in others:
+                other.join()
         if control[STATUS] != DONE:
             activity = grown(activity, int(control[STATUS]))
             control[STATUS] = DONE
@@ -264,3 +280,23 @@ def run_threads(
     spikes = activity.spike_step[:count].copy(), activity.spike_neuron[:count].copy()
     running.activity = activity
     return spikes, voltage, memory
+
+
+def _step_on_device(groups: Sequence[Any], network: Any, activity: Any, first_step: int, seed: int) -> None:
+    """One step: events are sent and sorted here, neurons advance there; nothing is done where arrays have to grow."""
+    from ulmus.kernels.numba_network import DONE, STATUS, note, prepare
+    from ulmus.kernels.numba_step import P
+
+    prepare(network, activity, first_step, seed)
+    if activity.control[STATUS] != DONE:
+        return
+    for group, first, at in zip(groups, network.first, network.plans[:, P.state_at], strict=False):
+        starts = activity.row_start[first : first + group.count + 1]
+        own = slice(starts[0], starts[-1])
+        spikes = group.step(starts - starts[0], activity.sorted_input[own], activity.sorted_value[own])
+        activity.spiking[first : first + group.count] = spikes
+        here = activity.recorded[(activity.recorded >= first) & (activity.recorded < first + group.count)]
+        if len(here):  # `note` reads what is recorded from the state on this side
+            rows, records = group.records(here - first)
+            activity.state[at : at + group.state.numel()].reshape(group.state.shape)[rows] = records
+    note(network, activity, first_step)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64, Int64, Integer
 
 from ulmus.arguments import check_sizes
@@ -66,12 +67,21 @@ class Population:
         cells: Cell types; all with the same time step.
         seed: Of connections and random input.
         refractory_ms: Time after a spike of a neuron in which no new one begins.
+        device: Where PyTorch computes the neurons, such as ``"cuda"``; by default the compiled loop does. Connections and random
+            input stay on the CPU, and are the same.
 
     Raises:
-        ConfigError: no cells, names twice, neurons that cannot be stepped, or different time steps.
+        ConfigError: no cells, names twice, neurons that cannot be stepped, different time steps, or a device that is not there.
     """
 
-    def __init__(self, cells: Sequence[Cells], *, seed: int = 0, refractory_ms: float = 0.0) -> None:
+    def __init__(
+        self,
+        cells: Sequence[Cells],
+        *,
+        seed: int = 0,
+        refractory_ms: float = 0.0,
+        device: torch.device | str | None = None,
+    ) -> None:
         names = [group.name for group in cells]
         if not cells or len(set(names)) != len(names):
             raise ConfigError(f"cell types named {names}; expected one or more, each with a name of its own.")
@@ -94,7 +104,7 @@ class Population:
             name: range(int(a), int(b)) for name, a, b in zip(names, first, first[1:], strict=False)
         }
         """Numbers of the neurons of every cell type."""
-        self._wiring = Wiring(int(first[-1]))
+        self._wiring, self._device = Wiring(int(first[-1])), None if device is None else _present(device)
         self._running: Running | None = None
 
     def connect(
@@ -180,7 +190,7 @@ class Population:
             continuous: For every cell type with continuous inputs (`Surrogate.continuous`) their values in each step of this run,
                 in their units, such as the current into each neuron in nA.
             record: Numbers of neurons whose voltage and memory are recorded; spikes always are, of all.
-            threads: Threads to share the work; the results do not depend on them.
+            threads: Threads of the compiled loop to share the work; the results do not depend on them.
 
         Raises:
             ConfigError: a duration or a number of threads that cannot be, or neurons that do not exist.
@@ -240,7 +250,7 @@ class Population:
 
     def _started(self) -> Running:
         if self._running is None:
-            self._running = new_running(self._arranged, self._wiring)
+            self._running = new_running(self._arranged, self._wiring, self._device)
         return self._running
 
     def _not_running(self, what: str) -> None:
@@ -352,6 +362,16 @@ class Population:
             found.update(one.weights.tobytes())
         self._wiring.add_to(found)
         return found.hexdigest()
+
+
+def _present(device: torch.device | str) -> torch.device:
+    try:
+        return torch.zeros(1, device=device).cpu().to(device).device
+    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
+        raise ConfigError(
+            f"device={str(device)!r} cannot be used here ({str(error).splitlines()[0]}); expected one of PyTorch's, such as "
+            "'cuda', or None for the compiled loop."
+        ) from error
 
 
 def _first(group: Cells) -> Surrogate:
