@@ -1,8 +1,9 @@
 """Which neurons are connected: all to all, each pair with a probability, by distance, or a list; names as in PyNN."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import repeat
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int64, Integer
@@ -49,14 +50,9 @@ class FixedProbability:
 
     def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
         """See `Connector`."""
-        found = []
-        for source in range(sources):
-            target = np.flatnonzero(draw.random(targets) < self.probability)
-            if same and not self.allow_self_connections:
-                target = target[target != source]
-            found.append(target)
-        counts = [len(target) for target in found]
-        return np.repeat(np.arange(sources), counts), np.concatenate([*found, np.zeros(0, np.int64)])
+        return _drawn(
+            repeat(self.probability, sources), targets, same and not self.allow_self_connections, draw
+        )
 
 
 @dataclass(frozen=True)
@@ -85,17 +81,17 @@ class DistanceDependentProbability:
                 f"places of shapes {np.shape(self.source_um)} and {np.shape(self.target_um)} do not fit {sources} sources and "
                 f"{targets} targets; expected x, y, z in um for each."
             )
-        found = []
-        for source, place in enumerate(np.asarray(self.source_um)):
-            chance = np.asarray(self.probability(np.linalg.norm(self.target_um - place, axis=1)))
-            if chance.shape != (targets,) or not ((chance >= 0) & (chance <= 1)).all():
-                raise ConfigError(
-                    "probability(distances) gave other than one number between 0 and 1 for each distance."
-                )
-            target = np.flatnonzero(draw.random(targets) < chance)
-            found.append(target[target != source] if same and not self.allow_self_connections else target)
-        counts = [len(target) for target in found]
-        return np.repeat(np.arange(sources), counts), np.concatenate([*found, np.zeros(0, np.int64)])
+        chances = map(self._chances, np.asarray(self.source_um))
+        return _drawn(chances, targets, same and not self.allow_self_connections, draw)
+
+    def _chances(self, place: Float[np.ndarray, "3"]) -> Float[np.ndarray, "targets"]:
+        distances = np.linalg.norm(self.target_um - place, axis=1)
+        chances = np.asarray(self.probability(distances))
+        if chances.shape != distances.shape or not ((chances >= 0) & (chances <= 1)).all():
+            raise ConfigError(
+                "probability(distances) gave other than one number between 0 and 1 for each distance."
+            )
+        return chances
 
 
 @dataclass(frozen=True)
@@ -127,3 +123,12 @@ class FromList:
                 f"from 0 to {targets - 1}."
             )
         return pairs[:, 0], pairs[:, 1]
+
+
+def _drawn(chances: Iterable[Any], targets: int, without_self: bool, draw: np.random.Generator) -> Pairs:
+    """Each target with its chance, source by source."""
+    found = [np.flatnonzero(draw.random(targets) < chance) for chance in chances]
+    source = np.repeat(np.arange(len(found)), [len(some) for some in found])
+    target = np.concatenate([*found, np.zeros(0, np.int64)])
+    keep = (source != target) | (not without_self)
+    return source[keep], target[keep]
