@@ -63,36 +63,45 @@ print(json.dumps([fired.to_python(), detailed.to_python()]))
 
 
 PARALLEL = """
-import json, sys
+import json
 from neuron import h
 h.load_file("stdrun.hoc")
-pc, rows, spikes, kept = h.ParallelContext(), json.load(sys.stdin), [], []
-for gid, cell in enumerate([h.l5pc_branch_20(), h.l5pc_branch_20()]):
+pc, spikes, kept = h.ParallelContext(), {}, {}
+with open("rows.json") as file:  # a launcher of processes gives standard input to the first alone
+    rows = json.load(file)
+for gid in range(int(pc.id()), 2, int(pc.nhost())):
+    cell, made = h.l5pc_branch_20(), {}
     pc.set_gid2node(gid, pc.id())
     pc.cell(gid, h.NetCon(cell, None))
-    spikes.append(h.Vector())
+    spikes[gid] = h.Vector()
     pc.spike_record(gid, spikes[gid], h.Vector())
-    made = {}
-    for step, row in enumerate(rows[gid]):
+    for row in rows[gid]:
         for channel, value in row:
             if (channel, value) not in made:
                 made[channel, value] = h.NetCon(None, cell)
                 made[channel, value].delay, made[channel, value].weight[0] = 0.25, value
                 made[channel, value].weight[1] = channel
-    kept.append((cell, made))
-cross = pc.gid_connect(0, kept[1][0])
-cross.weight[0], cross.weight[1], cross.delay = -1, 900, 2
+    kept[gid] = cell, made
+if 1 in kept:
+    cross = pc.gid_connect(0, kept[1][0])
+    cross.weight[0], cross.weight[1], cross.delay = -1, 900, 2
 def send():
-    for (cell, made), mine in zip(kept, rows):
-        for step, row in enumerate(mine):
+    for gid, (cell, made) in kept.items():
+        for step, row in enumerate(rows[gid]):
             for event in row:
                 made[tuple(event)].event(step + 0.3)
 handler = h.FInitializeHandler(send)
-pc.nthread(2)
+if pc.nhost() == 1:
+    pc.nthread(2)
 pc.set_maxstep(10)
 h.finitialize(-65)
 pc.psolve(len(rows[0]))
-print(json.dumps([vector.to_python() for vector in spikes]))
+told = pc.py_gather({gid: vector.to_python() for gid, vector in spikes.items()}, 0)
+if pc.id() == 0:
+    both = {gid: times for one in told for gid, times in one.items()}
+    print(json.dumps([len(told), both[0], both[1]]), flush=True)
+pc.barrier()
+h.quit()
 """
 
 
@@ -110,10 +119,14 @@ def mechanisms(tmp_path_factory) -> Path:
     return folder
 
 
-def nrn(folder: Path, script: str, *arguments: str, told: str = "") -> list:
+def nrn(folder: Path, script: str, *arguments: str, told: str = "", processes: int = 1) -> list:
+    setting, launcher = {"NEURON_MODULE_OPTIONS": "-nogui"}, []
+    if processes > 1:
+        launcher = ["mpiexec", "-n", str(processes)]
+        setting |= {"NEURON_INIT_MPI": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=folder, input=told, capture_output=True, text=True,
-        check=False, env=os.environ | {"NEURON_MODULE_OPTIONS": "-nogui"},
+        [*launcher, sys.executable, "-c", script, *arguments], cwd=folder, input=told, capture_output=True, text=True,
+        check=False, env=os.environ | setting,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -142,11 +155,16 @@ def test_the_artificial_cell_computes_the_surrogate(kind, case, mechanisms):
     assert memory[0] != memory[1]
 
 
-def test_cells_with_numbers_run_in_threads_and_hear_each_other(mechanisms):
-    """NEURON's own parallel machinery: global numbers, two threads, an inhibitory connection between two cells."""
+@pytest.mark.parametrize("processes", [1, 2])
+def test_cells_with_numbers_run_in_threads_or_processes_and_hear_each_other(processes, mechanisms):
+    """NEURON's own parallel machinery: global numbers, two threads or processes, an inhibitory connection between two cells."""
+    if processes > 1 and shutil.which("mpiexec") is None:
+        pytest.skip("mpiexec is missing: NEURON's processes exchange spikes by MPI")
     model = surrogate("published, windows")
     xs = [input_of(model, 600, seed) for seed in (1, 2)]
-    first, second = nrn(mechanisms, PARALLEL, told=json.dumps([events(x) for x in xs]))
+    (mechanisms / "rows.json").write_text(json.dumps([events(x) for x in xs]))
+    hosts, first, second = nrn(mechanisms, PARALLEL, processes=processes)
+    assert hosts == processes
     assert first == [
         step + 1.0 for step in showing(predicted(model, xs[0])[:, 0].tolist(), model.spike_threshold)
     ]
