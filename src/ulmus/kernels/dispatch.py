@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from ulmus.errors import BackendError, ConfigError, closest
 from ulmus.kernels import reference
 from ulmus.kernels.events import Events
+from ulmus.kernels.tracing import traced
 from ulmus.kernels.warning import warn_once
 from ulmus.kernels.weights import ELMState, Weights
 
@@ -179,6 +180,18 @@ def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
     if device in ("cpu", "cuda"):
         warn_once(f"{device.upper().replace('CUDA', 'GPU')} kernel", obstacle)
     return "reference"
+
+
+def fuses(like: Tensor) -> bool:
+    """Whether weights such as these go to the fused CPU kernels, and nothing records or imitates operations."""
+    return (
+        _Settings.backend in (None, "numba")
+        and like.device.type == "cpu"
+        and like.dtype in _FUSED_DTYPES
+        and not traced(like)
+        and _without_numba() is None
+        and _derivatives() is None
+    )
 
 
 def _no_triton(inputs: Tensor | Events, weights: Weights) -> str | None:

@@ -11,7 +11,8 @@ from ulmus.kernels.folding import Layers, filtered_inputs, folded, projects_firs
 from ulmus.kernels.numba_call import are_many, compressed, run_forward, run_many, worth_compressing
 from ulmus.kernels.numba_inputs import BAD_ENDS, BAD_INPUT, FALLING, find_fault
 from ulmus.kernels.numba_layout import EVENTS, NOTHING, PROPOSALS, SIGNALS
-from ulmus.kernels.operator import Call, elm, run_direct, traced
+from ulmus.kernels.operator import Call, elm, run_direct
+from ulmus.kernels.tracing import traced
 from ulmus.kernels.weights import ELMState, Weights
 
 

@@ -19,6 +19,7 @@ from ulmus.kernels.events import Events
 from ulmus.kernels.folding import Layers
 from ulmus.kernels.numba_call import Triple, compressed, compressed_capacity, run_backward, run_forward
 from ulmus.kernels.numba_layout import EVENTS
+from ulmus.kernels.tracing import traced
 
 
 class Call(NamedTuple):
@@ -232,16 +233,6 @@ def _gradients_by(backward: Callable[..., Any], ctx: Any, flowing: tuple[Any, ..
 
 
 torch.library.register_autograd("ulmus::elm", _gradients, setup_context=_remember_for_backward)
-
-
-def traced(like: Tensor) -> bool:
-    """Whether something records or imitates operations, so that it has to see one: torch.compile, modes and their tensors."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._ops._len_torch_dispatch_stack_pre_dispatch() > 0
-        or type(like) is not Tensor
-    )
 
 
 class _Direct(torch.autograd.Function):

@@ -22,15 +22,20 @@ def are_plain(layers: Iterable[nn.Module]) -> bool:
         # Most are what they were made as, and are not asked whether they are parametrized: a microsecond each, at every call.
         (type(layer) is nn.Linear or type_before_parametrizations(layer) is nn.Linear)
         and layer.bias is not None
-        and not (
-            layer._forward_hooks
-            or layer._forward_pre_hooks
-            or layer._backward_hooks
-            or layer._backward_pre_hooks
-        )
-        and "forward" not in layer.__dict__
+        and not hooked(layer)
         for layer in layers
     )
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether something happens when this module is called that its class does not say."""
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return any(hooks) or "forward" in module.__dict__
 
 
 def traces(

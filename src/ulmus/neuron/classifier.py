@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ulmus.baselines import Transformer
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
-from ulmus.neuron.sequence_model import SequenceModel, pooled
+from ulmus.neuron.network import ELMNetwork
+from ulmus.neuron.sequence_model import SequenceModel, inside, pooled
 from ulmus.neuron.state_clipping import outputs_with_clipped_states
 
 READINGS = ["last", "mean"]
@@ -120,26 +121,32 @@ class Classifier(nn.Module):
             ConfigError: gradients of states are to be shortened, and the model has none.
             ShapeError: a length that is no number of steps, or an odd number of sequences for two towers.
         """
+        steps = inputs.time if isinstance(inputs, Events) else inputs.shape[1]
+        if lengths is not None and not bool(((lengths > 0) & (lengths <= steps)).all()):
+            raise ShapeError(
+                f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but the sequences have {steps} steps; expected 1 "
+                "to that number."
+            )
+        # What looks at later steps has to be told which are padding.
+        sees_later = isinstance(self.model, Transformer) or getattr(self.model, "bidirectional", False)
+        padding = {"lengths": lengths} if sees_later else {}
         if clip_state_norm is not None:
             outputs = outputs_with_clipped_states(self.model, inputs, clip_state_norm)
+        elif isinstance(self.model, ELMNetwork) and self.reading == "mean" and not (self.hints or with_hints):
+            batch = inputs.batch if isinstance(inputs, Events) else len(inputs)
+            like = next(self.model.parameters())
+            if lengths is None:
+                shares = like.new_full((batch, steps), 1 / steps)
+            else:
+                shares = inside(lengths, steps).to(like.dtype) / lengths.unsqueeze(1)
+            return self._logits(self.model(inputs, shares=shares, **padding)[0])
         else:
-            # What looks at later steps has to be told which are padding.
-            sees_later = isinstance(self.model, Transformer) or getattr(self.model, "bidirectional", False)
-            padding = {"lengths": lengths} if sees_later else {}
             outputs = self.model(inputs, **padding)[0]
         told, hints = outputs.tensor_split([outputs.shape[-1] - self.hints], dim=-1)
-        logits = self._logits(told, lengths)
+        logits = self._logits(pooled(told, lengths, self.reading))
         return (logits, hints) if with_hints else logits
 
-    def _logits(
-        self, outputs: Float[Tensor, "sequences time outputs"], lengths: Tensor | None
-    ) -> Float[Tensor, "batch classes"]:
-        if lengths is not None and not bool(((lengths > 0) & (lengths <= outputs.shape[1])).all()):
-            raise ShapeError(
-                f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but the sequences have {outputs.shape[1]} "
-                "steps; expected 1 to that number."
-            )
-        read = pooled(outputs, lengths, self.reading)
+    def _logits(self, read: Float[Tensor, "sequences outputs"]) -> Float[Tensor, "batch classes"]:
         if self.towers == 1:
             return read
         if len(read) % 2:

@@ -1,16 +1,22 @@
 """Layers of ELM neurons on top of each other."""
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils import _pytree as pytree
 
+from ulmus import kernels
 from ulmus.arguments import check_shares, check_sizes, plain
 from ulmus.errors import ShapeError
-from ulmus.kernels import Events
+from ulmus.kernels import Events, Weights
+from ulmus.neuron import called_layers, stretches
+from ulmus.neuron.checks import checked_input
 from ulmus.neuron.elm import ELM, State
 from ulmus.neuron.lengths import masked, run_packed
 
@@ -22,6 +28,20 @@ _OF_INPUT = (
     "learn_synapses",
     "input_dropout",
 )
+
+
+_STRETCH = 1 << 23
+"""Inner signals of all layers that are computed at once, 32 MiB: so many that what is done once for every layer and stretch does
+not show. The steps of a stretch depend on nothing but batch and layers, as results do to the last bit."""
+
+
+class _Values(NamedTuple):
+    """All numbers that a network computes with."""
+
+    layers: list[Weights]
+    norms: list[tuple[Tensor, Tensor] | None]
+    memory_sizes: Tensor | None
+    readout: tuple[Tensor, Tensor] | None
 
 
 class ELMNetwork(nn.Module):
@@ -122,33 +142,118 @@ class ELMNetwork(nn.Module):
         state: tuple[State, ...] | None = None,
         *,
         lengths: Int64[Tensor, "batch"] | Sequence[int] | None = None,
+        shares: Float[Tensor, "batch time"] | None = None,
     ) -> tuple[Any, tuple[Any, ...]]:
         """Outputs of every time step, and the state of every layer to go on from; arguments as those of an `ELM`.
+
+        Of a long sequence so many steps at a time go through all layers as fit the cache, and backward computes them again:
+        the memory that training takes does not grow with the sequence, but for input, outputs and a state for each stretch.
+
+        Args:
+            inputs: As of an `ELM`.
+            state: Of every layer.
+            lengths: As of an `ELM`.
+            shares: Constants, of sum one: the share of every step in a mean over time. Gives ``W_y (sum over t of shares_t
+                norm(h_t)) + bias``, ``[batch, outputs]``, for which the readout is computed once.
 
         Raises:
             ShapeError: input, state or lengths of another shape than this network's.
         """
         if isinstance(inputs, PackedSequence):
             return run_packed(self, inputs, state)
-        first, *later = self._layers()
         before: list[Any] = [None] * len(self.layers) if state is None else [*state]
         if len(before) != len(self.layers):
             raise ShapeError(
                 f"the state is one of {len(before)} layers; expected {len(self.layers)}. Pass the state that this network "
                 "returned, or none to start at rest."
             )
-        hidden, after = first(inputs, before[0], lengths=lengths)
-        hidden, states = self._passed_on(hidden), [after]
-        for layer, norm, layer_state in zip(later, self.norms, before[1:], strict=False):
-            added, after = layer(norm(hidden), layer_state, lengths=lengths)
-            added = self._passed_on(added)
-            hidden = hidden + added if self.residual else added
-            states.append(after)
-        return masked(self.readout(self.norms[-1](hidden)), lengths), tuple(states)
+        if lengths is None and self._is_plain(inputs):
+            x = checked_input(inputs, self.inputs, self._layers()[0]._dtype)
+            batch, time = (x.batch, x.time) if isinstance(x, Events) else x.shape[:2]
+            signals = sum(linear.out_features for layer in self._layers() for linear in layer._layers())
+            steps = max(1, _STRETCH // max(1, batch * signals))
+            if time > steps:
+                states = [layer._state(x, one) for layer, one in zip(self._layers(), before, strict=True)]
+                return self._in_stretches(x, states, shares, steps)
+        run = [partial(layer, lengths=lengths) for layer in self._layers()]
+        hidden, after = self._through(inputs, before, run, list(self.norms), self._memory_sizes)
+        outputs = self.readout(_mean(hidden, shares))
+        return masked(outputs, lengths) if shares is None else outputs, tuple(after)
 
-    def _passed_on(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
-        dropped: Tensor = self.dropout(hidden if self._memory_sizes is None else hidden / self._memory_sizes)
-        return dropped
+    def _through(
+        self,
+        inputs: Tensor | Events,
+        before: Sequence[Any],
+        layers: Sequence[Callable[..., Any]],
+        norms: Sequence[Callable[[Tensor], Tensor]],
+        memory_sizes: Tensor | None,
+    ) -> tuple[Tensor, list[Any]]:
+        """What the readout sees, and the states of all layers."""
+        seen: Any = inputs
+        hidden: Tensor | None = None
+        states = []
+        for layer, norm, state in zip(layers, norms, before, strict=True):
+            added, after = layer(seen, state)
+            added = self.dropout(added if memory_sizes is None else added / memory_sizes)
+            hidden = added if hidden is None or not self.residual else hidden + added
+            seen = norm(hidden)
+            states.append(after)
+        return seen, states
+
+    def _in_stretches(
+        self, x: Tensor | Events, states: Sequence[State], shares: Tensor | None, steps: int
+    ) -> tuple[Tensor, tuple[State, ...]]:
+        """As `forward`, for layers of which weights say all."""
+        norms: list[Any] = list(self.norms)
+        readout = cast(Any, self.readout)
+        values = _Values(
+            [layer.weights() for layer in self._layers()],
+            [None if isinstance(norm, nn.Identity) else (norm.weight, norm.bias) for norm in norms],
+            self._memory_sizes,
+            None
+            if shares is not None or isinstance(readout, nn.Identity)
+            else (readout.weight, readout.bias),
+        )
+        flat_states, of_states = pytree.tree_flatten(states)
+        flat_values, of_values = pytree.tree_flatten(values)
+        activation = self._layers()[0].activation
+
+        def compute(part: Any, before: Any, flat_values: Any, shares: Any) -> tuple[Tensor, list[Tensor]]:
+            own: _Values = pytree.tree_unflatten(flat_values, of_values)
+            run = [partial(kernels.run, weights=weights, activation=activation) for weights in own.layers]
+            normalise = [
+                nn.Identity() if pair is None else partial(_normalised, weights=pair, eps=norm.eps)
+                for pair, norm in zip(own.norms, norms, strict=True)
+            ]
+            states = pytree.tree_unflatten(before, of_states)
+            hidden, after = self._through(part, states, run, normalise, own.memory_sizes)
+            hidden = _mean(hidden, shares)
+            outputs = hidden if own.readout is None else functional.linear(hidden, *own.readout)
+            return outputs, pytree.tree_leaves(after)
+
+        random = self.training and self.dropout.p > 0
+        outputs, after = stretches.run(compute, x, flat_states, flat_values, shares, steps, random)
+        outputs = outputs if shares is None else self.readout(outputs)
+        return outputs, tuple(pytree.tree_unflatten(after, of_states))
+
+    def _is_plain(self, inputs: Tensor | Events) -> bool:
+        """Whether numbers alone say what the layers do, and the fused kernels compute them."""
+        layers, norms, readout = self._layers(), list(self.norms), self.readout
+        linear = [
+            part
+            for layer in layers
+            for part in (*layer.mlp, *([] if layer.readout is None else [layer.readout]))
+        ]
+        return (
+            kernels.fuses(layers[0].tau_memory.raw)
+            and not torch.is_autocast_enabled("cpu")
+            and not (isinstance(inputs, Events) and inputs.values.requires_grad)
+            and not self.bidirectional
+            and not layers[0].hidden_readout
+            and called_layers.are_plain([*linear, *([] if isinstance(readout, nn.Identity) else [readout])])
+            and not any(called_layers.hooked(module) for module in (*layers, *norms, readout))
+            and all(type(norm) in (nn.LayerNorm, nn.Identity) for norm in norms)
+        )
 
     def initial_state(self, batch: int) -> tuple[State, ...]:
         """Every layer at rest."""
@@ -160,3 +265,11 @@ class ELMNetwork(nn.Module):
 
     def _layers(self) -> list[ELM]:
         return cast(list[ELM], list(self.layers))
+
+
+def _normalised(x: Tensor, weights: tuple[Tensor, Tensor], eps: float) -> Tensor:
+    return functional.layer_norm(x, x.shape[-1:], *weights, eps)
+
+
+def _mean(x: Float[Tensor, "batch time width"], shares: Float[Tensor, "batch time"] | None) -> Tensor:
+    return x if shares is None else torch.einsum("btw,bt->bw", x, shares.to(x.dtype))

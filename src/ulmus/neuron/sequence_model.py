@@ -45,7 +45,10 @@ def pooled(
         return outputs[:, -1] if reading == "last" else outputs.mean(dim=1)
     if reading == "last":
         return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
-    inside: Bool[Tensor, "sequences time"] = torch.arange(
-        outputs.shape[1], device=outputs.device
-    ) < lengths.unsqueeze(1)
-    return (outputs * inside.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(1)
+    counts = inside(lengths, outputs.shape[1])
+    return (outputs * counts.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(1)
+
+
+def inside(lengths: Int64[Tensor, "sequences"], steps: int) -> Bool[Tensor, "sequences time"]:
+    """Which of so many steps are before the end of each sequence."""
+    return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(1)
