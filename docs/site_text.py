@@ -172,7 +172,16 @@ def keys(group: str) -> str:
 
 def key_groups() -> dict[str, list[tuple[str, str, type[BaseModel]]]]:
     """Settings by the part of the reference that shows them: title, prefix of the keys, and the settings."""
-    from ulmus.recordings.mapping import Continuous, Gaps, Inputs, Mapping, OutputSpikes, Trials, Voltage
+    from ulmus.recordings.mapping import (
+        Continuous,
+        FurtherSignal,
+        Gaps,
+        Inputs,
+        Mapping,
+        OutputSpikes,
+        Trials,
+        Voltage,
+    )
     from ulmus.sequences.arrays.settings import ArraysData
     from ulmus.sequences.digits.settings import DigitsData
     from ulmus.sequences.lra.settings import Lesson, SequencesData
@@ -199,6 +208,7 @@ def key_groups() -> dict[str, list[tuple[str, str, type[BaseModel]]]]:
             ("A group of inputs", "inputs.", Inputs),
             ("Voltage", "voltage.", Voltage),
             ("A continuous input", "continuous.NAME.", Continuous),
+            ("A further signal", "signals.NAME.", FurtherSignal),
             ("Spikes of the neuron", "output_spikes.", OutputSpikes),
             ("Pieces of a long recording", "trials.", Trials),
             ("Gaps", "gaps.", Gaps),

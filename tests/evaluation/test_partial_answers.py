@@ -15,7 +15,7 @@ from ulmus.teachers import IntegrateAndFire
 from ulmus.training import fit
 from ulmus.training.kinds.trials import SurrogateSettings, objective
 from ulmus.trials import Windows, open_trials
-from ulmus.trials.voltage_range import soma_voltage, voltage_range
+from ulmus.trials.voltage_range import site_voltage, voltage_range
 
 TRIALS, STEPS, SKIP = 14, 800, 150
 
@@ -92,7 +92,8 @@ def test_the_loss_is_that_of_what_was_recorded(stores):
     assert batch.recorded is not None
     assert not batch.recorded.all()
     outputs = torch.randn(8, 200, 2, requires_grad=True)
-    found = objective(outputs, batch, SurrogateSettings(clip_mv=-55, offset_mv=-67.7, scale_per_mv=0.1), 50)
+    surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3))
+    found = objective(outputs, batch, SurrogateSettings(), surrogate, 50)
     found.total.backward()
     there = batch.recorded.clone()
     there[:, :50] = False
@@ -165,7 +166,7 @@ def test_a_voltage_missing_throughout_or_where_it_counts_has_no_scores(stores, r
         assert np.isfinite(problem.badness(validated))
         assert "RMSE" not in problem.note(validated)
     with pytest.raises(DataError, match="missing"):
-        voltage_range(soma_voltage(open_trials(tmp_path / "0")))
+        voltage_range(site_voltage(open_trials(tmp_path / "0")))
 
 
 def test_the_drive_of_a_short_trial_is_that_of_its_own_time(stores):

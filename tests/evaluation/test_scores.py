@@ -1,5 +1,7 @@
 """Scores: against the authors' checkpoints' known ones, closed forms, and windows cut the plain way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from ulmus.evaluation.predictions import (
     predict,
 )
 from ulmus.evaluation.scores import evaluate, score, spike_scores
+from ulmus.neuron.spikes import first_peaks, spike_logit
 from ulmus.trials import events_from_trials, open_trials
 
 # What the authors' checkpoints score on simulated trials of the published cell, from an independent evaluation.
@@ -150,14 +153,59 @@ def test_a_protocol_that_leaves_nothing_says_so():
         score(predictions, PROTOCOLS["stream"], 1.0)
 
 
-def test_threshold_makes_the_surrogate_fire_as_often_as_the_neuron():
-    random = np.random.default_rng(0)
-    spikes = random.random((4, 2000)) < 0.01
-    logit = (random.normal(size=spikes.shape) + 3 * spikes).astype(np.float32)
-    predictions = make_predictions(spikes, logit)
+def counts_of_thresholds(predictions, skip):
+    """Spikes by the one rule for spikes at every threshold between two outputs, and those thresholds: by force."""
+    heights = np.unique(predictions.logit.astype(np.float64))
+    middles = np.append((heights[1:] + heights[:-1]) / 2, heights[-1] + 0.5)
+    counts = []
+    for threshold in middles:
+        found = 0
+        for row, known in zip(predictions.logit.astype(np.float64), predictions.known, strict=True):
+            steps = np.array(first_peaks(row, threshold)[0], dtype=np.int64)
+            found += int((known[steps] & (steps >= skip)).sum())
+        counts.append(found)
+    return middles, np.array(counts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.1, 0.4])
+def test_no_threshold_has_a_number_of_spikes_nearer_to_that_of_the_neuron(seed, rate):
+    random = np.random.default_rng(seed)
+    spikes = random.random((2, 150)) < rate
+    smooth = np.cumsum(random.normal(size=spikes.shape), axis=1) / 4  # whose stretches run into each other
+    logit = np.round(smooth + 2 * spikes, seed % 3).astype(np.float32)  # some of them equal
+    known = random.random(spikes.shape) < 0.95
+    predictions = replace(make_predictions(spikes & known, logit), recorded=known)
+    skip, target = 20, int((spikes & known)[:, 20:].sum())
+    thresholds, counts = counts_of_thresholds(predictions, skip)
+    found = spike_logit(matching_threshold(predictions, skip))
+    steps = [np.array(first_peaks(row, found)[0], dtype=int) for row in logit.astype(np.float64)]
+    got = sum(int((row[step] & (step >= skip)).sum()) for row, step in zip(known, steps, strict=True))
+    peak = np.flatnonzero(counts == counts.max())[-1]
+    distance = np.abs(counts[peak:] - target)
+    assert abs(got - target) == distance.min()
+    higher = distance[thresholds[peak:] > found] == distance.min()
+    assert (np.diff(higher.astype(int)) <= 0).all()  # none of those beyond where it changes
+
+
+def test_a_threshold_is_found_where_the_count_is_not_monotone():
+    """Ten spikes on a plateau as high as their valleys: at the middle of all outputs there is one stretch alone."""
+    logit = np.full((1, 1000), -8.0)
+    logit[0, 100:900] = 1.0
+    logit[0, 140:900:80] = 2.0
+    spikes = np.zeros((1, 1000), dtype=bool)
+    spikes[0, 140:900:80] = True
+    predictions = make_predictions(spikes, logit.astype(np.float32))
     threshold = matching_threshold(predictions, 0)
-    above = np.pad(predictions.probability > threshold, ((0, 0), (1, 0)))
-    assert (above[:, 1:] & ~above[:, :-1]).sum() == pytest.approx(spikes.sum(), abs=1)
+    assert 1 < spike_logit(threshold) < 2
+    assert len(first_peaks(logit[0], spike_logit(threshold))[0]) == 10
+
+
+def test_without_any_peak_or_spike_the_threshold_gives_none():
+    rising = np.linspace(-3, 3, 100)[None].astype(np.float32)
+    for logit in (rising, np.zeros((1, 100), np.float32), np.sin(rising * 9)):
+        threshold = matching_threshold(make_predictions(np.zeros((1, 100), dtype=bool), logit), 0)
+        assert not first_peaks(logit[0].astype(np.float64), spike_logit(threshold))[0]
 
 
 def test_mismatched_data_are_named(integrator_store):

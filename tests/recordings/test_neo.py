@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from abf2_file import write_abf2
 
 from ulmus.errors import DataError
 from ulmus.files.containers import open_container
@@ -33,6 +34,62 @@ def test_an_abf_file_as_pyabf_writes_it(tmp_path):
         trial = store.trial(index)
         np.testing.assert_allclose(trial.voltage_mv[:, 0], sweep[::20], atol=0.02)  # 16 bits
         np.testing.assert_allclose(trial.continuous[:, 0], sweep[::20] / 1000, atol=2e-5)
+
+
+STEPS = [(1000, 0.0, 0.0), (2000, -20.0, 50.0), (500, 30.0, 0.0)]
+"""Samples, pA, and pA more with each sweep; 100 ms, 200 ms and 50 ms at 10 kHz."""
+
+
+def commanded(sweep: int, samples: int, holding: float) -> np.ndarray:
+    """The current of a sweep: Clampex begins the first epoch after a 64th of the sweep."""
+    current, at = np.full(samples, holding), samples // 64
+    for length, level, more in STEPS:
+        current[at : at + length] = level + more * sweep
+        at += length
+    return current
+
+
+def test_the_protocol_of_an_abf_file_is_the_current(tmp_path):
+    voltage = np.random.default_rng(0).normal(-60, 3, (3, 5000))  # sweeps of 500 ms
+    path = write_abf2(tmp_path / "a.abf", voltage, 10_000, STEPS, holding_pa=5.0)
+    file = open_container(path)
+    assert [key for key in file.entries if key.startswith("sweep_1")] == [
+        "sweep_1/IN 0/data",
+        "sweep_1/protocol/Cmd 0/data",
+    ]
+    assert file.entries["sweep_1/protocol/Cmd 0/data"].unit == "pA"
+    mapping = {
+        "voltage": {"values": "sweep_{trial}/IN 0"},
+        "continuous": {"current": {"values": "sweep_{trial}/protocol/Cmd 0", "scale": 0.1}},
+    }
+    store = convert(path, tmp_path / "store", mapping=parse_mapping(mapping))
+    assert (len(store), store.header.continuous) == (3, (("current", "nA", 0.1),))
+    for sweep in range(3):
+        trial = store.trial(sweep)
+        np.testing.assert_allclose(trial.voltage_mv[:, 0], voltage[sweep, ::10], atol=0.05)
+        current = commanded(sweep, 5000, 5.0)
+        wanted = np.interp(10.0 * np.arange(500), np.arange(5000), current) / 1000
+        np.testing.assert_allclose(trial.continuous[:, 0], wanted, atol=1e-6)
+    pyabf = pytest.importorskip("pyabf", reason="pyabf, which reads protocols too, is not installed")
+    other = pyabf.ABF(str(path))
+    for sweep in range(3):
+        other.setSweep(sweep)
+        np.testing.assert_allclose(commanded(sweep, 5000, 5.0), other.sweepC, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [({"epoch_type": 2}, "no steps, such as ramps"), ({"waveform": 0}, "no waveform")]
+)
+def test_a_protocol_that_would_be_drawn_wrongly_is_refused(tmp_path, how, why):
+    voltage = np.full((2, 5000), -60.0)
+    voltage[:, ::2] = -61
+    path = write_abf2(tmp_path / "a.abf", voltage, 10_000, STEPS, holding_pa=0.0, **how)
+    mapping = {
+        "voltage": {"values": "sweep_{trial}/IN 0"},
+        "continuous": {"current": {"values": "sweep_{trial}/protocol/Cmd 0"}},
+    }
+    with pytest.raises(DataError, match=f"{why}.*recorded channel, or a protocol of steps"):
+        convert(path, tmp_path / "store", mapping=parse_mapping(mapping))
 
 
 def test_every_sweep_and_channel_has_unit_and_clock_from_its_beginning(tmp_path, monkeypatch):

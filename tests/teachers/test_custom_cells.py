@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -304,3 +305,89 @@ def test_neuron_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
     with pytest.raises(MissingToolError, match=r"needs the package neuron.*pip install 'ulmus\[neuron\]'"):
         simulate(cell, trials=1, seconds=0.1, out=tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+def recording_cell(build, kind, variable):
+    place, mechanism = {NeuronCell: ("soma(0.5)", "Exp2Syn"), ArborCell: ("(location 0 0.5)", "exp2syn")}[
+        kind
+    ]
+    synapses = [Synapse(place, mechanism, {"tau1": 0.5, "tau2": 5.0, "e": 0.0}, weight=0.01)]
+    return kind(build, synapses, "cable", place, record={"ion": f"{place}.{variable}"})
+
+
+def test_what_a_cell_records_beside_its_voltage_is_in_the_store(tmp_path):
+    pytest.importorskip("neuron")
+    cell = recording_cell(partial(neuron_cable, active=True), NeuronCell, "nai")
+    assert cell.signals == (("ion", "mM"),)
+    store = simulate(cell, trials=1, seconds=0.1, out=tmp_path / "store", workers=1, dt_ms=0.1)
+    assert store.header.signals == (("ion", "mM"),)
+    assert store.header.settings["cell"]["record"] == {"ion": "soma(0.5).nai"}
+    np.testing.assert_allclose(store.trial(0).signals[:, 0], 10.0)  # NEURON's default, which nothing changes
+    # Of the voltage as a signal, the same is expected as of the voltage.
+    same = replace(cell, record={"voltage": "soma(0.5).v"})
+    trial = same.run_trial(np.array([3, 20]), np.array([0, 0]), 60, dt_ms=0.05)
+    np.testing.assert_allclose(trial.signals[:, 0], trial.voltage_mv[:, 0], atol=1e-4)
+    assert same.signals == (("voltage", "mV"),)
+    for record, message in {
+        "soma(0.5).nothing": "no variable 'nothing'.*such as v, cai or ica",
+        "axon(0.5).v": "no section 'axon'",
+        "soma.v": "expected a place and a variable, such as 'soma\\(0.5\\).cai'",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            _ = replace(cell, record={"it": record}).signals
+
+
+def arbor_with_calcium():
+    import arbor
+
+    shape, decor, labels, policy = arbor_cable(active=True)
+    # A current of calcium and a shell that it fills and that empties again.
+    decor.paint("(all)", arbor.density("bbp::Ca_HVA", gCa_HVAbar=1e-4))
+    decor.paint("(all)", arbor.density("bbp::CaDynamics_E2", gamma=0.05, decay=20.0))
+    return shape, decor, labels, policy
+
+
+def test_arbor_records_concentrations():
+    cell = recording_cell(arbor_with_calcium, ArborCell, "cai")
+    assert cell.signals == (("ion", "mM"),)
+    trial = cell.run_trial(np.array([20, 21, 22]), np.array([0, 0, 0]), 120, dt_ms=0.05)
+    calcium = trial.signals[:, 0]
+    assert trial.spike_time_ms.size
+    peak = int(calcium.argmax())
+    assert trial.spike_time_ms[0] < peak
+    assert calcium[peak] > 1.5 * calcium[15]
+    assert calcium[-1] < calcium[peak]
+    with pytest.raises(ConfigError, match="a concentration such as cai"):
+        _ = replace(cell, record={"current": "(location 0 0.5).ica"}).signals
+
+
+def test_variable_steps_agree_with_small_fixed_ones():
+    pytest.importorskip("neuron")
+    synapses = [Synapse("soma(0.3)", "Exp2Syn", {"tau1": 0.5, "tau2": 5.0, "e": 0.0}, weight=0.02)]
+    build = partial(neuron_cable, active=True)
+    fixed = NeuronCell(build, synapses, "cable")
+    variable = replace(fixed, tolerance=1e-4)
+    events = np.array([3, 4, 5, 30, 31, 32, 33, 60])
+    current = np.repeat([0.0, 0.3, 0.0], [70, 30, 20])
+    drive = {
+        "event_step": events,
+        "event_input": np.zeros(len(events), dtype=int),
+        "steps": 120,
+        "current_na": current,
+    }
+    fine, one = (cell.run_trial(**drive, dt_ms=dt) for cell, dt in ((fixed, 0.001), (variable, 0.025)))
+    assert len(fine.spike_time_ms) >= 3
+    np.testing.assert_allclose(one.spike_time_ms, fine.spike_time_ms, atol=0.126)  # read off 8 samples per ms
+    away = np.abs(np.arange(120)[:, None] - fine.spike_time_ms).min(axis=1) > 2
+    np.testing.assert_allclose(one.voltage_mv[away], fine.voltage_mv[away], atol=0.3)
+    coarse = replace(fixed, tolerance=0.1).run_trial(**drive, dt_ms=0.025)
+    assert not np.array_equal(coarse.voltage_mv, one.voltage_mv)
+    # It is the cell's own: the next one has fixed steps again.
+    assert np.array_equal(
+        fixed.run_trial(**drive, dt_ms=0.025).voltage_mv, fixed.run_trial(**drive, dt_ms=0.025).voltage_mv
+    )
+    assert "tolerance" not in fixed.settings()
+    assert variable.settings()["tolerance"] == 1e-4
+    variable.prepare()
+    with pytest.raises(ConfigError, match="tolerance=0.*such as 1e-3"):
+        replace(fixed, tolerance=0)

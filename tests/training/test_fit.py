@@ -117,7 +117,8 @@ def test_burn_in_does_not_count(integrator_store, tmp_path):
     outputs = torch.randn(4, 100, 2)
     spoiled = outputs.clone()
     spoiled[:, :30] = 1e9
-    losses = [objective(value, batch, GIVEN, 30).total for value in (outputs, spoiled)]
+    surrogate = ulmus.Surrogate(ulmus.ELM(12, 2, memory=3))
+    losses = [objective(value, batch, GIVEN, surrogate, 30).total for value in (outputs, spoiled)]
     assert losses[0] == losses[1]
     error = outputs[:, 30:, 1] - (batch.voltage_mv[:, 30:, 0].clamp(max=-55.0) + 67.7) / 10
     p = torch.sigmoid(outputs[:, 30:, 0].double())

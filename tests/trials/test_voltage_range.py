@@ -7,7 +7,7 @@ import pytest
 
 import ulmus
 from ulmus.trials import Header, StoreWriter, Trial
-from ulmus.trials.voltage_range import share_above, soma_voltage, voltage_range
+from ulmus.trials.voltage_range import share_above, site_voltage, voltage_range
 
 HEADER = Header(4000, 1.0, np.ones(2, dtype=np.int8))
 
@@ -29,7 +29,7 @@ def write(path, rate, header=HEADER, trials=5):
 
 
 def test_the_clip_lies_above_the_voltage_between_spikes(tmp_path):
-    store = soma_voltage(write(tmp_path / "store", rate=60))
+    store = site_voltage(write(tmp_path / "store", rate=60))
     found = voltage_range(store)
     assert found.clip_mv == np.ceil(-60 + 3.09 * 4)  # 99.9 % of a normal distribution
     assert found.offset_mv == pytest.approx(-60, abs=0.3)
@@ -39,13 +39,13 @@ def test_the_clip_lies_above_the_voltage_between_spikes(tmp_path):
 
 
 def test_a_neuron_that_fires_all_the_time_has_a_clip_too(tmp_path):
-    assert voltage_range(soma_voltage(write(tmp_path / "store", rate=490))).clip_mv < -40
+    assert voltage_range(site_voltage(write(tmp_path / "store", rate=490))).clip_mv < -40
 
 
 def test_nothing_is_cut_where_spikes_are_no_answer_or_do_not_occur(tmp_path):
-    alone = soma_voltage(write(tmp_path / "alone", rate=60, header=replace(HEADER, spikes=False)))
+    alone = site_voltage(write(tmp_path / "alone", rate=60, header=replace(HEADER, spikes=False)))
     assert voltage_range(alone).clip_mv == 40
-    silent = soma_voltage(write(tmp_path / "silent", rate=0))
+    silent = site_voltage(write(tmp_path / "silent", rate=0))
     assert share_above(silent, voltage_range(silent).clip_mv) == 0
 
 

@@ -107,14 +107,23 @@ def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def site_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Error and explained variance at every site beside the soma, in columns as many as `score_rows` has."""
+    """Error and explained variance at every site beside the soma, and of further signals, in as many columns as `score_rows`."""
     keys = ("rmse_mv", "explained_variance_percent")
     rest = ("",) if "intervals" in scores else ()
-    return [
+    sites = [
         (f"{SCORES[key][0]}, {site}", score_text(found, key), *rest)
         for site, found in scores.get("sites", {}).items()
         for key in keys
     ]
+    signals = [
+        (f"{label}, {name}", text, *rest)
+        for name, found in scores.get("signals", {}).items()
+        for label, text in (
+            (f"RMSE, {found['unit']}", f"{found['rmse']:.4g}"),
+            (SCORES[keys[1]][0], score_text(found, keys[1])),
+        )
+    ]
+    return sites + signals
 
 
 def score_text(scores: Mapping[str, Any], key: str) -> str:

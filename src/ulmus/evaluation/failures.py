@@ -21,7 +21,8 @@ PLATEAU_MS = 20.0
 MEDIAN_MS = 11.0
 """Running median that takes spikes and the undershoot after them out of a voltage before plateaus are looked for."""
 PLATEAU_BELOW_CLIP_MV = 3.0
-"""A plateau stays above the voltage at which spikes are cut off minus this: -58 mV, where the layer-5 cell fires."""
+"""A plateau stays above the voltage at which spikes are cut off minus this (-58 mV, where the layer-5 cell fires), unless the
+recipe says another level."""
 NEIGHBOURHOOD_MS = 100.0
 """Time without a recorded spike this close is silent."""
 TIME_KINDS = ("silent", "between_spikes", "plateau", "at_spikes")
@@ -49,7 +50,11 @@ def spike_kinds(times_ms: Float64[np.ndarray, "spikes"]) -> Int[np.ndarray, "spi
 
 def plateau_level_mv(predictions: Predictions) -> float:
     """What a plateau stays above."""
-    return predictions.clip_mv - PLATEAU_BELOW_CLIP_MV
+    return (
+        predictions.clip_mv - PLATEAU_BELOW_CLIP_MV
+        if predictions.plateau_mv is None
+        else predictions.plateau_mv
+    )
 
 
 def plateaus(

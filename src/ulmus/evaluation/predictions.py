@@ -1,7 +1,8 @@
 """Predictions of whole trials under a named protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +10,9 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from ulmus.errors import ConfigError, DataError, DivergedError, closest
 from ulmus.kernels import Events
-from ulmus.neuron import Surrogate
+from ulmus.neuron import SignalUnits, Surrogate
 from ulmus.neuron.files import shipped_neurons
-from ulmus.neuron.spikes import spike_logit, spike_times
+from ulmus.neuron.spikes import rises, spike_logit, spike_times
 from ulmus.trials import TrialSource, whole_trials
 from ulmus.trials.trial import label_bins
 
@@ -95,10 +96,18 @@ class Predictions:
     """Predicted ones: see `ulmus.neuron.spikes.spike_times`."""
     clip_mv: float = -55.0
     """Where the recorded voltage was cut off."""
+    plateau_mv: float | None = None
+    """What a plateau stays above; by default 3 mV below the clip."""
     has_spikes: bool = True
     """Whether spikes were both predicted and recorded."""
     recorded: Bool[np.ndarray, "trials time"] | None = None
     """Whether each step was recorded; None where all were."""
+    signals: Float32[np.ndarray, "trials time signals"] | None = None
+    """Further signals that were both predicted and recorded, in their units; None where there are none."""
+    recorded_signals: Float32[np.ndarray, "trials time signals"] | None = None
+    """What was recorded of them; NaN where it is missing."""
+    signal_units: tuple[SignalUnits, ...] = ()
+    """Which signals these are."""
 
     @property
     def has_voltage(self) -> bool:
@@ -137,7 +146,8 @@ def check_fit(surrogate: Surrogate, trials: TrialSource, origin: str | None = No
         origin: What an error calls them; by default the paths that they were opened from.
 
     Raises:
-        DataError: another number of inputs, another time step, or sites that were not recorded.
+        DataError: another number of inputs, another time step, sites that were not recorded, signals in other units, or no
+            answer that both have.
     """
     header, neuron = trials.header, surrogate.neuron
     origin = origin or _named(trials)
@@ -157,17 +167,34 @@ def check_fit(surrogate: Surrogate, trials: TrialSource, origin: str | None = No
             f"{origin}: the trials have the continuous inputs {given}, but the neuron was fitted with {fitted}; expected "
             "the same names, units and scales. Simulate trials with the scale that it was fitted with."
         )
-    if not (surrogate.spikes and header.spikes) and not (surrogate.sites and header.sites):
-        fit, known = ("spikes alone", "voltage alone")[:: 1 if surrogate.spikes else -1]
+    fit_to = _answers(surrogate.spikes, surrogate.sites, {one.name: one.unit for one in surrogate.signals})
+    known = _answers(header.spikes, header.sites, {one.name: one.unit for one in header.signals})
+    if not set(fit_to) & set(known):
         raise DataError(
-            f"{origin}: the trials have {known}, but the neuron was fitted to {fit}, so there is nothing to compare; expected "
-            f"trials with {fit}, or with both."
+            f"{origin}: the trials have {_alone(known)}, but the neuron was fitted to {_alone(fit_to)}, so there is nothing to "
+            f"compare; expected trials with {_alone(fit_to)}, or with both."
         )
+    units = {signal.name: signal.unit for signal in header.signals}
+    for signal in surrogate.signals:
+        if units.get(signal.name, signal.unit) != signal.unit:
+            raise DataError(
+                f"{origin}: the trials have {signal.name} in {units[signal.name]}, but the neuron was fitted to it in "
+                f"{signal.unit}; expected one unit. Convert the trials again with `unit` in their mapping."
+            )
     if header.sites and (missing := [site for site in surrogate.sites if site not in header.sites]):
         raise DataError(
             f"{origin}: the trials have no voltage of {missing[0]!r}, recorded are {list(header.sites)}; "
             "evaluate on data with the sites that the neuron predicts."
         )
+
+
+def _answers(spikes: bool, sites: Sequence[str], signals: Mapping[str, str]) -> list[str]:
+    """Kinds of answers, the voltage once for all sites."""
+    return [*(["spikes"] if spikes else []), *(["voltage"] if sites else []), *signals]
+
+
+def _alone(answers: list[str]) -> str:
+    return f"{' and '.join(answers)} alone"
 
 
 def _named(trials: TrialSource) -> str:
@@ -208,17 +235,22 @@ def predict(
         DivergedError: a prediction is not finite.
     """
     dt_ms = trials.header.dt_ms
-    outputs, spikes, recorded, times, known = [], [], [], [], []
+    outputs, spikes, recorded, times, known, other = [], [], [], [], [], []
     header = trials.header
     has_spikes = surrogate.spikes and header.spikes
     sites = [header.sites.index(site) for site in surrogate.sites if site in header.sites]
+    clips = torch.tensor([units.clip_mv for units in surrogate.site_units])
+    names = [signal.name for signal in header.signals]
+    signals = [signal for signal in surrogate.signals if signal.name in names]
     training = surrogate.training
     surrogate.eval()  # nothing is dropped from a prediction
     with torch.no_grad():
         for batch in whole_trials(trials, TRIALS_AT_ONCE):
             events = batch.events.to(next(surrogate.parameters()).device)
             outputs.append(_outputs(surrogate, events, protocol, dt_ms).cpu())
-            recorded.append(batch.voltage_mv[..., sites].clamp(max=surrogate.units.clip_mv))
+            recorded.append(batch.voltage_mv[..., sites].minimum(clips[: len(sites)]))
+            if batch.signals is not None:
+                other.append(batch.signals[..., [names.index(signal.name) for signal in signals]])
             known += [] if batch.recorded is None else [batch.recorded.numpy()]
             for index, row in zip(batch.trial.tolist(), batch.spikes, strict=True):
                 times.append(trials.trial(index).spike_time_ms)
@@ -243,34 +275,62 @@ def predict(
     return Predictions(
         probability=probability,
         logit=output[..., 0].numpy(),
-        voltage_mv=surrogate.units.decode(output[..., 1 : 1 + len(sites)]).numpy(),
+        voltage_mv=surrogate.decode_voltage(output)[..., : len(sites)].numpy(),
         spikes=np.stack(spikes),
         recorded_mv=torch.cat(recorded).numpy(),
         spike_times_ms=tuple(times),
         predicted_times_ms=tuple(predicted),
         clip_mv=surrogate.units.clip_mv,
+        plateau_mv=surrogate.card.get("plateau_mv"),
         has_spikes=has_spikes,
         recorded=recorded_steps,
+        **_signals(surrogate, output, signals, other),
     )
 
 
+def _signals(
+    surrogate: Surrogate, output: torch.Tensor, signals: list[SignalUnits], recorded: list[torch.Tensor]
+) -> dict[str, Any]:
+    if not signals:
+        return {}
+    places = [surrogate.signals.index(signal) for signal in signals]
+    said = surrogate.decode_signals(output)[..., places].numpy()
+    return {
+        "signals": said,
+        "recorded_signals": torch.cat(recorded).numpy(),
+        "signal_units": tuple(signals),
+    }
+
+
 def matching_threshold(predictions: Predictions, skip_steps: int) -> float:
-    """Probability above which the surrogate fires as often as the neuron did.
+    """Probability above which the surrogate has as many spikes as the neuron had, or as near to that as it gets.
 
-    Every stretch above the threshold counts as one spike; found by bisection on the logit.
+    The number of spikes does not fall steadily as the threshold rises: it grows up to where peaks stand apart (below, stretches
+    above the threshold run into each other), then falls. It is counted at all heights where it changes; of those at and above
+    the one with most spikes, the nearest to the recorded number is taken, and of equally near ones the highest.
+
+    Args:
+        predictions: Of trials with known spikes.
+        skip_steps: Steps at the beginning that do not count.
     """
-    logit = np.where(predictions.known, predictions.logit, -np.inf)[:, skip_steps:]
     target = int(predictions.spikes[:, skip_steps:].sum())
-
-    def count(threshold: float) -> int:
-        above = np.pad(logit > threshold, ((0, 0), (1, 0)))
-        return int((above[:, 1:] & ~above[:, :-1]).sum())
-
-    low, high = float(np.median(logit[np.isfinite(logit)])), float(logit.max())
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if count(middle) > target else (low, middle)
-    return float(1 / (1 + np.exp(-high)))
+    begins, peaks = [], []
+    for logit, known in zip(predictions.logit.astype(np.float64), predictions.known, strict=True):
+        begin, peak, step = rises(logit)
+        counted = known[step] & (step >= skip_steps)
+        begins.append(begin[counted])
+        peaks.append(peak[counted])
+    begin, peak = np.sort(np.concatenate(begins)), np.sort(np.concatenate(peaks))
+    heights = np.unique(np.concatenate([begin[np.isfinite(begin)], peak]))
+    if not heights.size:  # nothing ever falls: no spike at any threshold
+        return float(1 / (1 + np.exp(-predictions.logit.max())))
+    counts = np.searchsorted(begin, heights, side="right") - np.searchsorted(peak, heights, side="right")
+    counts[: np.flatnonzero(counts == counts.max())[-1]] = -1  # where stretches run into each other
+    distance = np.where(counts < 0, np.inf, np.abs(counts - target))
+    chosen = int(np.flatnonzero(distance == distance.min())[-1])
+    # Between two heights, so that rounding does not decide.
+    above = heights[chosen + 1] if chosen + 1 < len(heights) else heights[chosen] + 1
+    return float(1 / (1 + np.exp(-(heights[chosen] + above) / 2)))
 
 
 def choose_threshold(surrogate: Surrogate, trials: TrialSource) -> None:

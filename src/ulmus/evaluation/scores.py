@@ -72,6 +72,31 @@ def site_scores(
     return found
 
 
+def signal_scores(predictions: Predictions, protocol: Protocol, dt_ms: float) -> dict[str, dict[str, Any]]:
+    """``rmse`` in the unit of the signal, ``unit``, and ``explained_variance_percent`` of every further signal.
+
+    Raises:
+        DataError: the protocol leaves no trial to score.
+    """
+    if predictions.signals is None or predictions.recorded_signals is None:
+        return {}
+    keep, skip = _counted(predictions, protocol, dt_ms)
+    found = {}
+    for column, signal in enumerate(predictions.signal_units):
+        recorded, said = (
+            values[keep, skip:, column] for values in (predictions.recorded_signals, predictions.signals)
+        )
+        if (there := np.isfinite(recorded)).any():
+            of_it = voltage_scores(recorded[there], said[there])
+            explained = of_it["explained_variance_percent"]
+            found[signal.name] = {
+                "rmse": of_it["rmse_mv"],
+                "unit": signal.unit,
+                "explained_variance_percent": explained,
+            }
+    return found
+
+
 def _counted(
     predictions: Predictions, protocol: Protocol, dt_ms: float
 ) -> tuple[Bool[np.ndarray, "trials"], int]:
@@ -244,6 +269,8 @@ def evaluation(
         scores["seen"] = known
     if predictions.recorded_mv.shape[2] > 1:
         scores["sites"] = site_scores(predictions, chosen, dt_ms, surrogate.sites)
+    if of_signals := signal_scores(predictions, chosen, dt_ms):
+        scores["signals"] = of_signals
     if resamples:
         scores |= {"intervals": intervals(samples), "interval_level": LEVEL, "resamples": resamples}
     return Evaluation(scores, samples)
@@ -314,7 +341,8 @@ def evaluate(
         ``auc``, ``tpr_at_fpr_0025``, ``tpr_at_fpr_01``, ``rmse_mv``, ``mae_mv``, ``explained_variance_percent``, the
         spike metrics of `SpikeMetrics.at`, scores by kind of `KindScores.at`, ``trials`` and ``spikes`` that counted,
         ``protocol``, ``parameters``, ``multiplications_per_step``, ``spike_threshold``, ``sites``: error and explained
-        variance at each further site where there are some, ``intervals``: low and high end for every score, and ``seen``
+        variance at each further site where there are some, ``signals``: error, its unit and explained variance of every
+        further signal where there are some, ``intervals``: low and high end for every score, and ``seen``
         where some trials were used in training: how many of them, and for what. Of answers that were not recorded or are not
         predicted there are no scores.
     """

@@ -38,7 +38,7 @@ class NeuronConstants(NamedTuple):
 
 @torch.no_grad()
 def constants_of(surrogate: Surrogate) -> NeuronConstants:
-    """Constants of a surrogate of an ELM."""
+    """Constants of a surrogate of an ELM: spikes, and voltages that all become mV by ``surrogate.units``."""
     neuron = copy.deepcopy(cast(ELM, surrogate.neuron)).double().cpu().eval()
     weights, readout = neuron.weights(), cast(nn.Linear, neuron.readout)  # a surrogate has outputs
     dense = torch.diag(weights.synapses) if weights.synapses.dim() == 1 else weights.synapses
@@ -46,6 +46,12 @@ def constants_of(surrogate: Surrogate) -> NeuronConstants:
     source, branch = np.nonzero(by_input)
     first = torch.cat([weights.projection, weights.recurrent], dim=1)
     layers = [(first, weights.first_bias), *weights.later]
+    kept = readout.weight[: 1 + len(surrogate.sites)], readout.bias[: 1 + len(surrogate.sites)]
+    for row, units in enumerate(surrogate.site_units, 1):
+        if units != surrogate.units:  # the scale of its own goes into the weights
+            kept[0][row] *= surrogate.units.scale_per_mv / units.scale_per_mv
+            kept[1][row] *= surrogate.units.scale_per_mv / units.scale_per_mv
+            kept[1][row] += (units.offset_mv - surrogate.units.offset_mv) * surrogate.units.scale_per_mv
     return NeuronConstants(
         first_synapse=np.concatenate([[0], np.cumsum(np.bincount(source, minlength=len(by_input)))]),
         branch=branch,
@@ -54,7 +60,7 @@ def constants_of(surrogate: Surrogate) -> NeuronConstants:
         layers=[(weight.numpy(), bias.numpy()) for weight, bias in layers],
         memory_decay=weights.memory_decay.numpy(),
         memory_gain=weights.memory_gain.numpy(),
-        readout=(readout.weight.numpy(), readout.bias.numpy()),
+        readout=(kept[0].numpy(), kept[1].numpy()),
         hidden_readout=neuron.hidden_readout,
         activation=neuron.activation,
     )

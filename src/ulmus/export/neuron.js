@@ -52,6 +52,7 @@ export class Neuron {
     this.dtMs = config.dt_ms;
     this.sites = header.sites;
     this.units = header.units;
+    this.siteUnits = header.sites.map((_, site) => (header.site_units || [])[site] || header.units);
     this.spikeThreshold = header.spike_threshold;
     this.activate = ACTIVATIONS[config.activation];
     this.branchDecay = get("tau_synapse_ms").map((tau) => Math.exp(-this.dtMs / tau));
@@ -158,7 +159,7 @@ export class Neuron {
       memory[i] = decayed[i] + this.memoryGain[i] * BOUND * Math.tanh(SLOPE * before[i]);
     }
     multiply(this.readout.weight, this.readout.bias, this.read, this.outputs);
-    const voltages = Array.from(this.outputs.subarray(1), (y) => y / this.units.scale_per_mv + this.units.offset_mv);
+    const voltages = Array.from(this.outputs.subarray(1), (y, site) => y / this.siteUnits[site].scale_per_mv + this.siteUnits[site].offset_mv);
     const spikeProbability = 1 / (1 + Math.exp(-this.outputs[0]));
     return { spikeProbability, spike: this.detect(spikeProbability), voltageMv: voltages[0], voltagesMv: voltages };
   }

@@ -163,7 +163,7 @@ class _File:
         )
 
     def surrogate(self, surrogate: Surrogate, x: str) -> None:
-        """Spike probability and voltage in mV."""
+        """Spike probability, voltage in mV, and further signals, each under its name and in its unit."""
         outputs, graph = self.model(surrogate.neuron, x), self.graph
         kind = _type(surrogate)
 
@@ -173,12 +173,18 @@ class _File:
 
         logit = graph.add("Squeeze", part(0, 1), graph.constant(np.array([-1])))
         self.give("spike_probability", graph.add("Sigmoid", logit), ["batch", "time"])
-        scale, offset = (
-            graph.constant(torch.tensor(value, dtype=kind))
-            for value in (surrogate.units.scale_per_mv, surrogate.units.offset_mv)
-        )
-        voltage = graph.add("Add", graph.add("Div", part(1, 1 + len(surrogate.sites)), scale), offset)
-        self.give("voltage_mv", voltage, ["batch", "time", len(surrogate.sites)])
+
+        def decoded(values: str, scale: Any, offset: Any) -> str:
+            parts = (graph.constant(torch.tensor(value, dtype=kind)) for value in (scale, offset))
+            return cast(str, graph.add("Add", graph.add("Div", values, next(parts)), next(parts)))
+
+        sites = len(surrogate.sites)
+        units = surrogate.site_units if len(set(surrogate.site_units)) > 1 else [surrogate.units]
+        scales, offsets = [one.scale_per_mv for one in units], [one.offset_mv for one in units]
+        self.give("voltage_mv", decoded(part(1, 1 + sites), scales, offsets), ["batch", "time", sites])
+        for number, signal in enumerate(surrogate.signals, 1 + sites):
+            one = graph.add("Squeeze", part(number, number + 1), graph.constant(np.array([-1])))
+            self.give(signal.name, decoded(one, signal.scale, signal.offset), ["batch", "time"])
 
     def classifier(self, classifier: Classifier, x: str) -> None:
         """Logits of the classes of whole sequences."""

@@ -24,7 +24,10 @@ _UNITS = {
     **dict.fromkeys(["ua", "µa", "microampere", "microamperes"], "uA"),
     **dict.fromkeys(["na", "nanoampere", "nanoamperes"], "nA"),
     **dict.fromkeys(["pa", "picoampere", "picoamperes"], "pA"),
+    **{"molar": "M", "millimolar": "mM", "micromolar": "uM", "nanomolar": "nM"},
 }
+_CONCENTRATIONS = {"M": "M", "mM": "mM", "uM": "uM", "µM": "uM", "nM": "nM", "pM": "pM"}
+"""Which differ from lengths by their capital letter alone."""
 
 
 class Entry(NamedTuple):
@@ -100,4 +103,6 @@ class Container(ABC):
 def known_unit(name: Any = None) -> str | None:
     """A unit by any of its names; None for another one."""
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
-    return _UNITS.get(text.strip().lower()) if isinstance(text, str) else None
+    if not isinstance(text, str):
+        return None
+    return _CONCENTRATIONS.get(text.strip()) or _UNITS.get(text.strip().lower())

@@ -10,7 +10,7 @@ from ulmus.neuron.official import import_official
 from ulmus.neuron.predictor import Predictor, SequencePrediction
 from ulmus.neuron.sequence_model import SequenceModel
 from ulmus.neuron.stepper import Stepped, Stepper
-from ulmus.neuron.surrogate import Prediction, Surrogate, VoltageUnits
+from ulmus.neuron.surrogate import Prediction, SignalUnits, Surrogate, VoltageUnits
 from ulmus.neuron.tables import Tables
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Predictor",
     "SequenceModel",
     "SequencePrediction",
+    "SignalUnits",
     "Stepped",
     "Stepper",
     "Surrogate",

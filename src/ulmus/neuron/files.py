@@ -24,7 +24,7 @@ from ulmus.neuron.layer import ELMLayer
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.official import import_official, is_official
 from ulmus.neuron.predictor import Predictor
-from ulmus.neuron.surrogate import Surrogate, VoltageUnits
+from ulmus.neuron.surrogate import SignalUnits, Surrogate, VoltageUnits
 from ulmus.neuron.within import built_within
 
 FORMAT = 1
@@ -205,6 +205,7 @@ def _describe(model: Any) -> dict[str, Any]:
                 "model": _describe(model.neuron),
                 "sites": model.sites,
                 "units": asdict(model.units),
+                **_answers(model),
                 "spike_threshold": model.spike_threshold,
                 "card": model.card,
             }
@@ -249,6 +250,17 @@ def _describe(model: Any) -> dict[str, Any]:
     return described | {"config": model.config}
 
 
+def _answers(model: Surrogate) -> dict[str, Any]:
+    """What files of surrogates with one scale for all sites and no further signal do not have; earlier versions read those."""
+    several = (
+        {"site_units": [asdict(units) for units in model.site_units]}
+        if len(set(model.site_units)) > 1
+        else {}
+    )
+    signals = {"signals": [asdict(signal) for signal in model.signals]} if model.signals else {}
+    return several | signals
+
+
 def _build(header: dict[str, Any], path: Path, model: nn.Module | None = None) -> Any:
     try:
         kind, values = header["kind"], {key: header[key] for key in header if key not in ("kind", "format")}
@@ -268,7 +280,11 @@ def _build(header: dict[str, Any], path: Path, model: nn.Module | None = None) -
             return Predictor(inner, values.pop("task"), **values)
         if kind == Classifier.__name__:
             return Classifier(inner, values.pop("classes"), **values)
-        values["units"] = VoltageUnits(**values["units"])
+        each = values.pop("site_units", None) or values["units"]
+        values["units"] = (
+            [VoltageUnits(**one) for one in each] if isinstance(each, list) else VoltageUnits(**each)
+        )
+        values["signals"] = [SignalUnits(**signal) for signal in values.pop("signals", [])]
         if "geometry" in values:
             values["geometry"] = Geometry.from_json(values["geometry"])
         return Surrogate(inner, **values)

@@ -52,6 +52,20 @@ def first_peaks(
     return found, after
 
 
+def rises(
+    drive: Float[np.ndarray, "time"],
+) -> tuple[Float[np.ndarray, "peaks"], Float[np.ndarray, "peaks"], Int64[np.ndarray, "peaks"]]:
+    """Every rise to a peak: where it begins, the peak, and its step.
+
+    By the rule of `first_peaks`, the spikes at a threshold are the peaks above it whose rise began at or below it. So the
+    number of spikes is known for all thresholds at once; it is no monotone function of them, since stretches above a lower
+    threshold run into each other.
+    """
+    falls = np.flatnonzero(drive[1:] < drive[:-1])
+    begins = np.concatenate([[-np.inf], drive[falls + 1]])[: len(falls)]
+    return begins, drive[falls], falls
+
+
 def spike_logit(threshold: float) -> float:
     """The threshold of a spike probability, for logits: rounding of a probability near 1 would flatten peaks."""
     with np.errstate(divide="ignore"):  # 0 and 1 are infinite logits

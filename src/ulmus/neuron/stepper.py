@@ -147,7 +147,7 @@ class Stepper:
         from ulmus.kernels.stepping import advanced
 
         spikes, outputs = advanced(self._arranged, row_start, inputs, amounts, steps)
-        return spikes.view(bool), self._decode(outputs[..., 1:])
+        return spikes.view(bool), self._decode(outputs)
 
     def _amounts(self, inputs: Any, values: Any) -> Any:
         """Values of events, checked."""

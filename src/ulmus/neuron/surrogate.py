@@ -1,6 +1,6 @@
 """A fitted neuron with units: input spikes in, spike probability and voltage in millivolts out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -42,6 +42,29 @@ class VoltageUnits:
         return output / self.scale_per_mv + self.offset_mv
 
 
+@dataclass(frozen=True)
+class SignalUnits:
+    """A continuous answer beside the voltage, and how it becomes a training target: ``(value - offset) * scale``.
+
+    Attributes:
+        name: what it is, such as ``"calcium"``.
+        unit: unit of its values, such as ``"mM"``; `offset` is in it, and `scale` in one over it.
+    """
+
+    name: str
+    unit: str
+    offset: float = 0.0
+    scale: float = 1.0
+
+    def encode(self, value: Tensor) -> Tensor:
+        """Training target of a value."""
+        return (value - self.offset) * self.scale
+
+    def decode(self, output: Tensor) -> Tensor:
+        """Value of a network output."""
+        return output / self.scale + self.offset
+
+
 class Prediction(NamedTuple):
     """What a surrogate says about a batch of input."""
 
@@ -53,6 +76,8 @@ class Prediction(NamedTuple):
     """Predicted spike times of every trial in the batch, from the start of this input."""
     state: Any
     """State to go on from."""
+    signals: dict[str, Float[Tensor, "batch time"]]
+    """Further signals by name, each in its unit (`Surrogate.signals`); empty where there are none."""
 
 
 class _PredictionState(NamedTuple):
@@ -74,18 +99,19 @@ class Surrogate(nn.Module):
 
     Args:
         neuron: ELM or other `SequenceModel`; its first output is the spike logit, its further outputs are scaled voltages of
-            ``sites``.
-        sites: Names of the places whose voltage is predicted; none for a neuron that was fitted to spikes alone.
-        units: How voltage targets were scaled.
+            ``sites``, then scaled ``signals``.
+        sites: Names of the places whose voltage is predicted; none for a neuron that was fitted to no voltage.
+        units: How voltage targets were scaled; several where every site has a scale of its own.
         spike_threshold: Spike probability above which `predict` reports a spike; training chooses it on the
             validation trials so that the surrogate fires as often as the neuron.
         card: What a user should know of this neuron: data, protocol, scores (JSON values).
         geometry: Where the inputs lie on the detailed neuron; None where that is not known.
         spikes: Whether spikes are predicted. False for a neuron that was fitted to a voltage alone: the output of spikes then
             says that there is none.
+        signals: Further signals that are predicted, with their units.
 
     Raises:
-        ConfigError: the neuron does not have one output for spikes and one for every site, or not the inputs of
+        ConfigError: the neuron does not have one output for spikes and one for every site and signal, or not the inputs of
             ``geometry``, or it is bidirectional.
     """
 
@@ -94,21 +120,30 @@ class Surrogate(nn.Module):
         neuron: SequenceModel,
         *,
         sites: Sequence[str] = ("soma",),
-        units: VoltageUnits | None = None,
+        units: VoltageUnits | Sequence[VoltageUnits] | None = None,
         spike_threshold: float = 0.5,
         card: dict[str, Any] | None = None,
         geometry: Geometry | None = None,
         spikes: bool = True,
+        signals: Sequence[SignalUnits] = (),
     ) -> None:
         super().__init__()
         if isinstance(sites, str):
             raise ConfigError(
                 f"sites={sites!r} is one text; expected a sequence of names, such as ({sites!r},)."
             )
-        if neuron.outputs != 1 + len(sites):
+        wanted = 1 + len(sites) + len(signals)
+        if neuron.outputs != wanted:
+            further = f" and signals={[signal.name for signal in signals]}" if signals else ""
             raise ConfigError(
-                f"the neuron has outputs={neuron.outputs}, but a surrogate with sites={list(sites)} needs "
-                f"{1 + len(sites)}: one for spikes and one voltage for every site. Build it with outputs={1 + len(sites)}."
+                f"the neuron has outputs={neuron.outputs}, but a surrogate with sites={list(sites)}{further} needs {wanted}: one "
+                f"for spikes, one voltage for every site{' and one for every signal' if signals else ''}. Build it with "
+                f"outputs={wanted}."
+            )
+        each = (units or VoltageUnits(),) * len(sites) if not isinstance(units, Sequence) else tuple(units)
+        if len(each) != len(sites):
+            raise ConfigError(
+                f"units for {len(each)} sites, but sites={list(sites)}; expected one for each, or one for all. Correct units."
             )
         if getattr(neuron, "bidirectional", False):
             raise ConfigError(
@@ -122,7 +157,9 @@ class Surrogate(nn.Module):
             )
         self.neuron = neuron
         self.sites = tuple(sites)
-        self.units = units or VoltageUnits()
+        self.site_units = each
+        self.units = each[0] if each else units if isinstance(units, VoltageUnits) else VoltageUnits()
+        self.signals = tuple(signals)
         self.spike_threshold = float(spike_threshold)
         self.card = dict(card or {})
         self.geometry = geometry
@@ -149,8 +186,28 @@ class Surrogate(nn.Module):
     def forward(
         self, inputs: Float[Tensor, "batch time inputs"] | Events
     ) -> Float[Tensor, "batch time outputs"]:
-        """Spike logit and scaled voltages of whole trials that start at rest; `predict` gives units and carries state."""
+        """Spike logit and scaled voltages and signals of whole trials from rest; `predict` gives units and carries state."""
         return self.neuron(inputs)[0]
+
+    def encode(self, voltage_mv: Tensor, signals: Tensor | None = None) -> Tensor:
+        """Training targets ``[..., sites + signals]`` of voltages in mV and signals in their units."""
+        if signals is None and len(set(self.site_units)) < 2:
+            return self.units.encode(voltage_mv)
+        values = voltage_mv if signals is None else torch.cat([voltage_mv, signals], dim=-1)
+        changes = [*(units.encode for units in self.site_units), *(signal.encode for signal in self.signals)]
+        targets: Tensor = _by_column(values, changes)
+        return targets
+
+    def decode_voltage(self, outputs: Any) -> Any:
+        """Voltage in mV of every site, from outputs ``[..., 1 + sites + signals]``: a tensor or an array."""
+        scaled = outputs[..., 1 : 1 + len(self.sites)]
+        if len(set(self.site_units)) < 2:
+            return self.units.decode(scaled)
+        return _by_column(scaled, [units.decode for units in self.site_units])
+
+    def decode_signals(self, outputs: Any) -> Any:
+        """Further signals ``[..., signals]`` in their units, from outputs ``[..., 1 + sites + signals]``."""
+        return _by_column(outputs[..., 1 + len(self.sites) :], [signal.decode for signal in self.signals])
 
     @torch.no_grad()
     def predict(self, inputs: Float[Tensor, "batch time inputs"] | Events, state: Any = None) -> Prediction:
@@ -175,12 +232,17 @@ class Surrogate(nn.Module):
         times = [(np.asarray(steps, dtype=np.float64) + 1) * self.neuron.dt_ms for steps, _ in found]
         last = logit[:, -1] if logit.shape[1] else before
         going_on = _PredictionState(after, last, [done for _, done in found])
+        signals = self.decode_signals(outputs).unbind(-1)
         return Prediction(
-            torch.sigmoid(outputs[..., 0]), self.units.decode(outputs[..., 1:]), times, going_on
+            torch.sigmoid(outputs[..., 0]),
+            self.decode_voltage(outputs),
+            times,
+            going_on,
+            {signal.name: values for signal, values in zip(self.signals, signals, strict=True)},
         )
 
     def stepper(self, batch: int = 1, *, refractory_ms: float = 0.0) -> Stepper:
-        """Copies of this neuron to be followed step by step, as in a closed loop, from rest.
+        """Copies of this neuron to be followed step by step, as in a closed loop, from rest; they give no further signals.
 
         Args:
             batch: Number of copies.
@@ -192,7 +254,7 @@ class Surrogate(nn.Module):
         return Stepper(
             self.neuron,
             self.geometry,
-            self.units.decode,
+            self.decode_voltage,
             self.spike_threshold,
             batch,
             refractory_ms,
@@ -218,8 +280,20 @@ class Surrogate(nn.Module):
             ConfigError: a model that is not a single ELM.
         """
         signs, known = input_signs(self.neuron, self.geometry, len(self.continuous))
-        return tables_of(self.neuron, self.sites, self.units.scale_per_mv, self.geometry, signs * known)
+        columns = {
+            f"{site}_mv": units.scale_per_mv for site, units in zip(self.sites, self.site_units, strict=True)
+        }
+        columns |= {f"{signal.name}_{signal.unit}": signal.scale for signal in self.signals}
+        return tables_of(self.neuron, columns, self.geometry, signs * known)
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""
         return self.neuron.trainable_parameters()
+
+
+def _by_column(values: Any, changes: Sequence[Callable[[Any], Any]]) -> Any:
+    """Columns (the last axis) of a tensor or an array, each changed in its own way."""
+    if not changes:
+        return values
+    columns = [change(values[..., number]) for number, change in enumerate(changes)]
+    return torch.stack(columns, dim=-1) if isinstance(values, Tensor) else np.stack(columns, axis=-1)

@@ -1,5 +1,6 @@
 """What a fitted neuron has learnt, as tables with names and units."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -25,7 +26,8 @@ class Tables(NamedTuple):
         branches: ``branch``; ``tau_ms``: time constant of its trace; ``synapses`` that reach it; ``weight``: their sum.
         memory: ``unit``; ``tau_ms``: time constant; ``gain``: what a proposal of 1 adds in one step; ``spike_logit``: how much
             one unit of it adds to the logit of the spike probability; for each site of the neuron, such as ``soma_mv``, how much
-            it adds to the voltage there. A readout that sees the hidden layer too adds more than these.
+            it adds to the voltage there, and for each further signal, such as ``calcium_mM``, to that. A readout that sees the
+            hidden layer too adds more than these.
     """
 
     synapses: Any
@@ -35,9 +37,15 @@ class Tables(NamedTuple):
 
 @torch.no_grad()
 def tables_of(
-    neuron: SequenceModel, sites: tuple[str, ...], scale_per_mv: float, geometry: Geometry | None, signs: Any
+    neuron: SequenceModel, columns: Mapping[str, float], geometry: Geometry | None, signs: Any
 ) -> Tables:
-    """Values of a fitted neuron; ``signs`` are those of its inputs, 0 where they are not known.
+    """Values of a fitted neuron.
+
+    Args:
+        neuron: The model.
+        columns: Names of its outputs behind the spike logit, and their scales.
+        geometry: Where its inputs lie.
+        signs: Of its inputs, 0 where they are not known.
 
     Raises:
         ConfigError: it is not one ELM.
@@ -55,7 +63,7 @@ def tables_of(
     tau_ms = neuron.tau_memory().double().cpu().numpy()
     gain = neuron.weights().memory_gain.double().cpu().numpy()
     readout = cast(nn.Linear, neuron.readout).weight[:, : neuron.memory].double().cpu().numpy()
-    voltages = {f"{site}_mv": row / scale_per_mv for site, row in zip(sites, readout[1:], strict=True)}
+    answers = {name: row / scale for (name, scale), row in zip(columns.items(), readout[1:], strict=True)}
     return Tables(
         synapses=_table(
             input=inputs, branch=branch, sign=signs[inputs], weight=weight, x_um=place[:, 0], y_um=place[:, 1],
@@ -68,7 +76,7 @@ def tables_of(
         ),
         memory=_table(
             unit=np.arange(neuron.memory), tau_ms=tau_ms, gain=gain,
-            spike_logit=readout[0], **voltages,
+            spike_logit=readout[0], **answers,
         ),
     )  # fmt: skip
 

@@ -348,11 +348,12 @@ class Population:
         return starts, neuron[order], inputs[order], values[order]
 
     def _decoded(self, outputs: Any, recorded: Any) -> Any:
-        voltage = np.full((*outputs.shape[:2], max(0, outputs.shape[2] - 1)), np.nan, outputs.dtype)
+        most = max(len(cell.sites) for cell in self._cells.values())
+        voltage = np.full((*outputs.shape[:2], most), np.nan, outputs.dtype)
         for name, numbers in self.neurons.items():
             here = (recorded >= numbers.start) & (recorded < numbers.stop)
-            sites = len(self._cells[name].sites)
-            voltage[:, here, :sites] = self._cells[name].units.decode(outputs[:, here, 1 : 1 + sites])
+            cell = self._cells[name]
+            voltage[:, here, : len(cell.sites)] = cell.decode_voltage(outputs[:, here])
         return voltage
 
     def _fingerprint(self) -> str:

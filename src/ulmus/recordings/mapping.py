@@ -110,6 +110,13 @@ class Continuous(Sampled):
     """A usual size of the values (in nA, of a current): a surrogate gets them divided by it."""
 
 
+class FurtherSignal(Sampled):
+    """A continuous answer of the neuron beside its voltage, such as calcium."""
+
+    unit: str | None = None
+    """Unit of the values, where the file does not say it; they are stored as they are."""
+
+
 class OutputSpikes(Settings):
     """Spikes of the neuron: given, or local maxima of the somatic voltage above a threshold."""
 
@@ -175,8 +182,8 @@ class Mapping(Settings):
     """Where to find inputs, voltage and output spikes.
 
     Trials are, by what is there: those that ``{trial}`` in the key of the voltage finds, the rows of a voltage of two
-    dimensions, the pieces that `trials` cuts, or one per file. Without a voltage, a continuous input stands in its place or,
-    without one, the output spikes do.
+    dimensions, the pieces that `trials` cuts, or one per file. Without a voltage, a further signal stands in its place, or a
+    continuous input or, without one, the output spikes do.
     """
 
     format: Literal["hdf5", "npz", "csv", "nwb", "neo"] | None = None
@@ -189,6 +196,8 @@ class Mapping(Settings):
     """Voltage at the soma; left out where only spikes were recorded."""
     sites: dict[str, Voltage] = Field(default_factory=dict)
     """Voltage at further sites, by name."""
+    signals: dict[str, FurtherSignal] = Field(default_factory=dict)
+    """Further continuous answers of the neuron, by name, such as calcium; beside the voltage or in its place."""
     continuous: dict[str, Continuous] = Field(default_factory=dict)
     """Inputs with a value at every time, by name; they are numbered after the others."""
     output_spikes: Annotated[OutputSpikes | None, BeforeValidator(_none)] = OutputSpikes()
@@ -204,14 +213,16 @@ class Mapping(Settings):
             raise ValueError(
                 "no input: give `inputs` with the times of events, `continuous` with currents, or both"
             )
-        spikes = self.output_spikes
-        if self.voltage is None and (spikes is None or not spikes.times):
+        spikes = self.known_spikes
+        if self.voltage is None and spikes is None and not self.signals:
             raise ValueError(
-                "no answer of the neuron: give `voltage`, or `output_spikes` with the `times` of its spikes"
+                "no answer of the neuron: give `voltage`, `output_spikes` with the `times` of its spikes, or `signals`"
             )
+        if spikes is None and self.output_spikes and "output_spikes" in self.model_fields_set:
+            raise ValueError("spikes are found in a voltage: give `voltage`, or the `times` of spikes")
         if self.voltage is None and self.sites:
             raise ValueError("`sites` are beside the soma: give its `voltage` too")
-        if self.voltage is None and not self.continuous and self.trials is None:
+        if self.voltage is None and not self.signals and not self.continuous and self.trials is None:
             raise ValueError("no trace that says how long a trial is: give `trials` with its `duration_ms`")
         if self.trials is None:
             return self
@@ -225,6 +236,12 @@ class Mapping(Settings):
                 "trials where there is no trace"
             )
         return self
+
+    @property
+    def known_spikes(self) -> OutputSpikes | None:
+        """How output spikes are known: they are found in the voltage, or have times of their own; None where neither is so."""
+        spikes = self.output_spikes
+        return None if spikes and not spikes.times and self.voltage is None else spikes
 
 
 def load_mapping(path: str | Path) -> Mapping:

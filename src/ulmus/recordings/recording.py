@@ -21,7 +21,15 @@ from ulmus.recordings.event_lists import (
     with_name,
 )
 from ulmus.recordings.mapping import LARGEST_MS, Inputs, Mapping, OutputSpikes, Trials, event_bins, selected
-from ulmus.recordings.voltage import ContinuousTrace, Place, Samples, Trace, detected_spikes, in_bins
+from ulmus.recordings.voltage import (
+    ContinuousTrace,
+    Place,
+    Samples,
+    SignalTrace,
+    Trace,
+    detected_spikes,
+    in_bins,
+)
 from ulmus.trials.trial import Header, Trial, label_bins, validate
 
 _MANY = 10  # events; fewer may all lie at the beginning of their trials by chance
@@ -46,8 +54,9 @@ class MappedFile:
         self._file = open_container(path, mapping.format)
         sites = {} if mapping.voltage is None else {"soma": mapping.voltage, **mapping.sites}
         self._traces = {site: Trace(self._file, voltage) for site, voltage in sites.items()}
+        self._signals = [SignalTrace(self._file, *item) for item in mapping.signals.items()]
         self._continuous = [ContinuousTrace(self._file, *item) for item in mapping.continuous.items()]
-        leading = next(iter((*self._traces.values(), *self._continuous)), None)
+        leading = next(iter((*self._traces.values(), *self._signals, *self._continuous)), None)
         if leading is not None:
             self._check_same_trials(leading)
         self._cut = False  # whether trials are pieces of one recording
@@ -69,8 +78,9 @@ class MappedFile:
             tuple(sites),
             "mapped recordings",
             continuous=tuple(trace.channel for trace in self._continuous),
-            spikes=mapping.output_spikes is not None,
+            spikes=mapping.known_spikes is not None,
             gaps=gaps,
+            signals=tuple(trace.signal for trace in self._signals),
         )
 
     def _check_same_trials(self, leading: Trace) -> None:
@@ -79,7 +89,13 @@ class MappedFile:
                 raise DataError(
                     f"{self.path}: voltage of {site!r} has other trials than that of the soma; expected the same; correct the key"
                 )
-        what = "voltage of the soma" if self._traces else "first continuous input"
+        what = "voltage of the soma" if self._traces else "first trace"
+        for trace in self._signals:
+            if (trace.rows, trace.names) != (leading.rows, leading.names):
+                raise DataError(
+                    f"{self.path}: the signal {trace.signal.name!r} has other trials than the {what}; expected the same; correct "
+                    "the key"
+                )
         for trace in self._continuous:  # one trace may be that of all trials
             if (trace.rows, trace.names) not in ((None, None), (leading.rows, leading.names)):
                 raise DataError(
@@ -121,7 +137,7 @@ class MappedFile:
                 return [Place(name=name) for name in leading.names]
             return [Place(row=row) for row in range(leading.rows or 0)]
         if leading is None and not trials.starts:
-            times = "" if self.mapping.output_spikes is None else self.mapping.output_spikes.times or ""
+            times = "" if self.mapping.known_spikes is None else self.mapping.known_spikes.times or ""
             if "{trial}" in times:
                 return [Place(name=name) for name in matches(self._file, times, "trial")]
             return [Place(row=row) for row in range(trials.count)] if trials.count else [Place()]
@@ -176,9 +192,14 @@ class MappedFile:
         voltage = np.full((self.header.steps, len(samples)), np.nan, dtype=np.float32)
         for column, (site, trace) in zip(voltage.T, self._traces.items(), strict=True):
             column[:steps] = in_bins(samples[site], steps, mapping.dt_ms, trace.voltage.at)
+        signals = np.full((self.header.steps, len(self._signals)), np.nan, dtype=np.float32)
+        for column, further in zip(signals.T, self._signals, strict=True):
+            column[:steps] = in_bins(
+                further.samples(place, steps * mapping.dt_ms, where), steps, mapping.dt_ms, further.voltage.at
+            )
         spikes = self._spikes(index, samples.get("soma"), where)
-        recorded = self._recorded(index, voltage)
-        voltage[~recorded] = np.nan
+        recorded = self._recorded(index, np.concatenate([voltage, signals], axis=1))
+        voltage[~recorded], signals[~recorded] = np.nan, np.nan
         cut = {"start_ms": place.start_ms} if self._cut else {}
         named = {"name": place.name} if place.name else {}
         trial = Trial(
@@ -189,13 +210,14 @@ class MappedFile:
             attributes={"file": self.path.name, "trial": index, **named, **cut},
             continuous=self._series(place, steps, where) if self._continuous else None,
             recorded=recorded if self.header.gaps else None,
+            signals=signals if self._signals else None,
         )
         validate(trial, self.header, where)
         return trial
 
     def _spikes(self, index: int, soma: Samples | None, where: str) -> Float64[np.ndarray, "spikes"]:
         """Output spikes of a trial: given, found in the voltage, or none where they are not wanted."""
-        settings, steps, dt_ms = self.mapping.output_spikes, self.lengths[index], self.mapping.dt_ms
+        settings, steps, dt_ms = self.mapping.known_spikes, self.lengths[index], self.mapping.dt_ms
         if settings is None:
             return np.empty(0)
         if not settings.times:
@@ -205,14 +227,14 @@ class MappedFile:
             raise self._beyond(where, settings.times, spikes[-1], index)
         return spikes
 
-    def _recorded(self, index: int, voltage: Float32[np.ndarray, "time sites"]) -> Bool[np.ndarray, "time"]:
+    def _recorded(self, index: int, answers: Float32[np.ndarray, "time columns"]) -> Bool[np.ndarray, "time"]:
         """Steps of a trial in which something was recorded: spikes that were found in a voltage are known where it is."""
         recorded = np.arange(self.header.steps) < self.lengths[index]
-        spikes = self.mapping.output_spikes
+        spikes = self.mapping.known_spikes
         if spikes is None:
-            recorded &= np.isfinite(voltage).any(axis=1)
+            recorded &= np.isfinite(answers).any(axis=1)
         elif not spikes.times:
-            recorded &= np.isfinite(voltage[:, 0])
+            recorded &= np.isfinite(answers[:, 0])
         edges = np.arange(self.header.steps) * self.mapping.dt_ms
         for start, stop in self._gaps(index):
             recorded &= (edges + self.mapping.dt_ms <= start) | (edges >= stop)
@@ -346,7 +368,8 @@ def check_files(
         for index in range(len(recording))[part]:
             trial = recording.trial(index)
             lost = trial.recorded is not None and not trial.recorded.all()
-            gaps = gaps or lost or bool(np.isnan(trial.voltage_mv).any())
+            answers = trial.voltage_mv if trial.signals is None else trial.signals
+            gaps = gaps or lost or bool(np.isnan(trial.voltage_mv).any()) or bool(np.isnan(answers).any())
             done += 1
             on_trial(done, sum(trials))
         for group, (times, latest_ms) in recording.latest.items():

@@ -1,4 +1,4 @@
-"""A voltage trace in a user's file: its clock, its unit, its values in the time bins of a trial, and its spikes."""
+"""A trace in a user's file, voltage or another: its clock, its unit, its values in the time bins of a trial, and its spikes."""
 
 from typing import Any, NamedTuple
 
@@ -14,11 +14,12 @@ from ulmus.recordings.mapping import (
     MILLIVOLTS,
     NANOAMPERES,
     Continuous,
+    FurtherSignal,
     OutputSpikes,
     Sampled,
     Voltage,
 )
-from ulmus.trials.trial import LARGEST_MV, Channel
+from ulmus.trials.trial import LARGEST_MV, Channel, Signal
 
 SMALLEST_MV = 0.2
 
@@ -231,8 +232,36 @@ class ContinuousTrace(Trace):
         return self._factor
 
 
+class SignalTrace(Trace):
+    """A further signal of one file.
+
+    Args:
+        file: where it is.
+        name: what it is called, for messages.
+        signal: what the mapping says of it.
+
+    Raises:
+        ConfigError: neither the mapping nor the file says unit or sampling.
+        DataError: no such key, or not a trace.
+    """
+
+    def __init__(self, file: Container, name: str, signal: FurtherSignal) -> None:
+        super().__init__(file, signal)
+        key = self.clock(self.names[0] if self.names else None).key
+        unit = signal.unit or file.entry(key).unit
+        if unit is None:
+            raise ConfigError(
+                f"{file.path} does not say the unit of the signal {name!r} in {key}; expected one such as uM or dF/F; add `unit` "
+                "to the mapping"
+            )
+        self.signal = Signal(name, unit)
+
+    def _scale(self, key: str, values: Float64[np.ndarray, "samples"], where: str) -> float:
+        return 1.0
+
+
 def in_bins(samples: Samples, steps: int, dt_ms: float, at: str) -> Float32[np.ndarray, "time"]:
-    """Voltage at one edge of every time bin, interpolated linearly; held where the last sample was just before."""
+    """Value at one edge of every time bin, interpolated linearly; held where the last sample was just before."""
     edge = np.arange(steps) + (at == "end")
     return np.asarray(np.interp(edge * dt_ms, *samples), dtype=np.float32)
 

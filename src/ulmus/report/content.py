@@ -59,6 +59,20 @@ class InputTrace(NamedTuple):
     values: Float[np.ndarray, "time"]
 
 
+class AnswerTrace(NamedTuple):
+    """A continuous answer beside the voltage of the soma: that of another site, or a further signal.
+
+    Attributes:
+        label: what it is, with its unit.
+        values: at the times of the voltage samples; NaN where it is missing.
+        predicted: of the surrogate.
+    """
+
+    label: str
+    values: Float[np.ndarray, "time"]
+    predicted: Float[np.ndarray, "time"]
+
+
 @dataclass(frozen=True, eq=False)
 class Example:
     """One trial: what went in, what the neuron did and what the surrogate says it did.
@@ -78,6 +92,7 @@ class Example:
         spike_threshold: probability above which the surrogate reports a spike; None where none was chosen.
         unscored_ms: beginning that no score counts.
         traces: inputs with a value at every time.
+        answers: continuous answers beside the voltage of the soma.
 
     Raises:
         ConfigError: arrays that do not fit each other.
@@ -97,6 +112,7 @@ class Example:
     spike_threshold: float | None = None
     unscored_ms: float = 0.0
     traces: tuple[InputTrace, ...] = ()
+    answers: tuple[AnswerTrace, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"example {self.label!r}"
@@ -107,6 +123,8 @@ class Example:
             predicted_voltage_mv=self.predicted_voltage_mv,
             spike_probability=self.spike_probability,
             **{trace.label: trace.values for trace in self.traces},
+            **{answer.label: answer.values for answer in self.answers},
+            **{f"predicted {answer.label}": answer.predicted for answer in self.answers},
         )
         _same_shape(where, event_time_ms=self.event_time_ms, event_input=self.event_input)
         if np.size(self.time_ms) < 2:

@@ -14,7 +14,7 @@ from ulmus.report.page import Panel, render_page, write_page
 from ulmus.report.traces import Place, draw_raster, raster
 from ulmus.trials import TrialSource
 from ulmus.trials.trial import Header, Trial
-from ulmus.trials.voltage_range import share_above, soma_voltage, voltage_range
+from ulmus.trials.voltage_range import share_above, site_voltage, voltage_range
 
 with extra("report", "a report page"):
     import plotly.graph_objects as go
@@ -48,12 +48,13 @@ def summarise(trials: TrialSource) -> ConversionSummary:
     header, count = trials.header, len(trials)
     events, seconds, spikes = np.zeros(header.inputs, dtype=np.int64), np.zeros(count), np.zeros(count)
     longest = np.zeros(count)
-    voltage, drive = _Ranges(len(header.sites)), _Ranges(len(header.continuous))
+    voltage, drive, other = (_Ranges(len(part)) for part in (header.sites, header.continuous, header.signals))
     for index in range(count):
         clip = trials.clip(index, 0, header.steps)
         events += np.bincount(clip.event_input, minlength=header.inputs)
         voltage.add(clip.voltage_mv)
         drive.add(clip.continuous)
+        other.add(clip.signals)
         known = np.ones(header.steps, dtype=bool) if clip.recorded is None else clip.recorded
         longest[index] = (np.flatnonzero(known)[-1] + 1) * header.dt_ms
         seconds[index] = known.sum() * header.dt_ms / 1000
@@ -65,6 +66,8 @@ def summarise(trials: TrialSource) -> ConversionSummary:
     if lost > _ROUNDING:
         rows.append(("gaps", f"{100 * lost:.3g} % of the time was not recorded"))
     rows += [*_input_rows(header, input_hz), *_range_rows(trials, voltage, drive)]
+    for signal, least, most in zip(header.signals, other.low, other.high, strict=True):
+        rows.append((signal.name, f"{least:.4g} to {most:.4g} {signal.unit}"))
     if header.spikes:
         rate = f"{spikes.sum() / seconds.sum():.3g} Hz, {np.mean(spikes == 0):.0%} of trials silent"
         how = header.settings.get("mapping", {}).get("output_spikes", {})
@@ -112,7 +115,7 @@ def _range_rows(trials: TrialSource, voltage: _Ranges, drive: _Ranges) -> Iterat
     if not header.sites:
         yield "voltage", "not recorded"
     elif header.spikes:
-        soma = soma_voltage(trials)
+        soma = site_voltage(trials)
         clip_mv = voltage_range(soma).clip_mv
         cut = 100 * share_above(soma, clip_mv)
         yield (
@@ -141,10 +144,7 @@ def conversion_figure(trials: TrialSource, summary: ConversionSummary) -> go.Fig
     plot = style.figure(_HEIGHT, hovermode="closest")
     time_axis = style.axis("time (ms)", anchor="y", range=[0, header.duration_ms], **style.CROSSHAIR)
     plot.update_layout(xaxis=time_axis)
-    if header.sites:
-        _draw_voltage(plot, trial, header)
-    else:
-        _draw_spikes(plot, trial)
+    _draw_answers(plot, trial, header)
     _draw_inputs(plot, trial, header)
     panels = []
     if header.event_inputs:  # traces without axes of their own would hide the others
@@ -198,14 +198,36 @@ def _draw_inputs(plot: go.Figure, trial: Trial, header: Header) -> None:
         plot.add_annotation(style.panel_title(html.escape(title), 0, place.domain[1] + 0.004))
 
 
-def _draw_spikes(plot: go.Figure, trial: Trial) -> None:
+def _draw_answers(plot: go.Figure, trial: Trial, header: Header) -> None:
+    """Voltage or output spikes, and further signals below."""
+    main = bool(header.sites or header.spikes)
+    height = 0.29 / (main + len(header.signals))
+    if header.sites:
+        _draw_voltage(plot, trial, header, 0.6 - height)
+    elif header.spikes:
+        _draw_spikes(plot, trial, 0.6 - height)
+    if trial.signals is None:
+        return
+    for number, (signal, values) in enumerate(zip(header.signals, trial.signals.T, strict=True)):
+        top = 0.6 - (main + number) * height - (0.02 if main + number else 0.0)
+        place = Place("x", "y" if not main + number else f"y{50 + number}", (top - height + 0.02, top))
+        plot.add_scatter(
+            x=np.arange(header.steps) * header.dt_ms, y=values, mode="lines", yaxis=place.y, name=signal.name,
+            line={"color": style.NEURON, "width": 1.2}, hovertemplate=f"%{{y:.4g}} {signal.unit}<extra></extra>",
+        )  # fmt: skip
+        plot.update_layout({place.y_axis: style.axis(domain=list(place.domain))})
+        title = html.escape(f"{signal.name} of the first trial ({signal.unit})")
+        plot.add_annotation(style.panel_title(title, 0, place.domain[1] + 0.004))
+
+
+def _draw_spikes(plot: go.Figure, trial: Trial, bottom: float) -> None:
     """Output spikes alone."""
     plot.add_scatter(
         x=trial.spike_time_ms, y=np.ones(trial.spike_time_ms.size), mode="markers",
         marker={"symbol": "line-ns", "size": 14, "line": {"width": 1.7, "color": style.NEURON}},
         hovertemplate="output spike at %{x:.2f} ms<extra></extra>",
     )  # fmt: skip
-    plot.update_layout(yaxis=style.axis(domain=[0.31, 0.6], showticklabels=False, range=[0, 2]))
+    plot.update_layout(yaxis=style.axis(domain=[bottom, 0.6], showticklabels=False, range=[0, 2]))
     title = f"Output spikes of the first trial: {trial.spike_time_ms.size}"
     plot.add_annotation(style.panel_title(title, 0, 0.605))
 
@@ -217,7 +239,7 @@ def _points(plot: go.Figure, x: Any, y: Any, colour: str, axis: str, text: str) 
     )  # fmt: skip
 
 
-def _draw_voltage(plot: go.Figure, trial: Trial, header: Header) -> None:
+def _draw_voltage(plot: go.Figure, trial: Trial, header: Header, bottom: float) -> None:
     dt_ms, sites = header.dt_ms, header.sites
     time_ms = np.arange(len(trial.voltage_mv)) * dt_ms
     colours = (style.NEURON, style.SURROGATE, style.MUTED)
@@ -233,7 +255,7 @@ def _draw_voltage(plot: go.Figure, trial: Trial, header: Header) -> None:
         marker={"symbol": "triangle-down", "size": 8, "color": style.EXCITATION}, cliponaxis=False,
         hovertemplate="output spike at %{x:.2f} ms<extra></extra>",
     )  # fmt: skip
-    plot.update_layout(yaxis=style.axis(domain=[0.31, 0.6]))
+    plot.update_layout(yaxis=style.axis(domain=[bottom, 0.6]))
     spikes = f"; triangles: {trial.spike_time_ms.size} output spikes" if header.spikes else ""
     title = f"Voltage of the first trial (mV), {', '.join(sites)}{spikes}"
     plot.add_annotation(style.panel_title(title, 0, 0.605))

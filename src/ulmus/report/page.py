@@ -110,6 +110,7 @@ def _what_is_there(content: SurrogateContent) -> dict[str, Any]:
         "clip_mv": next((each.clip_mv for each in content.examples if each.voltage_mv is not None), None),
         "has_spikes": all(example.spike_times_ms is not None for example in content.examples),
         "has_voltage": all(example.voltage_mv is not None for example in content.examples),
+        "has_answers": any(example.answers for example in content.examples),
         "has_events": any(traces.signs(example) for example in content.examples),
         "threshold": next((example.spike_threshold for example in content.examples), None),
         "failure_summary": "" if content.failures is None else failure_summary(content.failures),

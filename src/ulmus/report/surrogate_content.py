@@ -10,11 +10,20 @@ from jaxtyping import Int
 from ulmus.evaluation.failures import Moment, failures
 from ulmus.evaluation.memory_encoding import MemoryEncoding, memory_encoding
 from ulmus.evaluation.predictions import PROTOCOLS, Predictions, check_fit, predict
-from ulmus.evaluation.scores import roc_curve, score, scores_of_resamples, seen, seen_note, site_scores
+from ulmus.evaluation.scores import (
+    roc_curve,
+    score,
+    scores_of_resamples,
+    seen,
+    seen_note,
+    signal_scores,
+    site_scores,
+)
 from ulmus.files.reading import explained
 from ulmus.geometry import Geometry
 from ulmus.neuron import ELM, Surrogate
 from ulmus.report.content import (
+    AnswerTrace,
     Example,
     InputStretch,
     InputTrace,
@@ -102,11 +111,13 @@ def surrogate_content(
     scores = scores_of_resamples(predictions, protocol, dt_ms)(np.ones(len(trials), dtype=np.int64))
     scores |= score(predictions, protocol, dt_ms)
     chosen = examples_worth_showing(_liveliness(predictions))
-    failed = failures(predictions, trials, protocol)
+    failed = None
+    if predictions.has_spikes or predictions.has_voltage:
+        failed = failures(predictions, trials, protocol)
     named = (surrogate.card[key] for key in ("recipe", "name", "source") if surrogate.card.get(key))
     title = str(next(named, name))
     fitted = {"AUC": surrogate.spikes, "RMSE (mV)": bool(surrogate.sites)}
-    validated = {label: key for label, key in _VALIDATED.items() if fitted[label]}
+    validated = {label: key for label, key in _VALIDATED.items() if fitted[label]} or {"loss": ("loss", 1.0)}
     return SurrogateContent(
         title=title if run is None else run_title(title, run),
         subtitle=(
@@ -117,6 +128,7 @@ def surrogate_content(
         scores=(
             *score_table(scores, surrogate, _cut_share(predictions)),
             *_site_rows(site_scores(predictions, protocol, dt_ms, surrogate.sites)),
+            *_signal_rows(signal_scores(predictions, protocol, dt_ms)),
             *extra_scores,
         ),
         examples=tuple(_example(surrogate, trials, predictions, index, protocol.skip_ms) for index in chosen),
@@ -128,7 +140,9 @@ def surrogate_content(
         notes=(*answers_remark(predictions), *auc_remark(scores), *divergence(run)),
         **({"learning_curve_absent": _NO_RUN} if run is None else {}),
         failures=failed,
-        moments=tuple(_moment(surrogate, trials, predictions, moment) for moment in failed.moments),
+        moments=tuple(
+            _moment(surrogate, trials, predictions, moment) for moment in (failed.moments if failed else ())
+        ),
         memory_encoding=_memory_encoding(surrogate, trials),
     )
 
@@ -157,14 +171,16 @@ def score_table(
 def answers_remark(predictions: Predictions) -> tuple[str, ...]:
     """What is not compared, because it was not recorded or not fitted."""
     found = []
+    there = [
+        *(["the voltage"] if predictions.has_voltage else []),
+        *(["spikes"] if predictions.has_spikes else []),
+        *(signal.name for signal in predictions.signal_units),
+    ]
+    only = f"Only {' and '.join(there)} {'is' if there != ['spikes'] and len(there) == 1 else 'are'} compared"
     if not predictions.has_spikes:
-        found.append(
-            "Only the voltage is compared: spikes were not recorded, or the surrogate was not fitted to them."
-        )
+        found.append(f"{only}: spikes were not recorded, or the surrogate was not fitted to them.")
     if not predictions.has_voltage:
-        found.append(
-            "Only spikes are compared: no voltage was recorded, or the surrogate was not fitted to one."
-        )
+        found.append(f"{only}: no voltage was recorded, or the surrogate was not fitted to one.")
     missing = 1 - float(predictions.known.mean())
     if missing:
         found.append(
@@ -176,9 +192,11 @@ def answers_remark(predictions: Predictions) -> tuple[str, ...]:
 
 def _liveliness(predictions: Predictions) -> Int[np.ndarray, "trials"]:
     """Rank of every trial: by number of spikes or, where these are not known, by how much its voltage varies."""
-    if predictions.has_spikes or not predictions.has_voltage:
+    signals = predictions.recorded_signals
+    if predictions.has_spikes or not (predictions.has_voltage or signals is not None):
         return predictions.spike_count
-    spread = np.nanstd(predictions.recorded_mv[..., 0], axis=1)
+    varying = predictions.recorded_mv if predictions.has_voltage or signals is None else signals
+    spread = np.nanstd(varying[..., 0], axis=1)
     return np.argsort(np.argsort(spread))
 
 
@@ -201,6 +219,16 @@ def _site_rows(sites: dict[str, dict[str, float]]) -> Iterator[ScoreRow]:
         yield ScoreRow(f"RMSE, {site}", found["rmse_mv"], "mV", "Error of the voltage at this further site.")
         yield ScoreRow(
             f"Explained variance, {site}", found["explained_variance_percent"], "%", "Of the same voltage."
+        )
+
+
+def _signal_rows(signals: dict[str, dict[str, Any]]) -> Iterator[ScoreRow]:
+    for name, found in signals.items():
+        yield ScoreRow(
+            f"RMSE, {name}", found["rmse"], found["unit"], "Root-mean-square error of this signal."
+        )
+        yield ScoreRow(
+            f"Explained variance, {name}", found["explained_variance_percent"], "%", "Of the same signal."
         )
 
 
@@ -295,7 +323,20 @@ def _example(
         traces=tuple(
             InputTrace(f"{channel.name} ({channel.unit})", row[:steps]) for channel, row in channels
         ),
+        answers=tuple(_answers(surrogate, predictions, index, steps)),
     )
+
+
+def _answers(surrogate: Surrogate, predictions: Predictions, index: int, steps: int) -> Iterator[AnswerTrace]:
+    """Voltages of further sites, cut off as they were learnt, and further signals."""
+    for column, site in enumerate(surrogate.sites[1 : predictions.recorded_mv.shape[2]], 1):
+        values = (part[index, :steps, column] for part in (predictions.recorded_mv, predictions.voltage_mv))
+        yield AnswerTrace(f"Voltage, {site} (mV)", *values)
+    if predictions.signals is None or predictions.recorded_signals is None:
+        return
+    for column, signal in enumerate(predictions.signal_units):
+        values = (part[index, :steps, column] for part in (predictions.recorded_signals, predictions.signals))
+        yield AnswerTrace(f"{signal.name} ({signal.unit})", *values)
 
 
 def _moment(surrogate: Surrogate, trials: TrialSource, predictions: Predictions, moment: Moment) -> Example:
@@ -320,6 +361,7 @@ def _moment(surrogate: Surrogate, trials: TrialSource, predictions: Predictions,
         predicted_spike_times_ms=within(whole.predicted_spike_times_ms),
         event_time_ms=whole.event_time_ms[events], event_input=whole.event_input[events],
         traces=tuple(trace._replace(values=trace.values[steps]) for trace in whole.traces),
+        answers=tuple(trace._replace(values=trace.values[steps], predicted=trace.predicted[steps]) for trace in whole.answers),
     )  # fmt: skip
 
 

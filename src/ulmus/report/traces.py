@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from ulmus.errors import extra
 from ulmus.report import style
-from ulmus.report.content import Example, InputStretch, InputTrace
+from ulmus.report.content import AnswerTrace, Example, InputStretch, InputTrace
 
 with extra("report", "a report page"):
     import plotly.graph_objects as go
@@ -124,6 +124,7 @@ def trace_figure(example: Example, stretches: tuple[InputStretch, ...] = ()) -> 
     shares = [
         *([0.55] if spikes else []),
         *([3.8] if voltage else []),
+        *[1.7 for _ in example.answers],
         *([1.3] if spikes else []),
         *[1.0 for _ in example.traces],
         *[1.7 for _ in input_signs],
@@ -142,6 +143,8 @@ def trace_figure(example: Example, stretches: tuple[InputStretch, ...] = ()) -> 
         _draw_spikes(plot, example, next(left))
     if voltage:
         _draw_whole_voltage(plot, example, next(left))
+    for answer in example.answers:
+        _draw_answer(plot, example, answer, next(left))
     if spikes:
         place = next(left)
         _draw_probability(plot, example, place)
@@ -226,6 +229,22 @@ def _draw_trace(plot: go.Figure, example: Example, trace: InputTrace, place: Pla
     _curve(plot, place, example.time_ms, trace.values, trace.label, style.EXCITATION, "%{y:.3g}")
     y = style.axis(domain=list(place.domain), anchor=place.x, nticks=4)
     plot.update_layout({place.y_axis: y})
+
+
+def _draw_answer(plot: go.Figure, example: Example, answer: AnswerTrace, place: Place) -> None:
+    _curve(plot, place, example.time_ms, answer.values, f"{answer.label}, neuron", style.NEURON, "%{y:.4g}")
+    _curve(
+        plot,
+        place,
+        example.time_ms,
+        answer.predicted,
+        f"{answer.label}, surrogate",
+        style.SURROGATE,
+        "%{y:.4g}",
+    )
+    y = style.axis(domain=list(place.domain), anchor=place.x, nticks=4)
+    plot.update_layout({place.y_axis: y})
+    plot.add_annotation(style.panel_title(html.escape(answer.label), 0, place.domain[1] + 0.004))
 
 
 def _voltages(example: Example) -> tuple[Any, Any]:

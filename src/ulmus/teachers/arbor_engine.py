@@ -5,7 +5,7 @@ about 0.1 ms at a step of 0.025 ms.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,7 @@ class CableModel:
         properties: ions and mechanisms.
         weight: weight of an event at each input, as its synapse takes it.
         delay_ms: how long after its event each input is reached; not at all by default.
+        signals: what else is read every ms, by name.
     """
 
     parts: tuple[Any, "arbor.decor", "arbor.label_dict", "arbor.cv_policy"]
@@ -41,6 +42,7 @@ class CableModel:
     properties: "arbor.cable_global_properties"
     weight: Float64[np.ndarray, "inputs"]
     delay_ms: Float64[np.ndarray, "inputs"] | None = None
+    signals: dict[str, "arbor.probe"] = field(default_factory=dict)
 
     @cached_property
     def cell(self) -> "arbor.cable_cell":
@@ -83,8 +85,8 @@ class CableRecipe(arbor.recipe):  # type: ignore[misc]
         return self._model.properties
 
     def probes(self, gid: int) -> list["arbor.probe"]:
-        """Where the voltage is read."""
-        return list(self._model.probes.values())
+        """Where the voltage is read, and what else is."""
+        return [*self._model.probes.values(), *self._model.signals.values()]
 
     def event_generators(self, gid: int) -> list["arbor.event_generator"]:
         """The input events."""
@@ -105,11 +107,13 @@ def run_cable(
     simulation = arbor.simulation(recipe, arbor.context(threads=1))
     handles = [
         simulation.sample((0, tag), arbor.regular_schedule(0 * U.ms, (1.0 if number else dt_ms) * U.ms))
-        for number, tag in enumerate(model.probes)
+        for number, tag in enumerate((*model.probes, *model.signals))
     ]
     simulation.run(drive.steps * U.ms, dt_ms * U.ms)
     (time_ms, trace), *others = (np.asarray(simulation.samples(handle)[0][0]).T for handle in handles)
-    return cable_answer(time_ms, trace, [mv for _, mv in others], drive.steps, above_mv, refractory_ms)
+    values = [sampled for _, sampled in others]
+    voltages, signals = values[: len(model.probes) - 1], values[len(model.probes) - 1 :]
+    return cable_answer(time_ms, trace, voltages, drive.steps, above_mv, refractory_ms, signals)
 
 
 def event_generators(

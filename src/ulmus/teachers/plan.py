@@ -40,6 +40,7 @@ class Plan(NamedTuple):
             dt_ms=1.0,
             **inputs_of(self.teacher, self.stimulus),
             sites=("soma", *self.teacher.site_names(self.sites)),
+            signals=self.teacher.signals,
             source=f"Ulmus, {self.teacher.simulator}",
             settings={
                 "cell": self.teacher.settings(),

@@ -12,7 +12,7 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
 from ulmus.teachers.regimes import InputRegime
 from ulmus.teachers.stimulus import InputGroup
-from ulmus.trials.trial import LARGEST_MV, Trial
+from ulmus.trials.trial import LARGEST_MV, Signal, Trial
 
 SPIKE_ABOVE_MV = -25.0
 
@@ -34,10 +34,17 @@ class Drive(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a neuron makes of it: voltage in mV at 0, 1, 2, ... ms, the soma's first, and output spikes in ms."""
+    """What a neuron makes of it: voltage in mV at 0, 1, 2, ... ms, the soma's first, output spikes in ms, and further signals.
+
+    Attributes:
+        voltage_mv: at the soma, then at the sites.
+        spike_time_ms: output spikes.
+        signals: values of `Teacher.signals` at the same times, in their units; None where there are none.
+    """
 
     voltage_mv: Float64[np.ndarray, "time sites"]
     spike_time_ms: Float64[np.ndarray, "spikes"]
+    signals: Float64[np.ndarray, "time signals"] | None = None
 
 
 class Teacher(ABC):
@@ -70,6 +77,11 @@ class Teacher(ABC):
     @abstractmethod
     def answer(self, drive: Drive, dt_ms: float, sites: tuple[str, ...]) -> Answer:
         """Voltage at the soma and at ``sites`` (names from `site_names`), and spikes, with an integration step of ``dt_ms``."""
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What it answers beside voltage and spikes, with units: nothing, unless a neuron says so."""
+        return ()
 
     @property
     def geometry(self) -> Geometry | None:
@@ -183,9 +195,15 @@ def recorded_trial(drive: Drive, answer: Answer, dt_ms: float) -> Trial:
             f"the simulated voltage is {value:.4g} mV at {first} ms; expected a membrane voltage from {-LARGEST_MV:g} to "
             f"{LARGEST_MV:g} mV. Correct the weights, signs and reversal potentials of the synapses, or use a smaller dt_ms."
         )
+    signals = None if answer.signals is None else answer.signals.astype(np.float32)
+    if signals is not None and not np.isfinite(signals).all():
+        first = int(np.flatnonzero(~np.isfinite(signals).all(axis=1))[0])
+        raise DataError(
+            f"a simulated signal is not finite from {first} ms on at dt_ms={dt_ms}; expected finite values. Use a smaller dt_ms."
+        )
     order = np.lexsort((drive.event_input, drive.event_step))
     step, of = drive.event_step[order].astype(np.int32), drive.event_input[order].astype(np.uint16)
-    return Trial(step, of, voltage, answer.spike_time_ms, {})
+    return Trial(step, of, voltage, answer.spike_time_ms, {}, signals=signals)
 
 
 def detect_spikes(
@@ -218,10 +236,14 @@ def cable_answer(
     steps: int,
     above_mv: float = SPIKE_ABOVE_MV,
     refractory_ms: float = 0.0,
+    signals: Sequence[np.ndarray] = (),
 ) -> Answer:
-    """The answer of a cable whose soma was sampled at every integration step and other places at every ms."""
+    """The answer of a cable whose soma was sampled at every integration step, other places and signals at every ms."""
     columns = [np.interp(np.arange(steps), time_ms, soma_mv), *(trace[:steps] for trace in others_mv)]
-    return Answer(np.stack(columns, axis=1), detect_spikes(time_ms, soma_mv, above_mv, refractory_ms))
+    further = np.stack([trace[:steps] for trace in signals], axis=1) if signals else None
+    return Answer(
+        np.stack(columns, axis=1), detect_spikes(time_ms, soma_mv, above_mv, refractory_ms), further
+    )
 
 
 def group_spans(teacher: Teacher) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from ulmus.errors import ConfigError
 from ulmus.neuron.spikes import spike_logit
 from ulmus.trials import Header, TrialSource, open_trials
-from ulmus.trials.voltage_range import share_above, soma_voltage, voltage_range
+from ulmus.trials.voltage_range import share_above, site_voltage, voltage_range
 
 NAME = "auto"
 CHOICES = {
@@ -161,9 +161,11 @@ def _target(trials: TrialSource) -> tuple[dict[str, Any], tuple[str, ...]]:
     found: dict[str, Any] = {}
     why = []
     if header.sites:
-        soma = soma_voltage(trials)
+        soma = site_voltage(trials)
         chosen = voltage_range(soma)
-        found |= chosen._asdict()
+        found |= (
+            chosen._asdict() if len(header.sites) == 1 else {}
+        )  # else each site has its own, chosen as training begins
         cut = 100 * share_above(soma, chosen.clip_mv)
         what = (
             "what 99.9 % of the voltage between spikes stays below"
@@ -171,10 +173,13 @@ def _target(trials: TrialSource) -> tuple[dict[str, Any], tuple[str, ...]]:
             else "the highest voltage"
         )
         why.append(f"clip: {chosen.clip_mv:g} mV, {what}; {cut:.2g} % of the time is above")
-    else:
+    for signal in header.signals:
+        why.append(f"signals: {signal.name} in {signal.unit}, scaled by its own range")
+    continuous = [*(["voltage"] if header.sites else []), *(signal.name for signal in header.signals)]
+    if not continuous:
         why.append("answers: spikes alone, as no voltage was recorded")
     if not header.spikes:
-        why.append("answers: voltage alone, as spikes are not known")
+        why.append(f"answers: {' and '.join(continuous)} alone, as spikes are not known")
         return found, tuple(why)
     spikes = sum(len(trials.trial(index).spike_time_ms) for index in range(len(trials)))
     rate_hz = spikes / _seconds(trials)

@@ -18,7 +18,17 @@ from ulmus.neuron.spikes import spike_times
 from ulmus.teachers.plan import inputs_of
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher
-from ulmus.trials import Batch, Header, Store, StoreWriter, Trial, TrialSource, Windows, events_from_trials
+from ulmus.trials import (
+    Batch,
+    Header,
+    Signal,
+    Store,
+    StoreWriter,
+    Trial,
+    TrialSource,
+    Windows,
+    events_from_trials,
+)
 
 LOGIT_SITE = "spike logit"
 """Where a store of labels keeps the log odds of a spike in every step, beside the voltages."""
@@ -91,6 +101,7 @@ def _labelled(
         dt_ms=1.0,
         **inputs,
         sites=(*first.sites, LOGIT_SITE),
+        signals=tuple(Signal(signal.name, signal.unit) for signal in first.signals),
         source="labels of fitted neurons",
         settings={
             "cell": cell.settings(),
@@ -115,21 +126,26 @@ def _check_surrogates(surrogates: Sequence[Surrogate], inputs: int) -> None:
         raise ConfigError("no surrogate was given; expected a run folder, a saved one, or a shipped neuron.")
     for one in surrogates:
         found = one.neuron
-        if (found.inputs, found.dt_ms, one.sites) != (inputs, 1.0, surrogates[0].sites):
+        answers = [
+            (*each.sites, *((signal.name, signal.unit) for signal in each.signals))
+            for each in (one, surrogates[0])
+        ]
+        if (found.inputs, found.dt_ms, answers[0]) != (inputs, 1.0, answers[1]):
             raise ConfigError(
                 f"a surrogate has inputs={found.inputs}, dt_ms={found.dt_ms}, sites={list(one.sites)}; expected {inputs} "
-                "inputs, steps of 1 ms, and the same sites for all. Use neurons fitted to this cell."
+                "inputs, steps of 1 ms, and the same sites and signals for all. Use neurons fitted to this cell."
             )
 
 
 def _answered(surrogates: Sequence[Surrogate], inputs: Sequence[Trial], header: Header) -> Iterator[Trial]:
     """The trials with the answers of the surrogates; spikes at the threshold of the first one."""
-    voltage, logit = _answers(surrogates, inputs, header)
+    voltage, logit, signals = _answers(surrogates, inputs, header)
     probability = 1 / (1 + np.exp(-logit.astype(np.float64)))
     for row, trial in enumerate(inputs):
         yield trial._replace(
             voltage_mv=np.concatenate([voltage[row], logit[row, :, None]], axis=1),
             spike_time_ms=spike_times(probability[row], surrogates[0].spike_threshold, 1.0),
+            signals=None if signals is None else signals[row],
         )
 
 
@@ -143,13 +159,19 @@ def _input(cell: Teacher, stimulus: Stimulus, header: Header, seed: int, index: 
 @torch.no_grad()
 def _answers(
     surrogates: Sequence[Surrogate], inputs: Sequence[Trial], header: Header
-) -> tuple[np.ndarray, np.ndarray]:
-    """Voltages ``[trials, time, sites]`` and spike logit ``[trials, time]``."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Voltages ``[trials, time, sites]``, spike logit ``[trials, time]`` and further signals, where there are some."""
     events = events_from_trials(inputs, header)
     answers = [surrogate.predict(events) for surrogate in surrogates]
     probability = torch.stack([answer.spike_probability.double() for answer in answers]).mean(0)
     voltage = torch.stack([answer.voltage_mv for answer in answers]).mean(0)
-    return voltage.float().numpy(), torch.logit(probability, eps=1e-9).float().numpy()
+    signals = None
+    if header.signals:
+        each = [
+            torch.stack([answer.signals[one.name] for one in header.signals], dim=-1) for answer in answers
+        ]
+        signals = torch.stack(each).mean(0).float().numpy()
+    return voltage.float().numpy(), torch.logit(probability, eps=1e-9).float().numpy(), signals
 
 
 class MixedWindows(Numbered[Batch]):
@@ -204,7 +226,7 @@ def check_labelled(labelled: TrialSource, trials: TrialSource) -> None:
         ConfigError: they are of another layout, or no labels at all.
     """
     found, wanted = labelled.header, trials.header
-    same = (found.inputs, found.dt_ms) == (wanted.inputs, wanted.dt_ms)
+    same = (found.inputs, found.dt_ms, found.signals) == (wanted.inputs, wanted.dt_ms, wanted.signals)
     if not same or found.sites != (*wanted.sites, LOGIT_SITE):
         raise ConfigError(
             f"data.labelled has {found.inputs} inputs, steps of {found.dt_ms} ms and sites {list(found.sites)}; expected "

@@ -7,7 +7,7 @@ from ulmus.lazy import lazy
 if TYPE_CHECKING:
     from ulmus.trials.paths import open_trials
     from ulmus.trials.store import Store, StoreWriter
-    from ulmus.trials.trial import Channel, Header, Trial, spike_bins, validate
+    from ulmus.trials.trial import Channel, Header, Signal, Trial, spike_bins, validate
     from ulmus.trials.trial_source import JoinedTrials, TrialSource
     from ulmus.trials.windows import Batch, Windows, events_from_trials, whole_trials
 
@@ -16,6 +16,7 @@ __all__ = [
     "Channel",
     "Header",
     "JoinedTrials",
+    "Signal",
     "Store",
     "StoreWriter",
     "Trial",

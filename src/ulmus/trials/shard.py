@@ -26,6 +26,7 @@ DESCRIPTIONS = {
     "spike_base": "first spike of each trial in spike_time_ms, and the total",
     "attributes": "what is known of each trial alone, as JSON",
     "continuous": "value of every continuous input in each step, where there are such inputs",
+    "signals": "value of every further signal of the neuron at the beginning of each step, where there are such signals",
     "recorded": "1 where a step was recorded, 0 in gaps and beyond the end of a shorter trial; absent where all were",
 }
 UNITS = {"voltage_mv": "mV", "spike_time_ms": "ms"}
@@ -37,6 +38,7 @@ _DTYPES = {
     "spike_time_ms": "<f8",
     "spike_base": "<i8",
     "continuous": "<f4",
+    "signals": "<f4",
     "recorded": "|u1",
 }
 _OPEN_SHARDS = 256  # at a time in one process: each costs a file descriptor, and 1024 is a common limit
@@ -61,6 +63,8 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
         arrays["continuous"] = np.stack(
             [trial.continuous for trial in trials if trial.continuous is not None]
         )
+    if header.signals:
+        arrays["signals"] = np.stack([trial.signals for trial in trials if trial.signals is not None])
     if header.gaps:
         arrays["recorded"] = np.stack([trial.recorded for trial in trials if trial.recorded is not None])
     # Aligned, so that a file mapped into memory could be used without a copy.
@@ -75,8 +79,9 @@ def write_shard(path: Path, header: Header, first: int, trials: Sequence[Trial])
             dataset.attrs["description"] = DESCRIPTIONS[key]
             if key in UNITS:
                 dataset.attrs["unit"] = UNITS[key]
-            if key == "continuous":
-                dataset.attrs["unit"] = [channel.unit for channel in header.continuous]
+            if key in ("continuous", "signals"):
+                named = header.continuous if key == "continuous" else header.signals
+                dataset.attrs["unit"] = [each.unit for each in named]
             if key in ("voltage_mv", "step_offset"):
                 dataset.attrs["dt_ms"] = header.dt_ms
 
@@ -101,7 +106,7 @@ class Shard:
             raise _damaged(path, f"cannot be opened ({error.strerror})") from error
         self._path, self._arrays = path, layout.arrays
         self._dt_ms, self._steps, self._sites = header.dt_ms, header.steps, len(header.sites)
-        self._channels, self._gaps = len(header.continuous), header.gaps
+        self._channels, self._signals, self._gaps = len(header.continuous), len(header.signals), header.gaps
         self._event_base: list[int] = self._whole("event_base").tolist()
         self._spike_base: list[int] = self._whole("spike_base").tolist()
 
@@ -157,7 +162,8 @@ class Shard:
         recorded = (
             self._steps_of("recorded", index, start, stop, 1)[:, 0].astype(bool) if self._gaps else None
         )
-        return Clip(offsets, events, voltage, times, bins, continuous, recorded)
+        signals = self._steps_of("signals", index, start, stop, self._signals) if self._signals else None
+        return Clip(offsets, events, voltage, times, bins, continuous, recorded, signals)
 
     def _steps_of(self, key: str, index: int, start: int, stop: int, width: int) -> Any:
         first = (index * self._steps + start) * width
@@ -220,7 +226,11 @@ def read_layout(path: Path, header: Header) -> Layout:
     with explained(str(path), "a shard of trials as the store wrote it", _REMEDY):
         size = path.stat().st_size
         with h5py.File(path, "r", locking=False) as file:
-            absent = {"continuous": not header.continuous, "recorded": not header.gaps}
+            absent = {
+                "continuous": not header.continuous,
+                "signals": not header.signals,
+                "recorded": not header.gaps,
+            }
             for key in DESCRIPTIONS:
                 if absent.get(key):
                     continue
@@ -256,6 +266,7 @@ def _check_shapes(
         "step_offset": (trials, header.steps + 1),
         "voltage_mv": (trials, header.steps, len(header.sites)),
         **({"continuous": (trials, header.steps, len(header.continuous))} if header.continuous else {}),
+        **({"signals": (trials, header.steps, len(header.signals))} if header.signals else {}),
         **({"recorded": (trials, header.steps)} if header.gaps else {}),
     }
     for key, shape in wanted.items():

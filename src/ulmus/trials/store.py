@@ -372,6 +372,11 @@ class Store(TrialSource):
             "inputs": self.header.inputs,
             "continuous_inputs": [f"{channel.name} ({channel.unit})" for channel in self.header.continuous],
             "sites": list(self.header.sites),
+            **(
+                {"signals": [f"{signal.name} ({signal.unit})" for signal in self.header.signals]}
+                if self.header.signals
+                else {}
+            ),
             **(spiking if self.header.spikes else {}),
             "excitatory_events_per_second": float(events[self.header.input_sign > 0].sum() / seconds),
             "inhibitory_events_per_second": float(events[self.header.input_sign < 0].sum() / seconds),

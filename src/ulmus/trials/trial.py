@@ -33,6 +33,18 @@ class Channel(NamedTuple):
     scale: float = 1.0
 
 
+class Signal(NamedTuple):
+    """A continuous answer of the neuron beside its voltage, such as the calcium in its soma.
+
+    Attributes:
+        name: what it is, such as ``"calcium"``.
+        unit: unit of its values, such as ``"mM"``.
+    """
+
+    name: str
+    unit: str
+
+
 @dataclass(frozen=True, eq=False)
 class Header:
     """What all trials of one data set have in common; equal to another one that says the same.
@@ -41,13 +53,14 @@ class Header:
         steps: time bins per trial, of the longest where they differ.
         dt_ms: width of a time bin in ms.
         input_sign: +1 for an excitatory, -1 for an inhibitory input; +1 for a continuous one.
-        sites: where the voltage was recorded; the first is ``"soma"``. None where only spikes are known.
+        sites: where the voltage was recorded; the first is ``"soma"``. None where there is no voltage.
         source: what made the data.
         settings: how it was made (anything JSON can hold).
         geometry: where the inputs lie, to draw the neuron; None where that is not known.
         continuous: the last inputs, where these have a value in every time bin instead of events.
         spikes: whether output spikes are known; False where there is only a voltage.
         gaps: whether some steps were not recorded: trials then say which (`Trial.recorded`), and voltage may be missing.
+        signals: further continuous answers of the neuron, each with its unit.
 
     Raises:
         ConfigError: a value that no data set can have.
@@ -63,6 +76,7 @@ class Header:
     continuous: tuple[Channel, ...] = ()
     spikes: bool = True
     gaps: bool = False
+    signals: tuple[Signal, ...] = ()
 
     def __post_init__(self) -> None:
         sign = np.asarray(self.input_sign)
@@ -98,9 +112,15 @@ class Header:
             raise ConfigError(
                 f"header with sites={self.sites}: expected distinct names, the first 'soma'; reorder or rename them"
             )
-        if not self.sites and not self.spikes:
+        answers = [*self.sites, *(signal.name for signal in self.signals)]
+        if len(set(answers)) != len(answers) or not all(answers):
             raise ConfigError(
-                "header without sites and spikes: expected an answer of the neuron; give the sites of its voltage, or spikes"
+                f"header with the answers {answers}: expected distinct names of sites and signals; rename one"
+            )
+        if not answers and not self.spikes:
+            raise ConfigError(
+                "header without sites, signals and spikes: expected an answer of the neuron; give the sites of its voltage, a "
+                "signal, or spikes"
             )
         try:
             settings = json.loads(json.dumps(self.settings, allow_nan=False))
@@ -116,6 +136,7 @@ class Header:
             ("dt_ms", float(self.dt_ms)),
             ("input_sign", sign),
             ("sites", tuple(self.sites)),
+            ("signals", tuple(Signal(*signal) for signal in self.signals)),
             ("settings", settings),
         ):
             object.__setattr__(self, name, value)
@@ -160,6 +181,7 @@ class Header:
         # Said only where it is unusual, so that stores written before have the hashes they had.
         values |= {} if self.spikes else {"spikes": False}
         values |= {"gaps": True} if self.gaps else {}
+        values |= {"signals": [signal._asdict() for signal in self.signals]} if self.signals else {}
         return values if self.geometry is None else {**values, "geometry": self.geometry.to_json()}
 
     @classmethod
@@ -176,6 +198,7 @@ class Header:
             continuous=tuple(Channel(**channel) for channel in values.get("continuous", ())),
             spikes=values.get("spikes", True),
             gaps=values.get("gaps", False),
+            signals=tuple(Signal(**signal) for signal in values.get("signals", ())),
         )
 
     def differences(self, other: "Header", *, layout_only: bool = False) -> list[str]:
@@ -229,6 +252,8 @@ class Trial(NamedTuple):
         continuous: value of every continuous input in every time bin, in its unit; None where there is none.
         recorded: whether each step was recorded: not in gaps, nor beyond the end of a trial shorter than others. What was
             not has neither spikes nor voltage, and does not count. None where all were.
+        signals: value of every further signal at the beginning of each time bin, in its unit, NaN where it is missing; None
+            where there is none.
     """
 
     event_step: Int32[np.ndarray, "events"]
@@ -238,6 +263,7 @@ class Trial(NamedTuple):
     attributes: dict[str, Any]
     continuous: Float32[np.ndarray, "time channels"] | None = None
     recorded: Bool[np.ndarray, "time"] | None = None
+    signals: Float32[np.ndarray, "time signals"] | None = None
 
 
 def label_bins(spike_time_ms: Float64[np.ndarray, "spikes"], dt_ms: float) -> Int[np.ndarray, "spikes"]:
@@ -298,6 +324,7 @@ def validate(trial: Trial, header: Header, where: str) -> None:
     _validate_continuous(trial, header, where)
     _validate_recorded(trial, header, where)
     _validate_voltage(trial, header, where)
+    _validate_signals(trial, header, where)
     _validate_spikes(trial, header, where)
     try:
         json.dumps(trial.attributes, allow_nan=False)
@@ -367,21 +394,44 @@ def _validate_voltage(trial: Trial, header: Header, where: str) -> None:
     shape = (header.steps, len(header.sites))
     if trial.voltage_mv.shape != shape:
         raise _bad(where, "voltage_mv", f"has shape {trial.voltage_mv.shape}", f"{shape} (steps, sites)")
-    finite = np.isfinite(trial.voltage_mv)
-    wrong = ~finite
-    if trial.recorded is not None:  # then what is missing is NaN, and what was not recorded is missing
-        wrong = np.isinf(trial.voltage_mv) | (finite & ~trial.recorded[:, None])
-    if wrong.any():
-        at = np.argwhere(wrong)[0]
-        found = f"is {trial.voltage_mv[tuple(at)]} at step {at[0]}, site {header.sites[at[1]]!r}"
-        raise _bad(where, "voltage_mv", found, "NaN in gaps" if header.gaps else "finite numbers")
-    largest = np.abs(trial.voltage_mv).max(axis=0, where=finite, initial=0.0)
+    _validate_present(
+        trial.voltage_mv, trial, "voltage_mv", [f"site {site!r}" for site in header.sites], where
+    )
+    largest = np.abs(trial.voltage_mv).max(axis=0, where=np.isfinite(trial.voltage_mv), initial=0.0)
     beyond = np.flatnonzero(largest > np.where(np.arange(largest.size) == 0, LARGEST_MV, 10 * LARGEST_MV))
     if beyond.size:
         found = f"reaches {largest[beyond[0]]:g} at site {header.sites[beyond[0]]!r}"
         raise _bad(
             where, "voltage_mv", found, f"at most {LARGEST_MV:g} mV at the soma, ten times that elsewhere"
         )
+
+
+def _validate_signals(trial: Trial, header: Header, where: str) -> None:
+    values, shape = trial.signals, (header.steps, len(header.signals))
+    if not header.signals:
+        if values is not None:
+            raise _bad(where, "signals", "is given", "none, as the header names no signal")
+        return
+    if values is None or values.dtype != np.float32 or values.shape != shape:
+        found = "is missing" if values is None else f"is {values.dtype} {values.shape}"
+        raise _bad(where, "signals", found, f"a float32 array of shape {shape} (steps, signals)")
+    _validate_present(
+        values, trial, "signals", [f"signal {signal.name!r}" for signal in header.signals], where
+    )
+
+
+def _validate_present(
+    values: Float32[np.ndarray, "time columns"], trial: Trial, key: str, names: list[str], where: str
+) -> None:
+    """Values are finite; where trials have gaps, what is missing is NaN, and what was not recorded is missing."""
+    finite = np.isfinite(values)
+    wrong = ~finite
+    if trial.recorded is not None:
+        wrong = np.isinf(values) | (finite & ~trial.recorded[:, None])
+    if wrong.any():
+        at = np.argwhere(wrong)[0]
+        found = f"is {values[tuple(at)]} at step {at[0]}, {names[at[1]]}"
+        raise _bad(where, key, found, "finite numbers" if trial.recorded is None else "NaN in gaps")
 
 
 def _validate_spikes(trial: Trial, header: Header, where: str) -> None:

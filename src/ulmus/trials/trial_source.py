@@ -25,6 +25,7 @@ class Clip(NamedTuple):
         spike_bin: their label bins from the beginning of the clip.
         continuous: values of the continuous inputs; None where there is none.
         recorded: whether each step was recorded; None where all were.
+        signals: values of the further signals; None where there is none.
     """
 
     step_offset: Int[np.ndarray, "time_plus_one"]
@@ -34,6 +35,7 @@ class Clip(NamedTuple):
     spike_bin: Int[np.ndarray, "spikes"]
     continuous: Float32[np.ndarray, "time channels"] | None = None
     recorded: Bool[np.ndarray, "time"] | None = None
+    signals: Float32[np.ndarray, "time signals"] | None = None
 
 
 def as_trial(clip: Clip, start: int, dt_ms: float, attributes: dict[str, Any]) -> Trial:
@@ -48,6 +50,7 @@ def as_trial(clip: Clip, start: int, dt_ms: float, attributes: dict[str, Any]) -
         attributes=attributes,
         continuous=clip.continuous,
         recorded=clip.recorded,
+        signals=clip.signals,
     )
 
 

@@ -31,6 +31,7 @@ class Batch(NamedTuple):
         trial: which trial each window is of.
         start: the step it begins at.
         recorded: whether each step was recorded; None where all were.
+        signals: recorded further signals, in their units; None where there is none.
     """
 
     events: Events
@@ -39,12 +40,12 @@ class Batch(NamedTuple):
     trial: Int64[Tensor, "batch"]
     start: Int64[Tensor, "batch"]
     recorded: Bool[Tensor, "batch time"] | None = None
+    signals: Float32[Tensor, "batch time signals"] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
-        voltage_mv, spikes, trial, start = (part.to(device) for part in self[1:5])
-        recorded = None if self.recorded is None else self.recorded.to(device)
-        return Batch(self.events.to(device), voltage_mv, spikes, trial, start, recorded)
+        parts = (None if part is None else part.to(device) for part in self)
+        return Batch(*parts)  # type: ignore[arg-type]
 
 
 class Windows(Numbered[Batch]):
@@ -160,6 +161,7 @@ def events_from_trials(trials: Sequence[Trial], header: Header) -> Events:
             label_bins(trial.spike_time_ms, header.dt_ms),
             trial.continuous,
             trial.recorded,
+            trial.signals,
         )
         for trial in trials
     ]
@@ -183,10 +185,15 @@ def _assemble(
         torch.from_numpy(spikes),
         torch.from_numpy(trial),
         torch.from_numpy(start),
-        torch.from_numpy(np.stack([clip.recorded for clip in clips if clip.recorded is not None]))
-        if header.gaps
-        else None,
+        _stacked([clip.recorded for clip in clips]),
+        _stacked([clip.signals for clip in clips]),
     )
+
+
+def _stacked(parts: Sequence[np.ndarray | None]) -> Tensor | None:
+    """What all clips have, or none of them."""
+    there = [part for part in parts if part is not None]
+    return torch.from_numpy(np.stack(there)) if there else None
 
 
 def _events(clips: list[Clip], header: Header, change: Change | None = None) -> Events:

@@ -16,6 +16,7 @@ from ulmus.teachers.arbor_engine import SIMULATOR, CableModel, run_cable
 from ulmus.teachers.catalogue import compiled_mechanisms, load_mechanisms
 from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
 from ulmus.teachers.teacher import Answer, Drive
+from ulmus.trials.trial import Signal
 
 with extra("simulate", "simulating a detailed neuron"):
     import arbor
@@ -57,6 +58,13 @@ class ArborCell(CustomCell):
         """The control volumes, as long as they are straight."""
         return _geometry(self)
 
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """Concentrations, in mM."""
+        if self.record:
+            _describe(self, ())
+        return tuple(Signal(name, "mM") for name in self.recorded)
+
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
         """The location expressions themselves."""
         names = tuple(str(site) if isinstance(site, int) else place_name(site) for site in sites)
@@ -93,8 +101,10 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
             mechanism = arbor.mechanism(synapse.mechanism, dict(synapse.parameters))
             decor.place(synapse.at, arbor.synapse(mechanism), str(index))
         probes = {tag: arbor.cable_probe_membrane_voltage(tag, tag) for tag in (cell.soma, *sites)}
+        signals = {f"record {name}": _probe(cell, name, *what) for name, what in cell.recorded.items()}
         cable = arbor.cable_cell(shape, decor, labels, policy)
-        for place in (cell.soma, *sites, *{synapse.at for synapse in cell.synapses}):
+        recorded = (place for place, _ in cell.recorded.values())
+        for place in (cell.soma, *sites, *recorded, *{synapse.at for synapse in cell.synapses}):
             if len(cable.locations(place)) != 1:
                 raise ConfigError(
                     f"cell {cell.name!r}: {place} is {len(cable.locations(place))} places; expected one. Correct it."
@@ -102,7 +112,7 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
         weight = np.array([synapse.weights[0] for synapse in cell.synapses], dtype=np.float64)
         parts = (shape, decor, labels, policy)
         delay_ms = np.array([synapse.delay_ms for synapse in cell.synapses])
-        model = CableModel(parts, cell.soma, probes, properties, weight, delay_ms)
+        model = CableModel(parts, cell.soma, probes, properties, weight, delay_ms, signals)
         run_cable(model, Drive(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 1, None), dt_ms=0.25)
     except (RuntimeError, ValueError) as error:
         if isinstance(error, ConfigError):
@@ -112,6 +122,18 @@ def _describe(cell: ArborCell, sites: tuple[str, ...]) -> CableModel:
             f"places and mechanisms that it has. Correct the cell, its synapses or the sites."
         ) from error
     return model
+
+
+def _probe(cell: ArborCell, name: str, place: str, variable: str) -> "arbor.probe":
+    """A concentration, by NEURON's name for it: that of the ion, then i for inside or o for outside."""
+    ion, side = variable[:-1], variable[-1]
+    if side not in "io" or not ion:
+        raise ConfigError(
+            f"cell {cell.name!r}, record {name!r}: variable {variable!r}; expected a concentration such as cai (inside) or cao "
+            f"(outside), which Arbor can be asked for. Correct it."
+        )
+    made = arbor.cable_probe_ion_int_concentration if side == "i" else arbor.cable_probe_ion_ext_concentration
+    return made(place, ion, f"record {name}")
 
 
 def _made(cell: ArborCell) -> tuple[Any, Any, Any, Any]:

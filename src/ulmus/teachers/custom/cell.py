@@ -1,6 +1,7 @@
 """What turns a user's own cell into a teacher: a function that builds it, and its synapses."""
 
 import hashlib
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ EXCITES_ABOVE_MV, INHIBITS_BELOW_MV = -60.0, -40.0
 """Reversal potentials below the first hardly excite a neuron, above the second they hardly inhibit it."""
 REVERSAL_NAMES = ("e", "erev", "Erev", "e_rev", "E", "vrev", "Vrev", "e_syn", "E_syn")
 """What authors of mechanisms call the reversal potential of a synapse."""
+
+
+_RECORDED = re.compile(r"(?P<place>.+\))\.(?P<variable>[A-Za-z]\w*)")
 
 
 def place_name(place: Any) -> str:
@@ -98,9 +102,12 @@ class CustomCell(Teacher):
         soma: the place whose voltage is the output, in the simulator's words.
         spike_above_mv: a local maximum of that voltage above this is an output spike.
         refractory_ms: time after an output spike in which no other is counted.
+        record: what is recorded beside voltages, by name, as a place and a variable: ``{"calcium": "soma(0.5).cai"}`` in NEURON,
+            ``{"calcium": "(location 0 0.5).cai"}`` in Arbor (concentrations inside and outside, such as cai and cao).
 
     Raises:
-        ConfigError: No excitatory synapse, or a value that no detector of spikes can have.
+        ConfigError: No excitatory synapse, a value that no detector of spikes can have, or something to record that is no
+            place and variable.
     """
 
     build: Callable[[], Any]
@@ -109,6 +116,7 @@ class CustomCell(Teacher):
     soma: str
     spike_above_mv: float = field(default=SPIKE_ABOVE_MV, kw_only=True)
     refractory_ms: float = field(default=0.0, kw_only=True)
+    record: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "soma", place_name(self.soma))
@@ -124,6 +132,20 @@ class CustomCell(Teacher):
                 f"cell {self.name!r} has {len(self.synapses)} synapses, none of which excites; expected at least one. "
                 f"Add it to synapses."
             )
+
+    @cached_property
+    def recorded(self) -> dict[str, tuple[str, str]]:
+        """Place and variable of everything in ``record``."""
+        found = {}
+        for name, text in self.record.items():
+            match = _RECORDED.fullmatch(str(text).strip())
+            if match is None:
+                raise ConfigError(
+                    f"cell {self.name!r}: record={{{name!r}: {text!r}}}; expected a place and a variable, such as "
+                    f"'{self.soma}.cai'. Correct it."
+                )
+            found[name] = match["place"], match["variable"]
+        return found
 
     @cached_property
     def input_sign(self) -> Int8[np.ndarray, "inputs"]:
@@ -204,6 +226,7 @@ class CustomCell(Teacher):
             for synapse in self.synapses
         ]
         return {
+            **({"record": dict(self.record)} if self.record else {}),
             "cell": self.name,
             "soma": self.soma,
             "spike_above_mv": self.spike_above_mv,

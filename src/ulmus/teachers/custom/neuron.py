@@ -16,9 +16,11 @@ from ulmus.geometry import ON_SOMA, Geometry
 from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
 from ulmus.teachers.custom.neuron_description import described, mechanisms, variables
 from ulmus.teachers.teacher import Answer, Drive, cable_answer
+from ulmus.trials.trial import Signal
 
 _ONE_AT_A_TIME = threading.RLock()  # NEURON has one clock in a process
 QUIET_MS = 50
+LARGEST_TOLERANCE = 0.1
 _PLACE = re.compile(r"(?P<section>.+)\((?P<x>[\d.eE+-]+)\)")
 
 
@@ -28,14 +30,25 @@ class NeuronCell(CustomCell):
 
     ``build`` loads what it needs (``h.load_file``, ``neuron.load_mechanisms``), sets temperature and global parameters, and
     returns the cell. A place is the name of a section without that of the cell, and a fraction of its length:
-    ``"dend[3](0.5)"``. Integration has fixed steps (backward Euler).
+    ``"dend[3](0.5)"``. Integration has fixed steps (backward Euler), or variable ones.
 
     Attributes:
         initial_mv: voltage everywhere at the beginning of a trial.
+        tolerance: absolute tolerance of NEURON's variable-step method (CVODE), such as 1e-3; the integration step of a simulation
+            is then that at which the voltage is looked at for spikes. None for fixed steps.
     """
 
     soma: str = "soma(0.5)"
     initial_mv: float = -65.0
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tolerance is not None and not 0 < self.tolerance <= LARGEST_TOLERANCE:
+            raise ConfigError(
+                f"cell {self.name!r}: tolerance={self.tolerance}; expected the absolute tolerance of variable steps, above 0 and "
+                f"at most {LARGEST_TOLERANCE:g}, such as 1e-3, or None for fixed steps. Correct it."
+            )
 
     @property
     def simulator(self) -> str:
@@ -50,13 +63,26 @@ class NeuronCell(CustomCell):
 
     def settings(self) -> dict[str, Any]:
         """What the cell is, for the header of a data set."""
-        return {**super().settings(), "initial_mv": self.initial_mv}
+        variable = {} if self.tolerance is None else {"tolerance": self.tolerance}
+        return {**super().settings(), "initial_mv": self.initial_mv, **variable}
 
     @property
     def geometry(self) -> Geometry | None:
         """The segments; None unless every section has 3-D points."""
         with _ONE_AT_A_TIME:
             return _geometry(self)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What is recorded beside voltages, with the unit that NEURON knows of each variable."""
+        with _ONE_AT_A_TIME:
+            sections = _built(self).sections if self.record else {}
+            for name, (place, variable) in self.recorded.items():
+                _reference(self, sections, name, place, variable)
+            return tuple(
+                Signal(name, str(_neuron().h.units(variable)) or "1")
+                for name, (_, variable) in self.recorded.items()
+            )
 
     def site_names(self, sites: Sequence[int | str]) -> tuple[str, ...]:
         """The places themselves."""
@@ -94,9 +120,13 @@ class NeuronCell(CustomCell):
                 h.Vector().record(_segment(built.sections, place, "site")._ref_v, 1.0 if number else dt_ms)
                 for number, place in enumerate((self.soma, *sites))
             ]
+            signals = [
+                h.Vector().record(_reference(self, built.sections, name, *what), 1.0)
+                for name, what in self.recorded.items()
+            ]
             injected = None if drive.current_na is None else _injected(h, built, self.soma, drive.current_na)
-            h.cvode_active(0)
             h.secondorder, h.dt = 0, dt_ms
+            _choose_steps(h, self)
             h.finitialize(self.initial_mv)
             for step, index in zip(drive.event_step.tolist(), drive.event_input.tolist(), strict=True):
                 built.connections[index].event(step + self.synapses[index].delay_ms)
@@ -104,9 +134,39 @@ class NeuronCell(CustomCell):
             context.set_maxstep(10)
             context.psolve(drive.steps)
             soma, *others = (np.array(trace) for trace in traces)
+            further = [np.array(trace) for trace in signals]
             del injected  # no current in the next trial
         time_ms = np.arange(len(soma)) * dt_ms
-        return cable_answer(time_ms, soma, others, drive.steps, self.spike_above_mv, self.refractory_ms)
+        spikes = self.spike_above_mv, self.refractory_ms
+        return cable_answer(time_ms, soma, others, drive.steps, *spikes, further)
+
+
+def _choose_steps(h: Any, cell: NeuronCell) -> None:
+    """Fixed steps, or variable ones where every mechanism allows them."""
+    steps = h.CVode()
+    steps.active(0)
+    if cell.tolerance is None:
+        return
+    try:
+        steps.active(1)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"cell {cell.name!r}: tolerance={cell.tolerance}, but NEURON refuses variable steps ({error}); expected mechanisms "
+            f"that CVODE can integrate. Leave tolerance out, or change the mechanism."
+        ) from error
+    steps.atol(cell.tolerance)
+
+
+def _reference(cell: NeuronCell, sections: dict[str, Any], name: str, place: str, variable: str) -> Any:
+    """What NEURON records."""
+    segment = _segment(sections, place, f"cell {cell.name!r}, record {name!r}")
+    try:
+        return getattr(segment, f"_ref_{variable}")
+    except (AttributeError, NameError, LookupError) as error:
+        raise ConfigError(
+            f"cell {cell.name!r}, record {name!r}: {place} has no variable {variable!r}; expected one of a mechanism that is "
+            f"inserted there, such as v, cai or ica. Correct the name, or insert what has it."
+        ) from error
 
 
 def _injected(h: Any, built: "_Built", soma: str, current_na: np.ndarray) -> tuple[Any, ...]:

@@ -1,7 +1,6 @@
 """Fit a surrogate to trials of a detailed neuron."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import astuple
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,9 +13,9 @@ from torch.nn import functional
 from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, matching_threshold, predict
-from ulmus.evaluation.scores import score
+from ulmus.evaluation.scores import score, signal_scores
 from ulmus.kernels import Events
-from ulmus.neuron import Surrogate, VoltageUnits
+from ulmus.neuron import SignalUnits, Surrogate, VoltageUnits
 from ulmus.settings import Settings
 from ulmus.training.distillation import MixedWindows, check_labelled, check_simulated
 from ulmus.training.problem import Problem
@@ -24,7 +23,14 @@ from ulmus.training.recipe import Recipe, TrainingSettings
 from ulmus.trials import Batch, TrialSource, Windows, open_trials
 from ulmus.trials.augmentation import Augmentation
 from ulmus.trials.overlap import check_apart, parts
-from ulmus.trials.voltage_range import SomaVoltage, VoltageRange, share_above, soma_voltage, voltage_range
+from ulmus.trials.voltage_range import (
+    SiteVoltage,
+    VoltageRange,
+    share_above,
+    signal_ranges,
+    site_voltage,
+    voltage_range,
+)
 
 
 def _several(value: object) -> object:
@@ -66,12 +72,14 @@ class TrialsData(Settings):
 class SurrogateSettings(Settings):
     """What a surrogate learns to predict: spikes, and voltage as ``(min(v, clip_mv) - offset_mv) * scale_per_mv``.
 
-    What is ``auto`` is chosen from the training trials, and shown before training.
+    What is ``auto`` is chosen from the training trials, for every site by itself, and shown before training.
     """
 
     clip_mv: float | Literal["auto"] = "auto"
     """Voltage above this is cut off, so that the loss does not depend on the shape of spikes; ``auto``: what 99.9 % of the
-    voltage between spikes stays below. A plateau in the scores is time that stays above 3 mV less."""
+    voltage between spikes stays below."""
+    plateau_mv: float | Literal["auto"] = "auto"
+    """Voltage of the soma above which a plateau lies, in scores and report; ``auto``: 3 mV below the clip."""
     offset_mv: float | Literal["auto"] = "auto"
     """Voltage that becomes zero; ``auto``: the median between spikes."""
     scale_per_mv: PositiveFloat | Literal["auto"] = "auto"
@@ -80,18 +88,17 @@ class SurrogateSettings(Settings):
     """Weight of the binary cross-entropy of spikes in the loss."""
     voltage_weight: float = Field(default=0.5, ge=0)
     """Weight of the mean squared error of scaled voltage in the loss."""
+    signal_weight: float = Field(default=0.5, ge=0)
+    """Weight of the mean squared error of further signals in the loss, where there are some; each is scaled by the training
+    trials: its median becomes 0, its standard deviation 1/3."""
     spike_log_odds: float | None = None
     """Log odds of a spike that the readout begins with; near those of the neuron (-6 at 2.5 Hz), training need not first
     learn that spikes are rare. By default the readout begins as the model makes it."""
 
-    def chosen_from(self, soma: SomaVoltage | None) -> "SurrogateSettings":
-        """The settings with numbers in the place of ``auto``, by the voltage of the training trials, where there is one."""
-        keys = ("clip_mv", "offset_mv", "scale_per_mv")
-        open_keys = [key for key in keys if getattr(self, key) == "auto"]
-        if not open_keys:
-            return self
-        found = voltage_range(soma) if soma else VoltageRange(*astuple(VoltageUnits()))
-        return self.model_copy(update={key: getattr(found, key) for key in open_keys})
+    def units(self, site: SiteVoltage) -> VoltageUnits:
+        """How the voltage of a site becomes a target; what is ``auto`` by that voltage."""
+        given = {key: getattr(self, key) for key in VoltageRange._fields if getattr(self, key) != "auto"}
+        return VoltageUnits(**(voltage_range(site)._asdict() if len(given) < 3 else {}) | given)
 
 
 class SurrogateRecipe(Recipe):
@@ -128,50 +135,62 @@ BATCHES_PER_EPOCH = 10_000
 
 
 class Losses(NamedTuple):
-    """Loss of one batch, and its two parts; one that was not recorded is zero."""
+    """Loss of one batch, and its parts; one that was not recorded is zero."""
 
     total: Tensor
     spike: Tensor
     voltage: Tensor
+    signal: Tensor
 
 
 def objective(
     outputs: Float[Tensor, "batch time outputs"],
     batch: Batch,
     settings: SurrogateSettings,
+    surrogate: Surrogate,
     burn_in: int,
     spikes: bool = True,
 ) -> Losses:
-    """Binary cross-entropy of spikes and mean squared error of scaled voltage, after the burn-in.
+    """Binary cross-entropy of spikes and mean squared errors of scaled voltage and further signals, after the burn-in.
 
-    Paper, appendix B: ``spike_weight * BCE + voltage_weight * MSE``. Each is a mean over what was recorded.
+    Paper, appendix B: ``spike_weight * BCE + voltage_weight * MSE``, and ``signal_weight * MSE`` where there are further signals.
+    Each is a mean over what was recorded.
 
     Args:
         outputs: Of the model.
         batch: What it should have said.
-        settings: Weights of the parts, and how voltage becomes a target.
+        settings: Weights of the parts.
+        surrogate: How voltages and signals become targets.
         burn_in: Steps at the beginning that do not count.
         spikes: Whether spikes are known.
     """
     logit, target = outputs[:, burn_in:, 0], batch.spikes[:, burn_in:]
-    said, wanted = outputs[:, burn_in:, 1:], units_of(settings).encode(batch.voltage_mv[:, burn_in:])
-    if batch.recorded is not None:
-        recorded, there = batch.recorded[:, burn_in:], wanted.isfinite()
-        logit, target, said, wanted = logit[recorded], target[recorded], said[there], wanted[there]
+    signals = None if batch.signals is None else batch.signals[:, burn_in:]
+    said, wanted = outputs[:, burn_in:, 1:], surrogate.encode(batch.voltage_mv[:, burn_in:], signals)
     nothing = outputs.new_zeros(())
-    spike, voltage = nothing, nothing
+    spike = nothing
+    if batch.recorded is not None:
+        logit, target = logit[batch.recorded[:, burn_in:]], target[batch.recorded[:, burn_in:]]
     if spikes and logit.numel():
         spike = functional.binary_cross_entropy_with_logits(logit, target)
-    if said.numel():
-        voltage = functional.mse_loss(said, wanted)
+    sites = len(surrogate.sites)
+    voltage, signal = (
+        _squared_error(said[..., part], wanted[..., part], batch.recorded is not None)
+        for part in (slice(sites), slice(sites, None))
+    )
     total = settings.spike_weight * spike + settings.voltage_weight * voltage
+    if signals is not None:
+        total = total + settings.signal_weight * signal
     # A batch of windows in which nothing was recorded teaches nothing, and has a gradient all the same.
-    return Losses(total if total.requires_grad else total + 0 * outputs.sum(), spike, voltage)
+    return Losses(total if total.requires_grad else total + 0 * outputs.sum(), spike, voltage, signal)
 
 
-def units_of(settings: SurrogateSettings) -> VoltageUnits:
-    """How voltage becomes a target, from settings that hold numbers."""
-    return VoltageUnits(float(settings.clip_mv), float(settings.offset_mv), float(settings.scale_per_mv))
+def _squared_error(said: Tensor, wanted: Tensor, gaps: bool) -> Tensor:
+    """Mean over what was recorded; zero where nothing was."""
+    if gaps:
+        there = wanted.isfinite()
+        said, wanted = said[there], wanted[there]
+    return functional.mse_loss(said, wanted) if said.numel() else said.new_zeros(())
 
 
 def _begin_with(neuron: nn.Module, log_odds: float) -> None:
@@ -185,6 +204,25 @@ def _begin_with(neuron: nn.Module, log_odds: float) -> None:
         readout.bias[0] = log_odds
 
 
+def _target(offset: float, scale: float, unit: str) -> str:
+    return f"a target of 0 stands for {offset:g} {unit}, of 1 for {1 / scale:.3g} {unit} more"
+
+
+def _mean_square(error: np.ndarray, scales: list[float]) -> float:
+    """Of scaled errors ``[trials, time, columns]``, over what was recorded; zero where nothing was."""
+    there = [column[np.isfinite(column)] for column in np.moveaxis(error, -1, 0)]
+    squares = [
+        float((column**2).mean()) * scale**2
+        for column, scale in zip(there, scales, strict=True)
+        if column.size
+    ]
+    return (
+        float(np.average(squares, weights=[column.size for column in there if column.size]))
+        if squares
+        else 0.0
+    )
+
+
 class SurrogateProblem(Problem):
     """Spikes and voltage of a detailed neuron from its input events.
 
@@ -193,7 +231,6 @@ class SurrogateProblem(Problem):
         DataError: data are missing or damaged, or training and validation data do not fit each other.
     """
 
-    losses = ("loss", "spike_loss", "voltage_loss")
     batches_per_epoch = BATCHES_PER_EPOCH
     validate_every = 10_000
 
@@ -207,23 +244,35 @@ class SurrogateProblem(Problem):
         check_simulated(uses)
         check_apart(uses)
         header = self.train.header
-        soma = soma_voltage(self.train) if header.sites else None
-        self.settings = recipe.surrogate.chosen_from(soma)
-        units = units_of(self.settings)
-        cut = share_above(soma, units.clip_mv) if soma else None
+        self.settings = recipe.surrogate
+        units, cut = [], []
+        for site in range(len(header.sites)):
+            voltage = site_voltage(self.train, site)
+            units.append(self.settings.units(voltage))
+            cut.append(share_above(voltage, units[-1].clip_mv))
+        ranges = zip(header.signals, signal_ranges(self.train), strict=True)
+        signals = [SignalUnits(*signal, *found) for signal, found in ranges]
+        self.losses = ("loss", "spike_loss", "voltage_loss", *(["signal_loss"] if signals else []))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            neuron = recipe.model.build(header.inputs, 1 + len(header.sites), header.dt_ms)
+            outputs = 1 + len(header.sites) + len(signals)
+            neuron = recipe.model.build(header.inputs, outputs, header.dt_ms)
         if recipe.surrogate.spike_log_odds is not None and header.spikes:
             _begin_with(neuron, recipe.surrogate.spike_log_odds)
         self.model = Surrogate(
             neuron,
             sites=header.sites,
-            units=units,
+            units=units or None,
             card={
                 "recipe": recipe.name,
                 "seed": recipe.seed,
-                **({} if cut is None else {"voltage_cut_share": cut}),
+                **({"voltage_cut_share": cut[0]} if cut else {}),
+                **(
+                    {}
+                    if recipe.surrogate.plateau_mv == "auto"
+                    else {"plateau_mv": recipe.surrogate.plateau_mv}
+                ),
+                **({"site_cut_shares": dict(zip(header.sites, cut, strict=True))} if len(cut) > 1 else {}),
                 "trials": {"train": parts(self.train), "validation": parts(self.validation)},
                 **(
                     {"continuous": [channel._asdict() for channel in header.continuous]}
@@ -233,6 +282,7 @@ class SurrogateProblem(Problem):
             },
             geometry=header.geometry,
             spikes=header.spikes,
+            signals=signals,
         )
         check_fit(self.model, self.validation, "the validation data")
         self.hashes = {"train": self.train.content_hash, "validation": self.validation.content_hash}
@@ -245,20 +295,29 @@ class SurrogateProblem(Problem):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """How the voltage becomes a target, and how much of it is cut off."""
-        if not self.train.header.sites:
-            return ()
-        units = self.model.units
-        how = (
-            "chosen from the training trials"
-            if self.recipe.surrogate.clip_mv == "auto"
-            else "as the recipe says"
+        """How voltages and signals become targets, and how much of a voltage is cut off."""
+        auto = self.recipe.surrogate.clip_mv == "auto"
+        how = "chosen from the training trials" if auto else "as the recipe says"
+        several = len(self.model.sites) > 1
+        voltages = (
+            f"voltage{f' of {site}' if several else ''} is cut off at {units.clip_mv:g} mV ({how}), which is "
+            f"{100 * cut:.2g} % of its time; {_target(units.offset_mv, units.scale_per_mv, 'mV')}"
+            for (site, cut), units in zip(self._cut_shares().items(), self.model.site_units, strict=True)
         )
-        cut = 100 * self.model.card["voltage_cut_share"]
-        return (
-            f"voltage is cut off at {units.clip_mv:g} mV ({how}), which is {cut:.2g} % of its time; a target of 0 stands for "
-            f"{units.offset_mv:g} mV, of 1 for {1 / units.scale_per_mv:.3g} mV more",
+        signals = (
+            f"{signal.name}: {_target(signal.offset, signal.scale, signal.unit)}"
+            for signal in self.model.signals
         )
+        return (*voltages, *signals)
+
+    def _cut_shares(self) -> dict[str, float]:
+        """Share of the voltage that is cut off, of every site."""
+        card = self.model.card
+        one = {
+            site: card["voltage_cut_share"] for site in self.model.sites[:1] if "voltage_cut_share" in card
+        }
+        found: dict[str, float] = card.get("site_cut_shares", one)
+        return found
 
     def check_new(self) -> None:
         """Refuse a clip that cuts off most of the voltage.
@@ -266,14 +325,16 @@ class SurrogateProblem(Problem):
         Raises:
             ConfigError: it does.
         """
-        cut = self.model.card.get("voltage_cut_share", 0.0)
-        if cut > MOST_CUT:
-            fitting = voltage_range(soma_voltage(self.train))
+        for number, (site, cut) in enumerate(self._cut_shares().items()):
+            if cut <= MOST_CUT:
+                continue
+            fitting = voltage_range(site_voltage(self.train, number))
             found = "".join(f" --surrogate.{key} {value:g}" for key, value in fitting._asdict().items())
+            where = f" of {site}" if number else ""
             raise ConfigError(
-                f"surrogate.clip_mv={self.model.units.clip_mv:g} cuts off {100 * cut:.3g} % of the voltage of the training "
-                "trials, so that next to nothing of it could be learnt; expected a clip that cuts off spikes alone. For these "
-                f"trials:{found}, or auto for each, which chooses them."
+                f"surrogate.clip_mv={self.model.site_units[number].clip_mv:g} cuts off {100 * cut:.3g} % of the voltage{where} "
+                "of the training trials, so that next to nothing of it could be learnt; expected a clip that cuts off spikes "
+                f"alone. For these trials:{found}, or auto for each, which chooses them."
             )
 
     def _windows(self, share: tuple[int, int]) -> Windows | MixedWindows:
@@ -311,7 +372,8 @@ class SurrogateProblem(Problem):
         """Losses of a batch."""
         batch = batch.to(device)
         spikes = self.train.header.spikes
-        return torch.stack(objective(model(batch.events), batch, self.settings, self.burn_in, spikes))
+        found = objective(model(batch.events), batch, self.settings, self.model, self.burn_in, spikes)
+        return torch.stack(found[: len(self.losses)])
 
     def example(self) -> Events:
         """Input events of the first batch."""
@@ -335,11 +397,16 @@ class SurrogateProblem(Problem):
                 torch.from_numpy(predictions.spikes[:, skip:][known]).float(),
             )
             loss += weights.spike_weight * float(spike)
-        error_mv = predictions.voltage_mv[:, skip:] - predictions.recorded_mv[:, skip:]
-        if (there := np.isfinite(error_mv)).any():
-            voltage = float((error_mv[there] ** 2).mean()) * model.units.scale_per_mv**2
-            loss += weights.voltage_weight * voltage
-        return {"loss": loss, **score(predictions, self.protocol, dt_ms), **threshold}
+        error = predictions.voltage_mv[:, skip:] - predictions.recorded_mv[:, skip:]
+        loss += weights.voltage_weight * _mean_square(
+            error, [units.scale_per_mv for units in model.site_units]
+        )
+        scores = score(predictions, self.protocol, dt_ms)
+        if predictions.signals is not None and predictions.recorded_signals is not None:
+            error = predictions.signals[:, skip:] - predictions.recorded_signals[:, skip:]
+            loss += weights.signal_weight * _mean_square(error, [signal.scale for signal in model.signals])
+            scores["signals"] = signal_scores(predictions, self.protocol, dt_ms)
+        return {"loss": loss, **scores, **threshold}
 
     def badness(self, scores: dict[str, Any]) -> float:
         """The loss, the error of voltage, or how far AUC is from one; without spikes there is no AUC, then the loss."""
@@ -349,10 +416,12 @@ class SurrogateProblem(Problem):
         return float(-scores["auc"] if chosen == "auc" else scores[chosen])
 
     def note(self, scores: dict[str, Any]) -> str:
-        """AUC and RMSE."""
+        """AUC and RMSE, of signals too."""
         found = []
         if "auc" in scores:
             found.append("AUC undefined" if scores["auc"] is None else f"AUC {scores['auc']:.4f}")
         if "rmse_mv" in scores:
             found.append(f"RMSE {scores['rmse_mv']:.3f} mV")
+        for name, of_signal in scores.get("signals", {}).items():
+            found.append(f"{name} {of_signal['rmse']:.3g} {of_signal['unit']}")
         return f"validation {' '.join(found)}"
