@@ -1,6 +1,6 @@
 """Cost and memory of a training step over the length of the sequence, for models of the Long Range Arena's size.
 
-python benchmarks/lengths.py --out benchmarks/results/lengths-PROCESSOR.json --figure lengths.html
+python benchmarks/lengths.py --out benchmarks/results/lengths-PROCESSOR.json --figure docs/images/cost-over-length.png
 """
 
 import json
@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 import torch
-from common import in_own_process, peak_mebibytes, start, write
+from common import in_own_process, peak_mebibytes, start, write, write_figure
 from rich.table import Table
 from torch import Tensor
 
 from ulmus.baselines import LSTM, TCN, Transformer
 from ulmus.cli.console import console, say
 from ulmus.errors import ConfigError, closest
-from ulmus.files.writing import write_text
 from ulmus.neuron import ELM
 from ulmus.report import style
 
@@ -155,16 +154,6 @@ def lengths_figure(rows: Sequence[LengthRow]) -> go.Figure:
     return plot
 
 
-def write_lengths_page(rows: Sequence[LengthRow], path: Path) -> Path:
-    """Write the figure as a page that opens offline; an existing one is replaced once the new one is whole.
-
-    Raises:
-        ConfigError: the path cannot be written.
-    """
-    write_text(path, lengths_figure(rows).to_html(include_plotlyjs=True))
-    return path
-
-
 def lengths(*steps: int, batch: int = 4, out: Path | None = None, figure: Path | None = None) -> None:
     """Measure CPU time and peak memory of a training step over the length of the sequence, for four models.
 
@@ -172,7 +161,7 @@ def lengths(*steps: int, batch: int = 4, out: Path | None = None, figure: Path |
         steps: Lengths of the sequences; 256 to 16,384 by default, which takes a quarter of an hour.
         batch: Sequences in a training step.
         out: JSON file to write.
-        figure: Page with the figure to write.
+        figure: Page (.html) or picture (.png) to write.
     """
     say("one training step of each model at each length, in processes of their own")
     shown = Table("model", "parameters", "steps", "CPU µs a step", "MiB", title_justify="left")
@@ -185,7 +174,7 @@ def lengths(*steps: int, batch: int = 4, out: Path | None = None, figure: Path |
     console.print(shown)
     write(rows, out)
     if figure is not None:
-        say(f"wrote {write_lengths_page(rows, figure)}")
+        write_figure(lengths_figure(rows), figure)
 
 
 if __name__ == "__main__":

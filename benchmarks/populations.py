@@ -1,8 +1,7 @@
 r"""Cost of a population of fitted neurons over their number and over the events that they receive, and the memory it takes.
 
-    python benchmarks/populations.py --out benchmarks/results/populations-PROCESSOR.json --figure populations.html
-    chromium --headless --window-size=1000,400 --force-device-scale-factor=1.5 --virtual-time-budget=8000 \
-        --screenshot=docs/images/population-cost.png populations.html
+    python benchmarks/populations.py --out benchmarks/results/populations-PROCESSOR.json \
+        --figure docs/images/population-cost.png
 
 One thread, CPU time, the best of three rounds of about a million neuron-steps; every measurement in a process of its own. Each
 neuron has 100 outgoing connections with delays of 1 to 20 ms, and random input from outside; few of them fire.
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from common import in_own_process, peak_mebibytes, start, write
+import plotly.graph_objects as go
+from common import in_own_process, peak_mebibytes, start, write, write_figure
 from rich.table import Table
 
 import ulmus
 from ulmus.cli.console import console, say
-from ulmus.files.writing import write_text
 from ulmus.populations import Cells, FromList
 from ulmus.report import style
 
@@ -68,7 +67,7 @@ def measure(name: str, neurons: int, events_per_ms: float) -> None:
     print(json.dumps(row._asdict()))
 
 
-def populations_page(rows: list[PopulationRow], path: Path) -> None:
+def populations_figure(rows: list[PopulationRow]) -> go.Figure:
     """Two panels: CPU time of a second over the number of neurons, and of a neuron-step over events."""
     plot = style.figure(380, grid={"rows": 1, "columns": 2, "xgap": 0.16})
     over_events = [row for row in rows if row.neurons == 1000]
@@ -107,7 +106,7 @@ def populations_page(rows: list[PopulationRow], path: Path) -> None:
         },
         yaxis2=style.axis("CPU time of a neuron-step (µs)", anchor="x2", rangemode="tozero"),
     )
-    write_text(path, plot.to_html(include_plotlyjs=True, config={"displayModeBar": False}))
+    return plot
 
 
 def populations(
@@ -118,7 +117,7 @@ def populations(
     Args:
         neuron: Fitted neuron.
         out: JSON file to write.
-        figure: Page with the figure to write.
+        figure: Page (.html) or picture (.png) to write.
     """
     asked = [(count, 1.0) for count in NEURONS] + [(1000, events) for events in EVENTS if events != 1.0]
     shown = Table("neurons", "events/ms", "Hz", "µs a neuron-step", "million neuron-steps/s", "MiB")
@@ -135,8 +134,7 @@ def populations(
     console.print(shown)
     write(rows, out)
     if figure is not None:
-        populations_page(rows, figure)
-        say(f"wrote {figure}")
+        write_figure(populations_figure(rows), figure)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import site_text
 import torch
 
 import ulmus
 
 GOLDEN = Path(__file__).parent / "golden"
-ROOMS = ("baselines", "evaluation", "export", "kernels", "neuron", "recordings", "report", "sequences", "studies", "teachers",
-         "training", "trials")  # fmt: skip
+ROOMS = site_text.ROOMS
 
 
 @pytest.fixture(scope="module")

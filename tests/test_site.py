@@ -1,5 +1,6 @@
 """The site without Sphinx: every public name and recipe key is described, every page is listed, every link leads somewhere."""
 
+import functools
 import inspect
 import re
 from importlib import import_module
@@ -37,6 +38,26 @@ def test_every_name_of_the_package_is_in_the_reference():
     assert sorted([*listed, "baselines"]) == sorted(ulmus.__all__)
 
 
+def public_parts(kind):
+    """Methods and properties of a class that are written in Ulmus."""
+    own = [vars(base) for base in kind.__mro__ if base.__module__.startswith("ulmus.")]
+    found = [value for names in own for name, value in names.items() if not name.startswith("_")]
+    described = property | functools.cached_property | classmethod | staticmethod
+    return [value for value in found if inspect.isfunction(value) or isinstance(value, described)]
+
+
+def test_every_room_with_public_names_has_a_page():
+    """Names in ``__all__`` are all that is public: what a package imports without it would be public and described nowhere."""
+    for file in site_text.PACKAGE.glob("*/__init__.py"):
+        module = import_module(f"ulmus.{file.parent.name}")
+        public = hasattr(module, "__all__") and file.parent.name != "cli"
+        assert (
+            public
+            == (file.parent.name in site_text.ROOMS)
+            == (DOCS / f"reference/{file.parent.name}.md").is_file()
+        )
+
+
 @pytest.mark.parametrize("room", site_text.ROOMS)
 def test_every_public_name_of_a_room_is_described(room):
     assert ("room", room) in site_text.MARK.findall((DOCS / f"reference/{room}.md").read_text())
@@ -46,6 +67,11 @@ def test_every_public_name_of_a_room_is_described(room):
         own = inspect.isclass(value) or site_text.is_function(value)
         text = value.__doc__ if own else site_text.constant_docstring(f"ulmus.{room}", name)
         assert text, f"ulmus.{room}.{name} has no docstring"
+        assert not text.startswith(f"{name}("), (
+            f"ulmus.{room}.{name} has only the docstring that Python writes"
+        )
+        for part in public_parts(value) if inspect.isclass(value) else ():
+            assert inspect.getdoc(part), f"ulmus.{room}.{name}.{part} has no docstring"
         if name in ulmus.__all__:
             assert f"`ulmus.{name}`" in page
         else:

@@ -3,7 +3,10 @@
 import json
 
 import pytest
-from lengths import MODELS, LengthRow, bench_lengths, lengths_figure, measure, write_lengths_page
+from browsing import installed_browser
+from common import write_figure
+from lengths import MODELS, LengthRow, bench_lengths, lengths_figure, measure
+from PIL import Image
 
 from ulmus.errors import ConfigError
 
@@ -34,7 +37,21 @@ def test_the_figure_holds_the_rows(tmp_path):
     rows = [LengthRow("ELM", 5, 1, steps, 2.0 + steps, 3.0 * steps) for steps in (512, 256)]
     figure = lengths_figure([*rows, LengthRow("LSTM", 6, 1, 256, 1.0, 2.0)])
     assert [list(line.y) for line in figure.data] == [[258.0, 514.0], [768.0, 1536.0], [1.0], [2.0]]
-    assert "Plotly.newPlot" in write_lengths_page(rows, tmp_path / "figure.html").read_text()
+    write_figure(figure, tmp_path / "figure.html")
+    assert "Plotly.newPlot" in (tmp_path / "figure.html").read_text()
+
+
+def test_a_picture_of_a_figure_shows_it(tmp_path):
+    installed_browser()
+    rows = [LengthRow("ELM", 5, 1, steps, 2.0 + steps, 3.0 * steps) for steps in (512, 256)]
+    write_figure(lengths_figure(rows), tmp_path / "figure.png", width=600, scale=1.0)
+    picture = Image.open(tmp_path / "figure.png").convert("RGB")
+    colours = {colour: count for count, colour in picture.getcolors()}
+    assert picture.size == (600, 440)
+    assert colours[255, 255, 255] > 200_000
+    assert (
+        sum(count for (red, green, blue), count in colours.items() if green > 1.3 * max(red, blue)) > 100
+    )  # its line
 
 
 def test_values_that_cannot_be_used_are_named():
