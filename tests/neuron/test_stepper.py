@@ -145,3 +145,13 @@ def test_steps_from_compiled_code():
     assert (
         loop(plan, weights, state, starts.astype(np.int64), inputs.astype(np.int64), values) == wanted.sum()
     )
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_inhibition_that_was_given_as_excitation_is_said(sparse):
+    fitted, right = surrogate(), spikes_in(1)
+    give = as_events if sparse else lambda x: x
+    fitted.predict(give(right))
+    fitted.predict(give(right.clamp(min=0)))  # no inhibition at all
+    with pytest.warns(UserWarning, match="inputs 20 to 39 are inhibitory, but all their values are positive"):
+        fitted.predict(give(right.abs()))

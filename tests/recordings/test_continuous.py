@@ -64,3 +64,32 @@ def test_what_a_current_lacks_is_said(tmp_path):
         convert(path, tmp_path / "store", mapping=parse_mapping(mapping(unit="pA")))
     with pytest.raises(ConfigError, match="no input"):
         parse_mapping({"voltage": {"values": "v"}})
+
+
+def test_what_looks_like_a_mistake_is_said_with_the_table(tmp_path):
+    path = write(tmp_path / "a.npz", np.zeros((TRIALS, STEPS * PER_MS)))
+    told = mapping(unit="pA")
+    told["output_spikes"] = {"threshold_mv": 60}
+    silent = convert(path, tmp_path / "silent", mapping=parse_mapping(told))
+    assert "not one output spike in 3 trials" in dict(summarise(silent).rows)["note"]
+    told = mapping(unit="pA", sampling_hz=8)
+    told["voltage"]["sampling_hz"] = 8  # kHz
+    slow = convert(path, tmp_path / "slow", mapping=parse_mapping(told))
+    assert dict(summarise(slow).rows)["note"].endswith("if kHz were meant, write 8000")
+    fine = convert(path, tmp_path / "fine", mapping=parse_mapping(mapping(unit="pA")))
+    assert "note" not in dict(summarise(fine).rows)
+
+
+def test_a_sampling_rate_in_khz_is_blamed_where_times_do_not_fit(tmp_path):
+    trials = recordings()
+    np.savez(
+        tmp_path / "a.npz",
+        v=np.stack([r.voltage_mv for r in trials]),
+        t=np.concatenate([r.time_ms for r in trials]),
+        id=np.concatenate([r.input for r in trials]),
+        trial=np.repeat(np.arange(TRIALS), [len(r.time_ms) for r in trials]),
+    )
+    events = {"times": "t", "ids": "id", "trial": "trial", "unit": "ms", "count": 5, "inhibitory": "none"}
+    told = {"inputs": events, "voltage": {"values": "v", "unit": "mV", "sampling_hz": 8}}
+    with pytest.raises(DataError, match="8 Hz makes the trials that long .kHz instead of Hz"):
+        convert(tmp_path / "a.npz", tmp_path / "store", mapping=parse_mapping(told))

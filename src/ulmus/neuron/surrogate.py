@@ -1,5 +1,6 @@
 """A fitted neuron with units: input spikes in, spike probability and voltage in millivolts out."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -216,7 +217,10 @@ class Surrogate(nn.Module):
         Long input can be given in pieces: pass the ``state`` of the last prediction on, and results are those of one call. A
         spike is the first peak of a stretch above the threshold, which shows in the step after it: a peak in the very last
         step of a piece is a spike at 0 ms of the next one.
+
+        Warns where a neuron that knows its inhibitory inputs gets positive values alone from them.
         """
+        self._warn_of_signs(inputs)
         training = self.training
         self.eval()  # nothing is dropped from a prediction
         known = state if isinstance(state, _PredictionState) else _PredictionState(state, None, None)
@@ -240,6 +244,22 @@ class Surrogate(nn.Module):
             going_on,
             {signal.name: values for signal, values in zip(self.signals, signals, strict=True)},
         )
+
+    def _warn_of_signs(self, inputs: Float[Tensor, "batch time inputs"] | Events) -> None:
+        signs, known = input_signs(self.neuron, self.geometry, len(self.continuous))
+        if not known:
+            return
+        inhibitory = torch.from_numpy(signs < 0)
+        if isinstance(inputs, Events):
+            values = inputs.values[inhibitory.to(inputs.values.device)[inputs.inputs.long()]]
+        else:
+            values = inputs[..., inhibitory.to(inputs.device)]
+        if values.numel() and values.max() > 0 and values.min() >= 0:
+            warnings.warn(
+                f"inputs {int(np.argmax(signs < 0))} to {int(np.flatnonzero(signs < 0)[-1])} are inhibitory, but all their "
+                "values are positive, so that they excite; expected -1 for an inhibitory spike. Make them negative.",
+                stacklevel=3,
+            )
 
     def stepper(self, batch: int = 1, *, refractory_ms: float = 0.0) -> Stepper:
         """Copies of this neuron to be followed step by step, as in a closed loop, from rest; they give no further signals.

@@ -32,6 +32,8 @@ from ulmus.recordings.voltage import (
 )
 from ulmus.trials.trial import Header, Trial, label_bins, validate
 
+SLOW_HZ = 1000.0
+"""A voltage of fewer samples a second is rare enough to be a mistake where times do not fit it."""
 _MANY = 10  # events; fewer may all lie at the beginning of their trials by chance
 
 
@@ -374,8 +376,15 @@ def check_files(
             on_trial(done, sum(trials))
         for group, (times, latest_ms) in recording.latest.items():
             if times >= _MANY and latest_ms < first.duration_ms / 500:
+                rate_hz = mapping.voltage.sampling_hz if mapping.voltage else None
+                slow = rate_hz is not None and rate_hz < SLOW_HZ
                 raise DataError(
                     f"{path}: all {times} times in {group.times} lie in the first {latest_ms:g} ms of trials of "
-                    f"{first.duration_ms:g} ms; expected times throughout; check `unit` in the mapping (s instead of ms?)"
+                    f"{first.duration_ms:g} ms; expected times throughout; "
+                    + (
+                        f"check `sampling_hz` of the voltage: {rate_hz:g} Hz makes the trials that long (kHz instead of Hz?)"
+                        if slow
+                        else "check `unit` in the mapping (s instead of ms?)"
+                    )
                 )
     return Checked(trials, steps, gaps)

@@ -75,7 +75,23 @@ def summarise(trials: TrialSource) -> ConversionSummary:
             f"from {how['times']}" if "times" in how else f"maxima above {how.get('threshold_mv', -25):g} mV"
         )
         rows.append(("output spikes", f"{int(spikes.sum()):,} ({origin}), {rate}"))
+    rows += [("note", doubt) for doubt in _doubts(header, int(spikes.sum()), count)]
     return ConversionSummary(rows, input_hz, spikes / seconds)
+
+
+def _doubts(header: Header, spikes: int, trials: int) -> Iterator[str]:
+    """What looks like a mistake of the mapping without being one for certain."""
+    if header.spikes and not spikes:
+        yield (
+            f"not one output spike in {trials} trials, so a neuron learns none; lower output_spikes.threshold_mv, or write "
+            "output_spikes: none"
+        )
+    sampling_hz = header.settings.get("mapping", {}).get("voltage", {}).get("sampling_hz")
+    if sampling_hz and 1000 / sampling_hz > 2 * header.dt_ms:
+        yield (
+            f"sampling_hz: {sampling_hz:g} is one sample every {1000 / sampling_hz:,g} ms for time bins of {header.dt_ms:g} ms; "
+            f"if kHz were meant, write {1000 * sampling_hz:g}"
+        )
 
 
 class _Ranges:
