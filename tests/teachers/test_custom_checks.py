@@ -140,7 +140,7 @@ def test_a_sign_against_the_reversal_potential_is_said(which, sign, reversal, tm
     wrong = replace(cell, synapses=[*cell.synapses, odd])
     simulate(wrong, out=tmp_path / "store", workers=1, on_note=said.append, **SHORT)
     assert len(said) == 1
-    assert f"1 synapses with sign={sign}" in said[0]
+    assert f"1 synapse with sign={sign}" in said[0]
     assert f"number 3: {reversal:g} mV" in said[0]
     assert cell.doubts() == []
 

@@ -242,7 +242,7 @@ def _draw_answer(plot: go.Figure, example: Example, answer: AnswerTrace, place: 
         style.SURROGATE,
         "%{y:.4g}",
     )
-    y = style.axis(domain=list(place.domain), anchor=place.x, nticks=4)
+    y = style.axis(domain=list(place.domain), anchor=place.x, nticks=4, exponentformat="power")
     plot.update_layout({place.y_axis: y})
     plot.add_annotation(style.panel_title(html.escape(answer.label), 0, place.domain[1] + 0.004))
 

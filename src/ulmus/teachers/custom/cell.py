@@ -185,8 +185,9 @@ class CustomCell(Teacher):
             ]
             if odd:
                 number, mv = odd[0]
+                synapses = f"{len(odd)} synapse{'s' if len(odd) > 1 else ''}"
                 found.append(
-                    f"cell {self.name!r}: {len(odd)} synapses with sign={sign} have a reversal potential that "
+                    f"cell {self.name!r}: {synapses} with sign={sign} and a reversal potential that "
                     f"{'inhibits' if sign > 0 else 'excites'} (number {number}: {mv:g} mV); the surrogate will take them for "
                     f"the opposite of what they are. Correct the sign or the reversal potential, unless it is intended."
                 )
