@@ -204,7 +204,35 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
             2,
             "does not mention the inputs",
         ),
-        (["simulate", "lif", "--trials", "1.5", "--out", "x"], 2, "--trials: 1.5 is not a whole number"),
+        (["simulate", "lif", "--trials", "1.5", "--out", "x"], 2, "--trials: '1.5' is not a whole number"),
+        (
+            ["data", "make", "listops", "--train", "1e5", "--out", "x"],
+            2,
+            "--train: '1e5' is not a whole number",
+        ),
+        (
+            ["label", "l5pc-small", "--trials", "1", "--seconds", "nan", "--out", "x"],
+            2,
+            "seconds=nan: expected",
+        ),
+        (["simulate", "lif", "--trials", "9999999999", "--out", "x"], 2, "9999999999 trials"),
+        (
+            ["simulate", "lif", "--trials", "1", "--excitatory", "99999999999", "--out", "x"],
+            2,
+            "65,536 inputs at most",
+        ),
+        (
+            ["simulate", "lif", "--trials", "1", "--spliced-pieces", "99999999999", "--out", "x"],
+            2,
+            "spliced_pieces=99999999999: expected 0 to 10,000",
+        ),
+        (
+            ["simulate", "lif", "--trials", "1", "--step-ms", "1e-30", "--out", "x"],
+            2,
+            "--step-ms=1e-30: expected",
+        ),
+        (["data", "make", "spoken-digits", "--seed", "-1", "--out", "x"], 2, "seed=-1: expected"),
+        (["data", "make", "spoken-digits", "--test-share", "2", "--out", "x"], 2, "test share 2.0: expected"),
         (
             ["simulate", "lif", "--trials", "1", "--out", "x", "--step-ms", "0.3"],
             2,
@@ -217,7 +245,8 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
         ),
     ],
 )
-def test_mistakes_get_a_sentence_and_an_exit_code(arguments, code, message, capsys):
+def test_mistakes_get_a_sentence_and_an_exit_code(arguments, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == code

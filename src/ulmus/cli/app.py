@@ -6,8 +6,9 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 # Threads of OpenMP otherwise go on spinning after every operation of PyTorch, on the cores that the kernels want next. Read
 # once, when PyTorch is loaded.
@@ -18,7 +19,7 @@ with suppress(AttributeError, TypeError):  # other systems have no such function
         ctypes.CDLL(None).mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, at most this
         ctypes.CDLL(None).mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token, convert
 
 from ulmus.cli.console import error_console, say
 from ulmus.errors import (
@@ -67,6 +68,17 @@ GO_ON = ("simulate", "label", "sweep")
 """Commands that resume where they were interrupted; train and reproduce say so themselves."""
 
 
+def _converted(kind: Any, tokens: Sequence[Token]) -> Any:
+    """What a flag is given, as its type; Cyclopts alone would round 1.5 trials to 2."""
+    if kind is not int:
+        return convert(kind, tokens)
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        message = f"{tokens[0].value!r} is not a whole number; expected one such as 4. Correct it."
+        raise ValueError(message) from None
+
+
 def build(arguments: list[str]) -> App:
     """The commands; the one that the arguments begin with describes itself, by its docstring."""
     app = App(
@@ -74,7 +86,8 @@ def build(arguments: list[str]) -> App:
         help="Fit Expressive Leaky Memory neurons to detailed neurons, and use them.",
         version_flags=["--version"],
         suppress_keyboard_interrupt=False,  # else it ends the process before we can say that it was interrupted
-        default_parameter=Parameter(negative=""),  # else --no-resume and --empty-data would be flags too
+        # Without negative="", --no-resume and --empty-data would be flags too.
+        default_parameter=Parameter(negative="", converter=_converted),
     )
     for command, place, description in COMMANDS:
         chosen = arguments[:1] == [command]

@@ -39,7 +39,6 @@ def label(
     """
     neuron = chosen_cell(cell, PyramidalOptions(morphology=morphology))
     stimulus = chosen_stimulus(neuron, drive)
-    stimulus.check(neuron, round(seconds * 1000), trials)
     with progress("label") as show:
         store = answer(
             surrogates, neuron, stimulus, trials=trials, seconds=seconds, out=out, seed=seed, on_trial=show

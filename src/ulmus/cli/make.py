@@ -37,8 +37,9 @@ def spoken_digits(
         workers: Processes; all cores by default.
     """
     from ulmus.sequences.digits.speech import ORIGIN, speak_digits
-    from ulmus.sequences.digits.spoken_digits import make_spoken_digits
+    from ulmus.sequences.digits.spoken_digits import check_arguments, make_spoken_digits
 
+    check_arguments(test_share, seed, workers)
     origin = "recordings"
     if source is None:
         origin, source = ORIGIN, out / "recordings"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
 from ulmus.cli.console import console, progress, say
 from ulmus.errors import ConfigError, closest
@@ -23,19 +23,6 @@ from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher, check_step
 from ulmus.trials import Store
-
-
-def _whole(kind: Any, tokens: Sequence[Token]) -> int:
-    """A whole number; without this, 1.5 would be rounded."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(
-            f"{tokens[0].value} is not a whole number; expected one such as 4. Correct it."
-        ) from None
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 @Parameter(name="*", group="Input")
@@ -115,11 +102,11 @@ NO_INPUT_OPTIONS, NO_PYRAMIDAL_OPTIONS, NO_POINT_OPTIONS = InputOptions(), Pyram
 def simulate(
     cell: str,
     *,
-    trials: Whole,
+    trials: int,
     out: Path,
     seconds: float = 6.0,
-    seed: Whole = 0,
-    workers: Whole | None = None,
+    seed: int = 0,
+    workers: int | None = None,
     dask: str | None = None,
     step_ms: float = 0.05,
     sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),

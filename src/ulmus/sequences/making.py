@@ -5,12 +5,13 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError, DataError, UlmusError, extra
+from ulmus.files.lock import LOCK_FILE
 from ulmus.files.reading import read_json
 from ulmus.files.writing import write_json
 
@@ -116,10 +117,12 @@ def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: st
         )
 
 
-def give_up(folder: Path) -> None:
-    """Forget what a folder was begun with, if nothing was made in it."""
-    if [path.name for path in folder.iterdir()] == [RECORD]:
-        (folder / RECORD).unlink()
+def give_up(folder: Path, record: str = RECORD, pending: str = "pending") -> None:
+    """Forget what a folder was begun with, if nothing was made in it; `pending` holds what is made before the data."""
+    with suppress(OSError):  # there is none, or something in it
+        (folder / pending).rmdir()
+    if {path.name for path in folder.iterdir()} - {LOCK_FILE} == {record}:
+        (folder / record).unlink()
 
 
 def check_counts(**values: int | None) -> None:

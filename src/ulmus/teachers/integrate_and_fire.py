@@ -12,6 +12,7 @@ from ulmus.errors import ConfigError
 from ulmus.teachers.regimes import InputRegime, SpikeCounts
 from ulmus.teachers.stimulus import InputGroup
 from ulmus.teachers.teacher import Answer, Drive, Teacher
+from ulmus.trials.trial import MAX_INPUTS
 
 WEIGHT_OF_ALL_MV = 480.0
 """Drive of one event at every excitatory input, from which the weight of one follows."""
@@ -63,6 +64,12 @@ class IntegrateAndFire(Teacher):
     tau_adaptation_ms: float = 100.0
 
     def __post_init__(self) -> None:
+        most = MAX_INPUTS - self.excitatory
+        if not (self.excitatory >= 1 and 0 <= self.inhibitory <= most and 0 <= self.refractory_ms < 2**31):
+            raise ConfigError(
+                f"excitatory={self.excitatory}, inhibitory={self.inhibitory}, refractory_ms={self.refractory_ms}: expected "
+                f"at least one excitatory input, {MAX_INPUTS:,} inputs at most, and nothing negative. Correct them."
+            )
         for name in ("tau_membrane_ms", "tau_synapse_ms", "tau_adaptation_ms"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ConfigError(
@@ -75,11 +82,6 @@ class IntegrateAndFire(Teacher):
             raise ConfigError(
                 f"tau_synapse_ms={self.tau_synapse_ms} equals tau_membrane_ms: expected different time constants. "
                 f"Change one of them."
-            )
-        if self.excitatory < 1 or self.inhibitory < 0 or self.refractory_ms < 0:
-            raise ConfigError(
-                f"excitatory={self.excitatory}, inhibitory={self.inhibitory}, refractory_ms={self.refractory_ms}: expected "
-                f"at least one excitatory input and nothing negative. Correct them."
             )
         if not (self.reset_mv < self.threshold_mv and self.rest_mv < self.threshold_mv):
             raise ConfigError(

@@ -1,13 +1,16 @@
 """What the trials of a store have in common, and how a worker makes one of them."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import DrawnInput, Stimulus
@@ -69,6 +72,25 @@ class Plan(NamedTuple):
         return trial._replace(
             attributes={"seed": self.seed, "trial": index, **drawn.attributes}, continuous=drawn.continuous
         )
+
+
+def check_amount(trials: int, seconds: float, seed: int, workers: int | None = None) -> None:
+    """Refuse what no store of trials can be made of.
+
+    Raises:
+        ConfigError: names the first such value.
+    """
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"seconds={seconds}: expected a positive number. Correct it.")
+    if round(seconds * 1000) < 1:
+        raise ConfigError(f"seconds={seconds}: expected at least 0.001. Correct it.")
+    counts: dict[str, tuple[Any, int]] = {"trials": (trials, 1), "workers": (workers, 1), "seed": (seed, 0)}
+    for name, (value, least) in counts.items():
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= least):
+            raise ConfigError(f"{name}={value!r}: expected a whole number, at least {least}. Correct it.")
+    if workers is not None and workers > MOST_WORKERS:
+        raise ConfigError(f"workers={workers}: expected at most {MOST_WORKERS} processes. Lower it.")
 
 
 def inputs_of(teacher: Teacher, stimulus: Stimulus) -> dict[str, Any]:

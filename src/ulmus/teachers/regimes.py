@@ -20,6 +20,7 @@ SYNCHRONY_DEPTH, SYNCHRONY_PERIOD_MS = 0.6, (30.0, 200.0)
 EXCITATION_WITHOUT_INHIBITION = (0.1, 0.5)
 CLUSTER_INPUTS = 20
 PIECE_MS, JOIN_MS = (500, 1500), 25
+_MOST_PIECES = 10_000
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ class InputRegime(Stimulus):
                 raise ConfigError(
                     f"{name}={getattr(self, name)}: expected a share of draws from 0 to 1, such as 0.2. Correct it."
                 )
-        if self.spliced_pieces < 0:
-            raise ConfigError(f"spliced_pieces={self.spliced_pieces}: expected 0 or more. Correct it.")
+        if not 0 <= self.spliced_pieces <= _MOST_PIECES:
+            raise ConfigError(
+                f"spliced_pieces={self.spliced_pieces}: expected 0 to {_MOST_PIECES:,}. Correct it."
+            )
         for name, options in (("rate_hold_ms", self.rate_hold_ms), ("smoothing_ms", self.smoothing_ms)):
             if not options or min(options) <= JITTER_MS:
                 raise ConfigError(

@@ -8,17 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError, extra
 from ulmus.files.lock import only_one
 from ulmus.files.writing import append_json
 from ulmus.teachers.cluster import connected, results_of_dask
 from ulmus.teachers.custom.cell import place_name
-from ulmus.teachers.plan import Plan, SimulatedTrial
+from ulmus.teachers.plan import Plan, SimulatedTrial, check_amount
 from ulmus.teachers.processes import results_of_processes
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher, check_step
@@ -96,7 +94,8 @@ def simulate(
     """
     with extra("simulate", "simulating trials"):
         import_module("cloudpickle"), import_module("joblib")
-    _check_counts(trials, seconds, seed, workers, dt_ms)
+    check_step(dt_ms)
+    check_amount(trials, seconds, seed, workers)
     places = _checked_kinds(teacher, stimulus, sites)
     stimulus = stimulus or teacher.regime
     plan = Plan(teacher, stimulus, round(seconds * 1000), seed, dt_ms, places)
@@ -184,21 +183,6 @@ def _writer(out: str | Path, header: Header, trials: int) -> StoreWriter:
         if "settings.cell" not in str(error):
             raise
         raise ConfigError(f"the cell differs from the one whose trials the store holds: {error}") from error
-
-
-def _check_counts(trials: int, seconds: float, seed: int, workers: int | None, dt_ms: float) -> None:
-    check_step(dt_ms)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigError(f"seconds={seconds}: expected a positive number. Correct it.")
-    if round(seconds * 1000) < 1:
-        raise ConfigError(f"seconds={seconds}: expected at least 0.001. Correct it.")
-    counts: dict[str, tuple[Any, int]] = {"trials": (trials, 1), "workers": (workers, 1), "seed": (seed, 0)}
-    for name, (value, least) in counts.items():
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= least):
-            raise ConfigError(f"{name}={value!r}: expected a whole number, at least {least}. Correct it.")
-    if workers is not None and workers > MOST_WORKERS:
-        raise ConfigError(f"workers={workers}: expected at most {MOST_WORKERS} processes. Lower it.")
 
 
 def _checked_kinds(

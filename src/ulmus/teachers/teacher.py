@@ -147,9 +147,9 @@ class Teacher(ABC):
 
 def check_step(dt_ms: float, name: str = "dt_ms") -> None:
     """Check an integration step; ``name`` is what the user calls it."""
-    if not (0 < dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
+    if not (0.001 <= dt_ms <= 0.25 and math.isclose(round(1 / dt_ms) * dt_ms, 1.0)):
         raise ConfigError(
-            f"{name}={dt_ms}: expected a whole fraction of 1 ms, at most 0.25, such as 0.025, 0.05 or 0.1. Correct it."
+            f"{name}={dt_ms}: expected a whole fraction of 1 ms, 0.001 to 0.25, such as 0.025, 0.05 or 0.1. Correct it."
         )
 
 

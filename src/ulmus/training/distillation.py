@@ -15,7 +15,7 @@ from ulmus.errors import ConfigError
 from ulmus.files.batch_loading import Numbered, random_of
 from ulmus.neuron import Surrogate, load_surrogate
 from ulmus.neuron.spikes import spike_times
-from ulmus.teachers.plan import inputs_of
+from ulmus.teachers.plan import check_amount, inputs_of
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher
 from ulmus.trials import (
@@ -74,11 +74,13 @@ def label(
         >>> labels.header.sites
         ('soma', 'spike logit')
     """
+    check_amount(trials, seconds, seed)
     several = [surrogates] if isinstance(surrogates, (Surrogate, str, Path)) else list(surrogates)
     fitted = [load_surrogate(one) for one in several]
     names = [str(one) if isinstance(one, (str, Path)) else f"surrogate {k}" for k, one in enumerate(several)]
     card = {name: one.card for name, one in zip(names, fitted, strict=True)} if card is None else card
     stimulus = cell.regime if stimulus is None else stimulus
+    stimulus.check(cell, round(seconds * 1000), trials)
     return _labelled(fitted, cell, stimulus, trials, seconds, out, seed, card, on_trial)
 
 

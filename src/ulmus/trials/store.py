@@ -23,6 +23,7 @@ from ulmus.trials.trial_source import Clip, TrialSource
 
 FORMAT = "ulmus event store"
 SCHEMA = 1
+_MOST_TRIALS = 10_000_000  # in memory, the list of those to do takes a third of a gigabyte
 _SHARD_NAME = re.compile(r"trials-(\d{7,})-(\d{7,})\.h5")
 _PENDING_NAME = re.compile(r"trial-(\d{7,})\.h5")
 
@@ -47,9 +48,11 @@ class StoreWriter:
     def __init__(
         self, path: str | Path, header: Header, trials_total: int | None = None, shard_trials: int = 64
     ) -> None:
-        if shard_trials < 1 or (trials_total is not None and trials_total < 1):
+        total = 1 if trials_total is None else trials_total
+        if shard_trials < 1 or not 1 <= total <= _MOST_TRIALS:
             raise ConfigError(
-                f"store with trials_total={trials_total}, shard_trials={shard_trials}: both must be at least 1"
+                f"a store of {trials_total} trials, {shard_trials} in a file: expected 1 to {_MOST_TRIALS:,}, at least one in a "
+                "file. Correct the number of trials."
             )
         self.path, self.header = Path(path), header
         self.trials_total, self.shard_trials = trials_total, shard_trials

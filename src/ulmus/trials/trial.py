@@ -82,8 +82,8 @@ class Header:
         sign = np.asarray(self.input_sign)
         if not 1 <= self.steps < 2**31 or not 0 < self.dt_ms < 1e9:
             raise ConfigError(
-                f"header with steps={self.steps}, dt_ms={self.dt_ms}: a trial needs at least one step of a "
-                "positive length; correct these values"
+                f"header with steps={self.steps}, dt_ms={self.dt_ms}: expected 1 to {2**31 - 1:,} steps of a "
+                "positive length. Correct these values."
             )
         if sign.ndim != 1 or not 1 <= sign.size <= MAX_INPUTS or not np.isin(sign, (-1, 1)).all():
             raise ConfigError(

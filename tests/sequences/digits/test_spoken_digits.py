@@ -173,6 +173,16 @@ def test_damaged_recordings_are_told_by_name(tmp_path):
         make_spoken_digits(folder, tmp_path / "out", workers=1)
 
 
+def test_a_folder_for_which_recordings_were_refused_takes_others(recordings, made, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(recordings, damaged)
+    first = min(damaged.rglob("*.wav"))
+    first.write_bytes(first.read_bytes()[:30])
+    with pytest.raises(DataError, match=first.name):
+        make_spoken_digits(damaged, tmp_path / "out", workers=1)
+    make_spoken_digits(recordings, tmp_path / "out", workers=1)
+
+
 def test_folders_in_other_use_are_refused(recordings, tmp_path):
     (tmp_path / "shd_train.h5").touch()
     with pytest.raises(DataError, match=r"holds 'shd_train\.h5' but no making\.json"):

@@ -21,7 +21,7 @@ from ulmus.sequences.digits.clips import choose_speakers
 from ulmus.sequences.digits.cochlea import hear, read_wav
 from ulmus.sequences.digits.cochlea.hearing import MODEL_VERSION
 from ulmus.sequences.digits.cochlea.wav import MOST_BYTES, too_large
-from ulmus.sequences.making import Report, begin, check_counts, in_order
+from ulmus.sequences.making import Report, begin, check_counts, check_seed, give_up, in_order
 
 DIGITS = {
     "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -144,9 +144,7 @@ def make_spoken_digits(
         ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
         UlmusError: a worker was killed; what was finished before stays.
     """
-    check_counts(workers=workers)
-    if seed < 0:
-        raise ConfigError(f"seed={seed}: expected 0 or more; correct the seed")
+    check_arguments(test_share, seed, workers)
     source, out = Path(source).expanduser(), Path(out).expanduser()
     recordings = find_recordings(source)
     in_test, held_out = _held_out(recordings, test_speakers, test_share, same_speakers, seed)
@@ -157,7 +155,11 @@ def make_spoken_digits(
     with only_one(out, "filled with spoken digits"):
         begin(out, settings, _RECORD, "*.h5")
         if not all(file.exists() for file in files.values()):
-            _hear_all(source, out, recordings, seed, workers, on_clip or (lambda done, total: None))
+            try:
+                _hear_all(source, out, recordings, seed, workers, on_clip or (lambda done, total: None))
+            except DataError:
+                give_up(out, _RECORD, _PENDING)
+                raise
             for split, file in files.items():
                 chosen = [test == (split == "test") for test in in_test]
                 write = partial(_write, out=out, recordings=recordings, chosen=chosen, settings=settings)
@@ -165,6 +167,18 @@ def make_spoken_digits(
         remove_leftovers(out)
         shutil.rmtree(out / _PENDING, ignore_errors=True)
     return files
+
+
+def check_arguments(test_share: float, seed: int, workers: int | None) -> None:
+    """Refuse what needs no recording to be refused.
+
+    Raises:
+        ConfigError: names the first such value.
+    """
+    check_counts(workers=workers)
+    check_seed(seed)
+    if not 0 < test_share < 1:
+        raise ConfigError(f"test share {test_share}: expected more than 0 and less than 1; correct it")
 
 
 def _held_out(
@@ -192,8 +206,6 @@ def _held_out(
 
 def _test_clips(recordings: list[Recording], share: float, seed: int) -> list[bool]:
     """Which clips to hold out: the same share of what every speaker says of every digit, as nearly as whole clips allow."""
-    if not 0 < share < 1:
-        raise ConfigError(f"test share {share}: expected more than 0 and less than 1; correct it")
     groups: dict[tuple[str, str, int], list[int]] = {}
     for position, recording in enumerate(recordings):
         groups.setdefault((recording.speaker, recording.language, recording.digit), []).append(position)
