@@ -72,14 +72,14 @@ def test_workers_do_not_change_the_result(integrator_store, tmp_path):
 
 
 def test_a_seed_fixes_everything_and_matters(integrator_store, tmp_path):
-    first, again, other = (
+    first, again, *others = (
         weights(
             fit(make_recipe(integrator_store, steps=5).model_copy(update={"seed": seed}), tmp_path / name)
         )
-        for name, seed in [("first", 1), ("again", 1), ("other", 2)]
+        for name, seed in [("first", 1), ("again", 1), ("other", 2), ("a date", 20261129), ("last", 2**63 - 1)]
     )
     assert same(first, again)
-    assert not same(first, other)
+    assert not any(same(first, other) for other in others)
 
 
 def test_it_learns_a_leaky_integrator(integrator_store, tmp_path):

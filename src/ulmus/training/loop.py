@@ -155,7 +155,9 @@ class Loop:
     def step(self, batch: Any) -> float:
         """One step of the optimiser; the loss."""
         # Dropout then depends on the number of the step alone, also after an interruption.
-        torch.manual_seed((self.recipe.seed << 40) + (self.fabric.global_rank << 32) + self.position.step)
+        # Bits of a large seed that 64 do not hold come in again from below.
+        seed = (self.recipe.seed << 40) % 2**64 + (self.recipe.seed >> 24)
+        torch.manual_seed((seed + (self.fabric.global_rank << 32) + self.position.step) % 2**64)
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.position.step, self.training, self.recipe.steps)

@@ -96,7 +96,7 @@ class Recipe(Settings):
 
     name: str
     """What the run is called in messages and reports."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides the random weights, the order of batches, augmentation and dropout."""
     start_from: str | None = None
     """Run folder or saved model of the same shape whose weights training begins with; random ones by default."""
