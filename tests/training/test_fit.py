@@ -76,7 +76,13 @@ def test_a_seed_fixes_everything_and_matters(integrator_store, tmp_path):
         weights(
             fit(make_recipe(integrator_store, steps=5).model_copy(update={"seed": seed}), tmp_path / name)
         )
-        for name, seed in [("first", 1), ("again", 1), ("other", 2), ("a date", 20261129), ("last", 2**63 - 1)]
+        for name, seed in [
+            ("first", 1),
+            ("again", 1),
+            ("other", 2),
+            ("a date", 20261129),
+            ("last", 2**63 - 1),
+        ]
     )
     assert same(first, again)
     assert not any(same(first, other) for other in others)

@@ -17,7 +17,7 @@ from ulmus.files.writing import write_json, write_text
 from ulmus.report.study_page import write_study_page
 from ulmus.studies.comparison import Compared, score_compared
 from ulmus.studies.running import RUNS, MemberResult, Outcome, TestTrials, collect_results, run_member
-from ulmus.studies.study import Member, Study, load_study, members
+from ulmus.studies.study import MOST_SEEDS, Member, Study, load_study, members
 from ulmus.studies.tables import Quality, grid_rows, quality, remarks, study_markdown, table
 from ulmus.training.budget import FULL, parse_budget
 from ulmus.training.kinds.trials import SurrogateRecipe
@@ -58,8 +58,8 @@ def reproduce(
         dry_run: List the runs and stop.
     """
     chosen = load_study(study)
-    if seeds is not None and seeds < 1:
-        raise ConfigError(f"--seeds {seeds}: expected 1 or more.")
+    if seeds is not None and not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"--seeds {seeds}: expected 1 to {MOST_SEEDS:,}. Correct it.")
     seconds = parse_budget(budget)
     runs = list(members(chosen, budget, seeds or chosen.seeds, tuple(only or ())))
     changes = parse_overrides(overrides, _FLAGS)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 LEVEL = 0.95
-RESAMPLES = 1000
+RESAMPLES, MOST_RESAMPLES = 1000, 1_000_000
 FEW_TRIALS = 10
 """With fewer trials a bootstrap over them tends to give intervals that are too narrow."""
 

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from ulmus.errors import DataError
+from ulmus.errors import ConfigError, DataError
 from ulmus.evaluation.failures import KindScores
 from ulmus.evaluation.intervals import (
     FEW_TRIALS,
     LEVEL,
+    MOST_RESAMPLES,
     RESAMPLES,
     intervals,
     resampled,
@@ -247,9 +248,11 @@ def evaluation(
         resamples: How often trials are drawn with replacement; 0 leaves the intervals out.
 
     Raises:
-        ConfigError: no such protocol.
+        ConfigError: no such protocol, or a number of resamples that cannot be drawn.
         DataError: the trials do not fit the surrogate, or the protocol leaves none of them.
     """
+    if not 0 <= resamples <= MOST_RESAMPLES:
+        raise ConfigError(f"resamples={resamples}: expected 0 to {MOST_RESAMPLES:,}. Correct it.")
     chosen = find_protocol(protocol)
     check_fit(surrogate, trials)
     chosen = chosen.fitted_to(trials)

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ulmus.errors import ConfigError, closest
 from ulmus.settings import Settings, parse_yaml, validated
@@ -16,6 +16,7 @@ from ulmus.training.budget import FULL
 from ulmus.training.recipe import Recipe
 from ulmus.training.recipe_file import load_recipe, values_of
 
+MOST_SEEDS = 10_000
 SHIPPED = resources.files("ulmus.studies")
 
 
@@ -86,7 +87,7 @@ class Study(Settings):
     """What the study is called in messages and folders."""
     title: str
     """What it shows, as a sentence."""
-    seeds: PositiveInt = 3
+    seeds: int = Field(default=3, ge=1, le=MOST_SEEDS)
     """Runs of every cell of a table, with seeds from 0 on."""
     grids: dict[str, Grid] = Field(min_length=1)
     """The grids by name."""
