@@ -22,7 +22,7 @@ BLOCKS = [
 ]
 RUN_ELSEWHERE = (
     "docs/howto/brian2-and-nest.md",
-    "docs/howto/cell-from-a-package.md:0",
+    "docs/howto/cell-from-a-package.md",
     "docs/howto/look-inside.md",
     "docs/howto/other-programs.md:0",
     "docs/howto/your-own-neuron.md",

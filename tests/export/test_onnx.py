@@ -6,7 +6,7 @@ import torch
 
 import ulmus
 from ulmus.errors import ConfigError
-from ulmus.neuron.surrogate import VoltageUnits
+from ulmus.neuron.surrogate import SignalUnits, VoltageUnits
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -134,3 +134,15 @@ def test_what_onnx_cannot_hold_is_named(tmp_path):
     with pytest.raises(ConfigError, match="replaced or have hooks"):
         ulmus.export(neuron, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_sites_with_scales_of_their_own_and_further_signals(tmp_path):
+    torch.manual_seed(0)
+    units = [VoltageUnits(), VoltageUnits(-20.0, -50.0, 0.02)]
+    signals = [SignalUnits("calcium", "mM", 5e-5, 1e4)]
+    neuron = calm(ulmus.ELM(6, 4, memory=5))
+    surrogate = ulmus.Surrogate(neuron, sites=("soma", "tip"), units=units, signals=signals)
+    x = torch.randn(2, 40, 6)
+    found, wanted = run(session(surrogate, tmp_path), x), surrogate.predict(x)
+    np.testing.assert_allclose(found["voltage_mv"], wanted.voltage_mv, atol=1e-3)
+    np.testing.assert_allclose(found["calcium"], wanted.signals["calcium"], rtol=1e-4, atol=1e-8)

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,3 +120,20 @@ def test_the_cell_of_a_package(tmp_path):
     trial = cell.run_trial(none, none, 250, dt_ms=0.1, current_na=current)
     assert -80 < trial.voltage_mv[99, 0] < -65
     assert len(trial.spike_time_ms) >= 2
+
+
+@pytest.mark.slow
+def test_the_interneuron_of_a_package(tmp_path):
+    pytest.importorskip("neuron")
+    places = [find_spec(name) for name in ("dbbs_models", "dbbs_catalogue")]
+    if None in places:
+        pytest.skip("pip install --no-deps dbbs-models dbbs-catalogue: one of them is not installed")
+    mods = Path(places[1].submodule_search_locations[0]) / "mods" / "neuron"
+    subprocess.run(["nrnivmodl", str(mods)], cwd=tmp_path, check=True, capture_output=True)
+    text = (REPOSITORY / "docs/howto/cell-from-a-package.md").read_text()
+    (tmp_path / "stellate.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    cell = load_cell(str(tmp_path / "stellate.py"))
+    assert cell.doubts() == []
+    none = np.zeros(0, dtype=np.int64)
+    intervals = np.diff(cell.run_trial(none, none, 400, dt_ms=0.1).spike_time_ms)
+    assert 40 < intervals.mean() < 70  # it is a pacemaker

@@ -19,7 +19,7 @@ from ulmus.cli.console import (
 from ulmus.errors import ConfigError, DataError
 from ulmus.evaluation.intervals import RESAMPLES, differences
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit
-from ulmus.evaluation.scores import Evaluation, few_note, rate_note, seen_note
+from ulmus.evaluation.scores import Evaluation, few_note, rate_note, seen_note, sign_note
 from ulmus.files.writing import write_json
 from ulmus.neuron import Classifier, Predictor, Surrogate, load, load_surrogate
 from ulmus.training.run import Run
@@ -178,7 +178,13 @@ def _score_trials(
 ) -> Evaluation:
     with progress("evaluate") as show:
         found = score_trials(surrogate, open_trials(data), protocol, threshold_on, resamples, show)
-    for note in filter(None, (seen_note(found.scores), few_note(found.scores), rate_note(found.scores))):
+    notes = (
+        sign_note(surrogate, open_trials(data)),
+        seen_note(found.scores),
+        few_note(found.scores),
+        rate_note(found.scores),
+    )
+    for note in filter(None, notes):
         say(f"{model}: {note}")
     return found
 

@@ -19,6 +19,7 @@ from ulmus.evaluation.intervals import (
 from ulmus.evaluation.metrics import SpikeMetrics, SpikeRanking, VoltageErrors
 from ulmus.evaluation.predictions import Predictions, Protocol, check_fit, find_protocol, predict
 from ulmus.neuron import Surrogate
+from ulmus.neuron.spikes import input_signs
 from ulmus.trials import TrialSource
 from ulmus.trials.overlap import Part, overlap, parts
 
@@ -312,6 +313,18 @@ def few_note(scores: Mapping[str, Any]) -> str:
     count = scores["trials"]
     only = "only one trial was" if count == 1 else f"only {count} trials were"
     return f"{only} scored, so the 95 % intervals are rough and probably too narrow; score on {FEW_TRIALS} or more."
+
+
+def sign_note(surrogate: Surrogate, trials: TrialSource) -> str:
+    """What a reader must know of trials that excite where the neuron expects inhibition; else nothing."""
+    signs, known = input_signs(surrogate.neuron, surrogate.geometry, len(surrogate.continuous))
+    inhibitory = signs < 0
+    if not known or (trials.header.input_sign[inhibitory] < 0).any():
+        return ""
+    return (
+        f"none of its {int(inhibitory.sum())} inhibitory inputs inhibits in these trials, whose events are positive there: check "
+        "`inhibitory` in the mapping, or the signs of the synapses."
+    )
 
 
 def rate_note(scores: Mapping[str, Any]) -> str:

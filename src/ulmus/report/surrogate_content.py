@@ -16,6 +16,7 @@ from ulmus.evaluation.scores import (
     scores_of_resamples,
     seen,
     seen_note,
+    sign_note,
     signal_scores,
     site_scores,
 )
@@ -137,7 +138,12 @@ def surrogate_content(
         learned=_learned(surrogate, trials, geometry),
         recipe_yaml="" if run is None else run.recipe_file.read_text(encoding="utf-8"),
         provenance=_provenance(trials, run),
-        notes=(*answers_remark(predictions), *auc_remark(scores), *divergence(run)),
+        notes=(
+            *filter(None, [sign_note(surrogate, trials)]),
+            *answers_remark(predictions),
+            *auc_remark(scores),
+            *divergence(run),
+        ),
         **({"learning_curve_absent": _NO_RUN} if run is None else {}),
         failures=failed,
         moments=tuple(
