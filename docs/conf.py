@@ -81,7 +81,18 @@ def _fill_in(_app: Sphinx, _page: str, source: list[str]) -> None:
     source[0] = site_text.fill_in(source[0])
 
 
+def _as_written(
+    _app: Sphinx, what: str, _name: str, _value: object, _options: object, lines: list[str]
+) -> None:
+    """Leave out what Python says of a field of a named tuple, and keep words before a colon from being taken for a type."""
+    if lines and lines[0].startswith("Alias for field number"):
+        lines.clear()
+    elif lines and what in ("attribute", "property", "data"):
+        lines[0] = lines[0].replace(": ", " \N{EN DASH} ", 1)
+
+
 def setup(app: Sphinx) -> None:
     """Replace the marks for generated text before a page is parsed, and find names that are written in short."""
+    app.connect("autodoc-process-docstring", _as_written, priority=400)  # before Napoleon
     app.connect("source-read", _fill_in)
     app.connect("missing-reference", _find, priority=400)

@@ -75,11 +75,14 @@ class Window:
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
         self._call("Emulation.setDeviceMetricsOverride", **shape)
+        self.show(page)
+
+    def show(self, page: Path) -> None:
+        """Go to a page, and wait until it is loaded."""
         self._call("Page.navigate", url=page.as_uri())
         wait = "new Promise((done) => setTimeout(done, 50))"
-        self.evaluate(
-            f"while (document.readyState !== 'complete' || location.protocol !== 'file:') await {wait};"
-        )
+        there = f"document.readyState === 'complete' && location.href === {json.dumps(page.as_uri())}"
+        self.evaluate(f"while (!({there})) await {wait};")
 
     def __enter__(self) -> Self:
         return self
