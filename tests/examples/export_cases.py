@@ -3,6 +3,7 @@
 import torch
 
 import ulmus
+from ulmus.neuron import SignalUnits, VoltageUnits
 
 CASES = {
     "published, windows": "l5pc-branch-20",
@@ -19,6 +20,11 @@ CASES = {
         "dt_ms": 0.5,
         "sites": ("soma", "nexus 1"),
     },
+    "sites with scales of their own, a further signal": {
+        "sites": ("soma", "tip"),
+        "units": [VoltageUnits(), VoltageUnits(-20.0, -50.0, 0.02)],
+        "signals": [SignalUnits("calcium", "mM", 5e-5, 1e4)],
+    },
 }
 
 
@@ -29,8 +35,9 @@ def surrogate(case: str) -> ulmus.Surrogate:
         return ulmus.load(made).double()
     torch.manual_seed(0)
     settings = {"inputs": 4, "memory": 6, **made}
-    sites = settings.pop("sites", ("soma",))
-    model = ulmus.Surrogate(ulmus.ELM(outputs=1 + len(sites), **settings), sites=sites, spike_threshold=0.5)
+    answers = {key: settings.pop(key) for key in ("sites", "units", "signals") if key in settings}
+    outputs = 1 + len(answers.get("sites", ("soma",))) + len(answers.get("signals", ()))
+    model = ulmus.Surrogate(ulmus.ELM(outputs=outputs, **settings), spike_threshold=0.5, **answers)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.5)
