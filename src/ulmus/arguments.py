@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from ulmus.errors import ConfigError, closest
+import numpy as np
+
+from ulmus.errors import ConfigError, UlmusError, closest
 
 MOST_WORKERS = 1024
 """Processes or threads: more would take the machine down."""
@@ -38,6 +40,23 @@ def check_positive(**values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, Real) or not 0 < float(value) < math.inf:
             raise ConfigError(f"{name}={value!r} is not positive; expected a finite number above zero.")
+
+
+def whole_numbers(name: str, values: Any, kind: type[UlmusError] = ConfigError) -> Any:
+    """An array of whole numbers, also of those that a table keeps with a point.
+
+    Raises:
+        UlmusError: of the kind: they are not.
+    """
+    try:
+        given = np.asarray(values)
+        with np.errstate(invalid="ignore"):
+            found = given.astype(np.int64)
+        if given.dtype.kind in "iuf" and (found == given).all():
+            return found
+    except (TypeError, ValueError):
+        pass
+    raise kind(f"{name} = {str(values)[:60]} are no whole numbers; expected the number of each.")
 
 
 def check_shares(**values: Any) -> None:

@@ -313,6 +313,17 @@ def test_what_is_refused(tmp_path):
         (lambda: net.connect("a", "b", FromList([(0, 5)])), "does not exist"),
         (lambda: FixedProbability(1.5), "between 0 and 1"),
         (lambda: net.poisson("a", -1.0), "0 or more"),
+        (lambda: net.poisson("a", "5"), "below a million"),
+        (lambda: net.poisson("a", 1e9), "below a million"),
+        (lambda: net.connect("a", "b", "all"), "chooses no pairs"),
+        (lambda: net.connect("a", "b", FromList([(0, 1, 2)])), "expected pairs"),
+        (lambda: net.connect("a", "b", FromList([(0, 1), (2,)])), "no whole numbers"),
+        (lambda: net.connect("a", "b", AllToAll(), inputs=[0.5]), "no whole numbers"),
+        (lambda: FixedProbability("1"), "between 0 and 1"),
+        (lambda: Population(Cells(surrogate(1))), "expected a list of Cells"),
+        (lambda: Population([Cells(surrogate(1).neuron)]), "have no surrogates"),
+        (lambda: Population([Cells(surrogate(1))], seed=1.5), "seed=1.5"),
+        (lambda: net.run(5, record="all"), "no whole numbers"),
         (lambda: net.run(5, threads=1_000_000), "1 to 1024 threads"),
         (lambda: net.run(float("nan")), "duration"),
         (lambda: net.run(5, record=[19]), "0 to 18"),
@@ -324,8 +335,14 @@ def test_what_is_refused(tmp_path):
             call()
     with pytest.raises(DataError, match="does not exist"):
         net.run(5, events=([0.0], [19], [0]))
-    with pytest.raises(DataError, match="after 5 ms"):
-        net.run(5, events=([5.0], [1], [0]))
+    for played, words in [
+        (([5.0], [1], [0]), "after 5 ms"),
+        (([float("nan")], [1], [0]), "times of events"),
+        (([1.0], [1.5], [0]), "neurons of events"),
+        (([1.0], [1]), "a time, a neuron and an input"),
+    ]:
+        with pytest.raises(DataError, match=words):
+            net.run(5, events=played)
     net.run(1)
     with pytest.raises(ConfigError, match="only be added before"):
         net.connect("a", "b", AllToAll())

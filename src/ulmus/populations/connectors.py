@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 
+from ulmus.arguments import whole_numbers
 from ulmus.errors import ConfigError
 
 Pairs = tuple[Int64[np.ndarray, "connections"], Int64[np.ndarray, "connections"]]
@@ -45,7 +47,7 @@ class FixedProbability:
     allow_self_connections: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
+        if not isinstance(self.probability, Real) or not 0 <= self.probability <= 1:
             raise ConfigError(f"probability={self.probability!r} is not between 0 and 1.")
 
     def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
@@ -111,7 +113,13 @@ class FromList:
 
     def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:
         """See `Connector`."""
-        pairs = np.asarray(self.connections, dtype=np.int64).reshape(-1, 2)
+        pairs = whole_numbers("connections", self.connections)
+        if pairs.ndim != 2 or pairs.shape[1] != 2:
+            if pairs.size:
+                raise ConfigError(
+                    f"connections have shape {list(pairs.shape)}; expected pairs of a source and a target."
+                )
+            pairs = pairs.reshape(0, 2)
         if self.inputs is not None and np.shape(self.inputs) != (len(pairs),):
             raise ConfigError(
                 f"{np.size(self.inputs)} inputs for {len(pairs)} connections; expected one for each."

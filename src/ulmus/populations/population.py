@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, Integer
 
-from ulmus.arguments import check_sizes
+from ulmus.arguments import check_sizes, whole_numbers
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.npz import NpzFile
 from ulmus.files.reading import explained
@@ -82,6 +83,12 @@ class Population:
         refractory_ms: float = 0.0,
         device: torch.device | str | None = None,
     ) -> None:
+        if not isinstance(cells, list | tuple) or not all(isinstance(group, Cells) for group in cells):
+            raise ConfigError(
+                f"cells are a {type(cells).__name__}; expected a list of Cells(surrogate, count, name)."
+            )
+        if not isinstance(seed, Integral) or seed < 0:
+            raise ConfigError(f"seed={seed!r} is no seed; expected a whole number, 0 or more.")
         names = [group.name for group in cells]
         if not cells or len(set(names)) != len(names):
             raise ConfigError(f"cell types named {names}; expected one or more, each with a name of its own.")
@@ -133,6 +140,8 @@ class Population:
         """
         self._not_running("connections")
         sources, targets = self._named(source), self._named(target)
+        if not hasattr(connector, "pairs"):
+            raise ConfigError(f"connector={connector!r} chooses no pairs; expected one such as AllToAll().")
         before, after = connector.pairs(len(sources), len(targets), source == target, self._draw)
         count = len(before)
         listed = connector.inputs if isinstance(connector, FromList) else None
@@ -168,8 +177,10 @@ class Population:
         """
         self._not_running("external input")
         cells, (reached, signs) = self._named(target), self._inputs(target, inputs)
-        if not 0 <= rate_hz < 1e6 or not 0 <= weight < np.inf:
-            raise ConfigError(f"rate_hz={rate_hz!r}, weight={weight!r}: expected numbers of 0 or more.")
+        if not all(isinstance(one, Real) and 0 <= float(one) < 1e6 for one in (rate_hz, weight)):
+            raise ConfigError(
+                f"rate_hz={rate_hz!r}, weight={weight!r}: expected numbers of 0 or more, below a million."
+            )
         mean = rate_hz * 1e-3 * self.dt_ms * len(reached)
         self._wiring.poisson(cells, mean, reached, weight * signs)
 
@@ -202,7 +213,7 @@ class Population:
                 f"duration_ms={duration_ms!r}, threads={threads!r}: expected a duration of 0 or more, and 1 to "
                 f"{_MOST_THREADS} threads."
             )
-        recorded = np.asarray(record, dtype=np.int64).reshape(-1)
+        recorded = whole_numbers("record", record).reshape(-1)
         total = self._wiring.neurons
         if len(recorded) and not (recorded.min() >= 0 and recorded.max() < total):
             raise ConfigError(f"record names neurons up to {recorded.max()}; expected 0 to {total - 1}.")
@@ -274,7 +285,7 @@ class Population:
                 )
             numbers = np.flatnonzero(signs == (1 if inputs == "excitatory" else -1))
         else:
-            numbers = np.asarray(inputs, dtype=np.int64).reshape(-1)
+            numbers = whole_numbers("inputs", inputs).reshape(-1)
         last = surrogate.neuron.inputs - len(surrogate.continuous) - 1
         if not len(numbers) or numbers.min() < 0 or numbers.max() > last:
             raise ConfigError(
@@ -320,13 +331,17 @@ class Population:
             if not any(len(one[0]) for one in series):
                 return None
             events = (), (), ()
-        time_ms, neuron, inputs = (np.asarray(part) for part in events)
-        if not (time_ms.ndim == 1 and time_ms.shape == neuron.shape == inputs.shape):
+        parts = [np.asarray(part) for part in events]
+        if len(parts) != 3 or parts[0].ndim != 1 or len({part.shape for part in parts}) != 1:
             raise DataError(
                 "events of different lengths; expected a time, a neuron and an input for each event."
             )
-        step = np.floor(time_ms / self.dt_ms + 1e-9).astype(np.int64)
-        neuron, inputs = neuron.astype(np.int64), inputs.astype(np.int64)
+        time_ms = parts[0].astype(np.float64)
+        step = whole_numbers("times of events, in steps,", np.floor(time_ms / self.dt_ms + 1e-9), DataError)
+        neuron, inputs = (
+            whole_numbers(name, part, DataError)
+            for name, part in zip(("neurons of events", "inputs of events"), parts[1:], strict=True)
+        )
         values = np.zeros(len(step))
         for name, numbers in self.neurons.items():
             here = (neuron >= numbers.start) & (neuron < numbers.stop)
@@ -368,7 +383,7 @@ class Population:
 def _present(device: torch.device | str) -> torch.device:
     try:
         return torch.zeros(1, device=device).cpu().to(device).device
-    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
+    except (RuntimeError, TypeError, AssertionError) as error:  # PyTorch without CUDA asserts
         raise ConfigError(
             f"device={str(device)!r} cannot be used here ({str(error).splitlines()[0]}); expected one of PyTorch's, such as "
             "'cuda', or None for the compiled loop."
@@ -378,7 +393,7 @@ def _present(device: torch.device | str) -> torch.device:
 def _first(group: Cells) -> Surrogate:
     own = group.surrogate
     if not isinstance(own, Surrogate):
-        if not own or not all(isinstance(one, Surrogate) for one in own):
+        if not isinstance(own, list | tuple) or not own or not all(isinstance(one, Surrogate) for one in own):
             raise ConfigError(
                 f"cells {group.name!r} have no surrogates; expected one, or one for each neuron."
             )
