@@ -382,7 +382,7 @@ def weighted_loader():
             sides(),
             (sides(9, 1, ("left", "up"))),
             {},
-            "class 'up' of sequence . in the validation data does not occur in train",
+            "class 'up' of sequence . of the validation data does not occur in train",
         ),
         ((sides()[0], np.linspace(0, 1, 80)), 0.2, {}, "expected classes.*choose regression"),
         (sides(), 0.2, {"task": "regression"}, "is 'right'|is 'left'; expected numbers for task regression"),
@@ -488,6 +488,22 @@ def test_events_of_fewer_channels_are_read_and_more_are_refused(tmp_path):
         ).problem()
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"targets": [5.0] * 37 + [np.nan] + [1.0] * 42},
+            "target of sequence 37 of .*data.npz .* is not finite",
+        ),
+        ({"targets": ["x"] * 80}, r"target of sequence \d+ of .*data.npz \(train\) is 'x'; expected numbers"),
+    ],
+)
+def test_a_sequence_is_called_as_in_its_file(changed, message, tmp_path):
+    recipe = make_recipe(saved(tmp_path, **{k: np.array(v) for k, v in changed.items()}), task="regression")
+    with pytest.raises(DataError, match=message):
+        recipe.problem()
+
+
 def test_a_model_may_not_read_its_answer(tmp_path):
     with pytest.raises(ConfigError, match="'x' is among data.values and data.targets"):
         make_recipe("a.csv", data={"values": ["x", "y"], "targets": ["x"]}, task="step-regression")
@@ -539,7 +555,12 @@ def test_the_commands_treat_it_as_any_other_run(tmp_path, capsys, monkeypatch):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(make_recipe("x", data={"train": ["nowhere.npz"]}).to_yaml())
     assert run_command("train", recipe, "--data.train", saved(tmp_path), "--run", "run") == 0
-    assert "ulmus evaluate run" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "ulmus evaluate run" in told.out
+    assert (
+        "48 for train, 16 for validation, 16 for test of sequences with 2 channels (x, y), a step"
+        in " ".join(told.err.split())
+    )
     assert run_command("evaluate", "run", "--json") == 0
     scores = json.loads(capsys.readouterr().out)
     recorded = json.loads((tmp_path / "run" / "evaluation" / "test.json").read_text())

@@ -165,7 +165,7 @@ def test_columns_of_a_wide_table_are_steps_in_any_order_and_shorter_sequences_sa
         ),
         (("text,id,label", "ab,1,a"), {"input": "characters"}, "expected one column of characters. Name it"),
         (("sequence,t,id,label", "s,1,2,a"), {"input": "tokens"}, "expected one column of tokens"),
-        (("sequence,t,label", "s,1.5,a"), {"input": "tokens"}, "a token of sequence 0 .* is 1.5"),
+        (("sequence,t,label", "s,1.5,a"), {"input": "tokens"}, "a token of sequence s .* is 1.5"),
     ],
 )
 def test_tables_that_do_not_say_what_is_meant(lines, layout, message, tmp_path):
@@ -359,7 +359,7 @@ def test_a_share_holds_whole_subjects_and_every_class():
     assert sorted(int(stratified.target(k)) for k in range(len(stratified))) == [0] * 8 + [1] * 4
     check_apart(parts, "subject")
     with pytest.warns(
-        UserWarning, match=r"1 of 1 sequences of test are in train too, such as sequence 0 of the data"
+        UserWarning, match=r"1 of 1 sequences of test are in train too, such as sequence 3 of the data"
     ):
         check_apart({"train": found.take(range(4)), "test": found.take([3])}, None)
     one, other = (

@@ -34,6 +34,7 @@ class SequenceSet:
         targets: For every sequence a class or numbers, or these for every step; None where the input is its own target.
         columns: What else is known of every sequence by name, such as the subject.
         named: Whether somebody named the channels.
+        labels: What a sequence is called in its file: its number, or its key in a table.
         longest: Steps that targets of steps may have: of the longest sequence that they were padded with.
     """
 
@@ -46,9 +47,17 @@ class SequenceSet:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     named: bool = True
     longest: int = 0
+    labels: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def called(self, index: int) -> str:
+        """A sequence in messages."""
+        return f"sequence {self.labels[index] if len(self.labels) else index} of {self.origin}"
+
+    def _labels(self, index: Sequence[int] | Int64[np.ndarray, "chosen"]) -> list[str]:
+        return [str(self.labels[k] if len(self.labels) else k) for k in index]
 
     def sequence(self, index: int) -> Any:
         """Values of one sequence, without what pads it."""
@@ -71,6 +80,7 @@ class SequenceSet:
             lengths=self.lengths[index],
             targets=None if self.targets is None else [self.targets[k] for k in index],
             columns={name: column[index] for name, column in self.columns.items()},
+            labels=self._labels(index),
         )
 
     def stretches(self, bounds: Sequence[tuple[int, int, int]], step_targets: bool) -> "SequenceSet":
@@ -96,6 +106,7 @@ class SequenceSet:
             lengths=np.array([stop - first for _, first, stop in bounds], dtype=np.int64),
             targets=targets,
             columns={name: column[index] for name, column in self.columns.items()},
+            labels=self._labels(index),
         )
 
     def moments(self) -> tuple[Float64[np.ndarray, "channels"], Float64[np.ndarray, "channels"]]:
@@ -161,6 +172,7 @@ def sequence_set(
     columns: Mapping[str, Any] | None = None,
     missing: Literal["refuse", "mask"] = "refuse",
     origin: str = "the data",
+    labels: Sequence[str] = (),
 ) -> SequenceSet:
     """Sequences from arrays, tensors or lists.
 
@@ -176,6 +188,7 @@ def sequence_set(
         columns: What else is known of every sequence, by name.
         missing: ``refuse`` missing values, or let a model know which those are (``mask``).
         origin: What messages call the data.
+        labels: What they call every sequence; its number by default.
 
     Raises:
         DataError: values are missing, not finite or of different channels, or lengths or targets do not fit.
@@ -197,7 +210,7 @@ def sequence_set(
         kind = input or _kind(values, origin)
         values, names = _checked(values, lengths, kind, channels, origin)
         if kind == "numbers":
-            values = _with_missing(values, mask, lengths, missing, names, origin)
+            values = _with_missing(values, mask, lengths, missing, names, origin, labels)
     if mask is not None and kind != "numbers":
         raise DataError(
             f"{origin}: a mask says which numbers are missing, but values are {kind}; leave it out."
@@ -210,7 +223,7 @@ def sequence_set(
                 f"{name!r} of {origin} has shape {list(column.shape)}; expected an entry for each of {len(lengths)} sequences."
             )
     named, longest = channels is not None, int(lengths.max())
-    return SequenceSet(origin, kind, values, lengths, names, targets, found, named, longest)
+    return SequenceSet(origin, kind, values, lengths, names, targets, found, named, longest, labels)
 
 
 def _check_each(values: Any, targets: Any, lengths: Int64[np.ndarray, "sequences"], origin: str) -> None:
@@ -274,6 +287,7 @@ def joined(parts: Sequence[SequenceSet], origin: str) -> SequenceSet:
         {name: np.concatenate([part.columns[name] for part in parts]) for name in sorted(shared)},
         all(part.named for part in parts),
         max(part.longest for part in parts),
+        [f"{label} of {part.origin}" for part in parts for label in part._labels(range(len(part)))],
     )
 
 
@@ -430,6 +444,7 @@ def _with_missing(
     missing: str,
     names: tuple[str, ...],
     origin: str,
+    labels: Sequence[str],
 ) -> Any:
     """Values with NaN where they are missing.
 
@@ -471,7 +486,7 @@ def _with_missing(
                 else "repair it, or set missing: mask"
             )
             raise DataError(
-                f"{names[channel]} of sequence {index} in {origin} is {part[step, channel]} at step {step}; expected a "
-                f"finite number that single precision holds; {advice}."
+                f"{names[channel]} of sequence {labels[index] if labels else index} in {origin} is {part[step, channel]} at step "
+                f"{step}; expected a finite number that single precision holds; {advice}."
             )
     return values

@@ -82,7 +82,7 @@ def column(sequences: SequenceSet, name: str) -> np.ndarray:
     missing = np.flatnonzero(np.isnan(found) if found.dtype.kind == "f" else found == "")
     if missing.size:
         raise DataError(
-            f"sequence {missing[0]} of {sequences.origin} has no {name!r}; expected to whom or what it belongs. Fill it in, or "
+            f"{sequences.called(int(missing[0]))} has no {name!r}; expected to whom or what it belongs. Fill it in, or "
             "leave the sequence out."
         )
     return found
@@ -108,8 +108,8 @@ def check_apart(parts: Mapping[str, SequenceSet], by: str | None) -> None:
     for (part, sequences), (other, others) in combinations(parts.items(), 2):
         if shared := sorted(others.varying[key] for key in sequences.varying.keys() & others.varying):
             warnings.warn(
-                f"{len(shared)} of {len(others)} sequences of {other} are in {part} too, such as sequence {shared[0]} of "
-                f"{others.origin}; scores on them say nothing of new sequences. Leave them out of one of the two.",
+                f"{len(shared)} of {len(others)} sequences of {other} are in {part} too, such as {others.called(shared[0])}; "
+                "scores on them say nothing of new sequences. Leave them out of one of the two.",
                 stacklevel=2,
             )
 

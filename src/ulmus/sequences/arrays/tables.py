@@ -190,7 +190,7 @@ def _only(names: Sequence[str], layout: Layout, origin: str) -> str:
     return names[0]
 
 
-def _whole(numbers: np.ndarray, what: str, origin: str) -> np.ndarray:
+def _whole(numbers: np.ndarray, what: str, origin: str, label: str | None = None) -> np.ndarray:
     """Numbers as whole ones.
 
     Raises:
@@ -201,8 +201,8 @@ def _whole(numbers: np.ndarray, what: str, origin: str) -> np.ndarray:
         row = wrong[0]
         found = "missing" if np.isnan(numbers[tuple(row)]) else f"{numbers[tuple(row)]:g}"
         raise DataError(
-            f"{what} of sequence {row[0]} in {origin} is {found}; expected whole numbers. Of shorter sequences give the number "
-            "of steps in a column 'lengths'."
+            f"{what} of sequence {row[0] if label is None else label} in {origin} is {found}; expected whole numbers. Of shorter "
+            "sequences give the number of steps in a column 'lengths'."
         )
     return numbers.astype(np.int64)
 
@@ -276,10 +276,12 @@ def _from_long(table: dict[str, list[str]], names: Sequence[str], layout: Layout
         targets = _targets([one_each(name) for name in layout.targets or ()])
     if layout.input == "tokens":
         _only(names, layout, origin)
-        values = [_whole(part[:, 0], "a token", origin) for part in values]
+        values = [
+            _whole(part[:, 0], "a token", origin, key) for key, part in zip(sequences, values, strict=True)
+        ]
     return sequence_set(
         values, targets, channels=None if layout.input == "tokens" else names, columns=columns, input=layout.input,
-        missing=layout.missing, origin=origin,
+        missing=layout.missing, origin=origin, labels=sequences,
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def class_targets(sequences: SequenceSet, task: Task, classes: Sequence[str]) ->
         unknown = [label for label in labels if label not in place]
         if unknown:
             raise DataError(
-                f"class {unknown[0]!r} of sequence {index} in {sequences.origin} does not occur in training, which has "
+                f"class {unknown[0]!r} of {sequences.called(index)} does not occur in training, which has "
                 f"{', '.join(map(repr, list(classes)[:8]))}; expected classes that can be learnt. Move such sequences "
                 "to training, "
                 "or leave them out."
@@ -64,7 +64,7 @@ def number_targets(sequences: SequenceSet, task: Task, missing: bool) -> list[np
         target = sequences.target(index)
         if target.dtype.kind not in "fiub":
             raise DataError(
-                f"the target of sequence {index} in {sequences.origin} is {str(target.reshape(-1)[0])!r}; expected "
+                f"the target of {sequences.called(index)} is {str(target.reshape(-1)[0])!r}; expected "
                 f"numbers for task {task}. "
                 "For classes choose classification or step-classification."
             )
@@ -76,14 +76,14 @@ def number_targets(sequences: SequenceSet, task: Task, missing: bool) -> list[np
         width = target.shape[-1] if width is None else width
         if target.ndim != (1 if task == "regression" else 2) or target.shape[-1] != width:
             raise DataError(
-                f"the target of sequence {index} in {sequences.origin} has shape {list(target.shape)}; expected {width} numbers "
+                f"the target of {sequences.called(index)} has shape {list(target.shape)}; expected {width} numbers "
                 f"for {'the sequence' if task == 'regression' else 'every step'}, as for the first."
             )
         if not np.isfinite(target).all() and not (
             missing and task == "step-regression" and not np.isinf(target).any()
         ):
             raise DataError(
-                f"the target of sequence {index} in {sequences.origin} is not finite; expected numbers. Leave the sequence out, "
+                f"the target of {sequences.called(index)} is not finite; expected numbers. Leave the sequence out, "
                 "or set missing: mask for targets of single steps."
             )
         targets.append(target)
@@ -130,7 +130,7 @@ def _labels(sequences: SequenceSet, index: int, task: Task) -> list[Any]:
         target = target[: int(sequences.lengths[index])]
     elif target.ndim and target.size != 1:
         raise DataError(
-            f"sequence {index} of {sequences.origin} has {target.size} targets; expected one class. Of one-hot vectors give the "
+            f"{sequences.called(index)} has {target.size} targets; expected one class. Of one-hot vectors give the "
             "place of the one (argmax); for a class at every step choose task step-classification."
         )
     if target.dtype.kind == "f":
@@ -138,7 +138,7 @@ def _labels(sequences: SequenceSet, index: int, task: Task) -> list[Any]:
         whole = np.isfinite(known) & (known == known.round())
         if not whole.all():
             raise DataError(
-                f"the target of sequence {index} in {sequences.origin} is {known[~whole][0]:g}; "
+                f"the target of {sequences.called(index)} is {known[~whole][0]:g}; "
                 "expected classes, "
                 "which are texts or whole numbers. For numbers choose regression or step-regression."
             )
@@ -146,7 +146,7 @@ def _labels(sequences: SequenceSet, index: int, task: Task) -> list[Any]:
     labels = np.atleast_1d(target).tolist()
     if task == "classification" and labels[0] in (NO_CLASS, ""):
         raise DataError(
-            f"sequence {index} of {sequences.origin} has no class (NaN or an empty text); expected one. Leave it out."
+            f"{sequences.called(index)} has no class (NaN or an empty text); expected one. Leave it out."
         )
     return list(labels)
 
@@ -158,6 +158,6 @@ def _check_steps(sequences: SequenceSet, index: int, target: np.ndarray) -> None
     if target.ndim == 0 or not length <= len(target) <= most:
         found = "one target" if target.ndim == 0 else f"{len(target)} targets"
         raise DataError(
-            f"sequence {index} of {sequences.origin} has {length} steps and {found}; expected one for each. For one answer a "
+            f"{sequences.called(index)} has {length} steps and {found}; expected one for each. For one answer a "
             "sequence choose classification or regression."
         )

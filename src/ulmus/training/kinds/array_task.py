@@ -83,7 +83,7 @@ def _check_tokens(sequences: SequenceSet, count: int) -> None:
         highest = int(np.max(sequences.sequence(index)))
         if highest >= count:
             raise DataError(
-                f"sequence {index} of {sequences.origin} holds token {highest}, which training has not; expected 0 to "
+                f"{sequences.called(index)} holds token {highest}, which training has not; expected 0 to "
                 f"{count - 1}. Move such sequences to training, or name all tokens there are as 'channels'."
             )
 

@@ -224,6 +224,18 @@ class ArraysProblem(Problem):
         self.batches_per_epoch = self.validate_every = self._batches("train", (0, 1)).batches_per_epoch
         self.hashes = {name: part.content_hash for name, part in parts.items() if name != "test"}
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is read, so that a column that should not be is noticed."""
+        model, counts = self.model, [f"{len(part)} for {name}" for name, part in self.parts.items()]
+        read = (
+            f"{len(model.channels)} tokens"
+            if model.input == "tokens"
+            else _listed("channels", model.channels)
+        )
+        told = _listed("classes" if model.task in CLASSIFYING else "numbers", model.answers)
+        return (f"{', '.join(counts)} of sequences with {read}, a step every {model.dt_ms:g} ms; {told}",)
+
     def _scale(self, train: SequenceSet) -> None:
         """Means and standard deviations of numbers, from the training sequences alone."""
         model = self.model
@@ -331,3 +343,8 @@ class ArraysProblem(Problem):
         """Input of the first batch, as the model reads it."""
         inputs: Tensor | Events = self.model.encode(self._batches("train", (0, 1)).batch(0, 0).values)
         return inputs
+
+
+def _listed(what: str, names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"{len(names)} {what} ({shown})"
