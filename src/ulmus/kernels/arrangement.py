@@ -132,25 +132,34 @@ def repeated(layers: Layers, tile: int) -> Repeated:
     """Weights for sequences in the lanes."""
     first = [layers.bias.unsqueeze(1), layers.recurrent]
     if layers.projection is not None:
-        first.insert(0, layers.projection)
+        first.insert(1, layers.projection)
     later = zip(layers.later_weights, layers.later_biases, strict=True)
-    matrices = [torch.cat(first, 1), *(torch.cat([weight, bias.unsqueeze(1)], 1) for weight, bias in later)]
+    matrices = [torch.cat(first, 1), *(torch.cat([bias.unsqueeze(1), weight], 1) for weight, bias in later)]
     widths, nothing = [matrix.shape[0] for matrix in matrices], layers.bias.new_empty(0)
-    readout = nothing
-    if layers.readout is not None and layers.readout_bias is not None:
-        readout = torch.cat([layers.readout_bias.unsqueeze(1), layers.readout], 1)
+    w = [_whole_blocks(matrix) for matrix in matrices]
     return Repeated(
         widths=np.array(widths),
-        columns=np.cumsum([0, *(width + 1 for width in widths[:-1])]),
-        w=flat(torch.cat([matrix.reshape(-1) for matrix in matrices])),
-        w_at=np.cumsum([0, *(matrix.numel() for matrix in matrices[:-1])]),
-        synapses=flat(layers.synapses),
+        columns=1 + np.cumsum([0, *(1 + _up(width, GROUP) for width in widths[:-1])]),
+        w=np.concatenate(w),
+        w_at=np.cumsum([0, *map(len, w[:-1])]),
+        synapses=flat(layers.synapses) if layers.synapses.dim() == 1 else _whole_blocks(layers.synapses),
         branch_decay=flat(layers.branch_decay),
         memory_decay=flat(layers.memory_decay),
         gain=flat(layers.gain),
-        readout=flat(readout),
+        readout=flat(nothing) if layers.readout is None else _whole_blocks(layers.readout),
+        readout_bias=flat(nothing)
+        if layers.readout_bias is None
+        else np.repeat(_whole_blocks(layers.readout_bias.unsqueeze(1)), tile),
         zeros=flat(layers.bias.new_zeros(tile)),
     )
+
+
+def _whole_blocks(matrix: Tensor) -> Any:
+    """Rows of zeros below; flat."""
+    found = _array(matrix)
+    out = np.zeros((_up(len(found), GROUP), found.shape[1]), found.dtype)
+    out[: len(found)] = found
+    return out.ravel()
 
 
 def keep_shapes(sizes: Sizes) -> tuple[list[int], list[int], list[int]]:

@@ -8,7 +8,7 @@ from ulmus.kernels import reference
 from ulmus.kernels.arrangement import keep_shapes, kind_of, sizes_of
 from ulmus.kernels.events import Events
 from ulmus.kernels.folding import Layers, filtered_inputs, folded, projects_first
-from ulmus.kernels.numba_call import are_many, compressed, run_forward, run_many, worth_compressing
+from ulmus.kernels.numba_call import compressed, run_forward, worth_compressing
 from ulmus.kernels.numba_inputs import BAD_ENDS, BAD_INPUT, FALLING, find_fault
 from ulmus.kernels.numba_layout import EVENTS, NOTHING, PROPOSALS, SIGNALS
 from ulmus.kernels.operator import Call, elm, run_direct
@@ -66,8 +66,6 @@ def _computed(
     if not differentiable and not tracing:
         if compress and dense is not None:
             parts, _ = compressed(dense, layers.bias)
-        if dense is not None and parts is None and are_many(dense, layers):
-            return run_many(dense, state, layers, activation)
         return run_forward(dense, parts, (batch, time, inputs), state, layers, activation, NOTHING)[:3]
     keep = NOTHING
     if differentiable:

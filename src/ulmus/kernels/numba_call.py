@@ -27,9 +27,10 @@ from ulmus.kernels.arrangement import (
 from ulmus.kernels.folding import Layers
 from ulmus.kernels.numba_inputs import compress
 from ulmus.kernels.numba_lanes import lane_count
-from ulmus.kernels.numba_layout import DENSE, EVENTS, NOTHING, Sizes
+from ulmus.kernels.numba_layout import DENSE, DIAGONAL, EVENTS, Sizes
 from ulmus.kernels.numba_many import VECTORS, forward_many
 from ulmus.kernels.numba_passes import backward, forward
+from ulmus.kernels.numba_products import GROUP
 
 _WORTH_A_THREAD = 3e7  # multiplications: about a third of a millisecond, several times the start of a thread
 _SPARSE = 8  # a dense input with fewer than one entry in this many occupied is treated as events
@@ -37,10 +38,8 @@ _WORTH_COMPRESSING = 64  # inputs; below, a dense product costs less than lookin
 # Memory units: few leave much of their vectors empty, so that sequences as lanes win early; the signals of many, times the
 # sequences of a tile, do not fit the first-level cache.
 _FEW_UNITS, _MANY_UNITS = 24, 128
-_HALF_FILLED, _WELL_FILLED = (
-    0.5,
-    0.85,
-)  # share of a tile's sequences from which lanes of sequences were measured faster
+# From which lanes of sequences were measured faster: vectors filled in a tile where there are few units, else share of lanes.
+_FILLED_VECTORS, _WELL_FILLED = 1.5, 0.85
 _MANY_INPUTS = 2880  # numbers of a sequence that are turned at once: 64 steps of 45 inputs
 
 Triple = tuple[Tensor, Tensor, Tensor]
@@ -87,6 +86,8 @@ def run_forward(
     if dense is not None and events is None:
         dense = dense.to(layers.recurrent.dtype).contiguous()
     inner, memory, branches = (_fresh(part, layers.recurrent) for part in keep_shapes(sizes))
+    if dense is not None and events is None and are_many(sizes, _tile(sizes, layers), layers):
+        return *_run_many(sizes, dense, state, layers, (inner, memory, branches)), inner, memory, branches
     branches[:, 0] = tiled(sizes, state[0], sizes.branch_pad)
     memory[:, 0] = tiled(sizes, state[1], sizes.memory_pad)
     outputs = new(sizes.batch, sizes.time, sizes.outputs)
@@ -103,32 +104,43 @@ def _fresh(shape: list[int], like: Tensor) -> Tensor:
     return torch.from_numpy(np.empty(shape, like.detach().numpy().dtype))
 
 
-def are_many(dense: Tensor | None, layers: Layers) -> bool:
-    """Whether sequences had better be the lanes of vectors: where they fill tiles, units do not fill vectors better."""
-    if dense is None or layers.memory_decay.shape[0] > _MANY_UNITS:
-        return False
-    tile = VECTORS * lane_count(layers.recurrent.element_size())
-    filled = dense.shape[0] / (-(-dense.shape[0] // tile) * tile)
-    return filled >= (_HALF_FILLED if layers.memory_decay.shape[0] <= _FEW_UNITS else _WELL_FILLED)
+def are_many(sizes: Sizes, tile: int, layers: Layers) -> bool:
+    """Whether sequences had better be the lanes of vectors: where they fill tiles, units do not fill vectors better.
+
+    So they are on any number of threads that have a tile each: results are the same. Only a product over the steps of a dense
+    input adds up in another order, where steps are left over that do not fill a block. Where inner signals are kept, turning
+    them costs what is gained.
+    """
+    tiles, lanes = -(-sizes.batch // tile), lane_count(layers.recurrent.element_size())
+    few = sizes.memory <= _FEW_UNITS and sizes.batch >= _FILLED_VECTORS * tiles * lanes
+    filled = few or sizes.batch >= _WELL_FILLED * tiles * tile
+    possible = sizes.kept == 0 and (sizes.kind == DIAGONAL or sizes.time % GROUP == 0)
+    return possible and filled and sizes.memory <= _MANY_UNITS and _worthwhile_threads(sizes) <= tiles
 
 
-def run_many(
-    dense: Tensor, state: tuple[Tensor, Tensor], layers: Layers, activation: str
+def _tile(sizes: Sizes, layers: Layers) -> int:
+    """Sequences in a tile of lanes: so many that the fewest lanes are empty."""
+    lanes = lane_count(layers.recurrent.element_size())
+    return min((vectors * lanes for vectors in VECTORS), key=lambda tile: -(-sizes.batch // tile) * tile)
+
+
+def _run_many(
+    sizes: Sizes,
+    dense: Tensor,
+    state: tuple[Tensor, Tensor],
+    layers: Layers,
+    kept: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, final branches and memory of many sequences; see `are_many`."""
-    batch, time, inputs = dense.shape
-    sizes = sizes_of(batch, time, inputs, kind_of(dense, layers.synapses), layers, activation, NOTHING)
-    net = repeated(layers, VECTORS * lane_count(layers.recurrent.element_size()))
-    sizes = sizes._replace(width=int(net.columns[-1] + net.widths[-1]))
-    source = dense.to(layers.recurrent.dtype).contiguous()
+    tile = _tile(sizes, layers)
+    net = repeated(layers, tile)
     branches, memory = (part.clone(memory_format=torch.contiguous_format) for part in state)
-    outputs = layers.recurrent.new_empty(batch, time, sizes.outputs)
-    x, b, m, y = (flat(tensor) for tensor in (source, branches, memory, outputs))
-    chunk = max(1, min(time, _MANY_INPUTS // inputs))
-    tiles = -(-batch // (VECTORS * lane_count(layers.recurrent.element_size())))
-    threads = min(_worthwhile_threads(sizes), tiles)
-    parts = [(share, threads) for share in range(threads)]
-    _in_threads(threads, parts, lambda *part: forward_many(sizes, net, x, b, m, y, chunk, *part))
+    outputs = layers.recurrent.new_empty(sizes.batch, sizes.time, sizes.outputs)
+    x, b, m, y = (flat(tensor) for tensor in (dense, branches, memory, outputs))
+    chunk = max(1, min(sizes.time, _MANY_INPUTS // sizes.inputs))
+    threads = min(_worthwhile_threads(sizes), -(-sizes.batch // tile))
+    parts, stored = [(share, threads) for share in range(threads)], as_kept(*kept)
+    _in_threads(threads, parts, lambda *part: forward_many(sizes, net, x, b, m, y, stored, chunk, *part))
     return outputs, branches, memory
 
 

@@ -30,8 +30,8 @@ _OF_INPUT = (
 )
 
 
-_STRETCH = 1 << 23
-"""Inner signals of all layers that are computed at once, 32 MiB: so many that what is done once for every layer and stretch does
+_STRETCH = 1 << 24
+"""Inner signals of all layers that are computed at once, 64 MiB: so many that what is done once for every layer and stretch does
 not show. The steps of a stretch depend on nothing but batch and layers, as results do to the last bit."""
 
 
@@ -272,4 +272,4 @@ def _normalised(x: Tensor, weights: tuple[Tensor, Tensor], eps: float) -> Tensor
 
 
 def _mean(x: Float[Tensor, "batch time width"], shares: Float[Tensor, "batch time"] | None) -> Tensor:
-    return x if shares is None else torch.einsum("btw,bt->bw", x, shares.to(x.dtype))
+    return x if shares is None else torch.bmm(shares.to(x.dtype).unsqueeze(1), x).squeeze(1)
