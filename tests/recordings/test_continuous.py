@@ -67,7 +67,7 @@ def test_what_a_current_lacks_is_said(tmp_path):
 
 
 def test_what_looks_like_a_mistake_is_said_with_the_table(tmp_path):
-    path = write(tmp_path / "a.npz", np.zeros((TRIALS, STEPS * PER_MS)))
+    path = write(tmp_path / "a.npz", np.full((TRIALS, STEPS * PER_MS), 300.0))
     told = mapping(unit="pA")
     told["output_spikes"] = {"threshold_mv": 60}
     silent = convert(path, tmp_path / "silent", mapping=parse_mapping(told))
@@ -76,8 +76,14 @@ def test_what_looks_like_a_mistake_is_said_with_the_table(tmp_path):
     told["voltage"]["sampling_hz"] = 8  # kHz
     slow = convert(path, tmp_path / "slow", mapping=parse_mapping(told))
     assert dict(summarise(slow).rows)["note"].endswith("if kHz were meant, write 8000")
-    fine = convert(path, tmp_path / "fine", mapping=parse_mapping(mapping(unit="pA")))
-    assert "note" not in dict(summarise(fine).rows)
+    write(path, np.full((TRIALS, STEPS * PER_MS), 300.0))
+    for unit, told in (
+        ("pA", None),
+        ("nA", "current reaches 300 nA, 300 times its usual size; check its unit"),
+    ):
+        store = convert(path, tmp_path / unit, mapping=parse_mapping(mapping(unit=unit)))
+        note = dict(summarise(store).rows).get("note")
+        assert note is None if told is None else note.startswith(told)
 
 
 def test_a_sampling_rate_in_khz_is_blamed_where_times_do_not_fit(tmp_path):

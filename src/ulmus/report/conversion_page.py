@@ -22,6 +22,8 @@ with extra("report", "a report page"):
 MAX_ROWS, MAX_COLUMNS = 200, 1000
 _HEIGHT = 900
 
+FAR_FROM_USUAL = 50.0
+"""An input of so many times its usual size, or so small a part of it, is none that a neuron learns well from."""
 _ROUNDING = 1e-9
 
 
@@ -75,17 +77,23 @@ def summarise(trials: TrialSource) -> ConversionSummary:
             f"from {how['times']}" if "times" in how else f"maxima above {how.get('threshold_mv', -25):g} mV"
         )
         rows.append(("output spikes", f"{int(spikes.sum()):,} ({origin}), {rate}"))
-    rows += [("note", doubt) for doubt in _doubts(header, int(spikes.sum()), count)]
+    rows += [("note", doubt) for doubt in _doubts(header, int(spikes.sum()), count, drive)]
     return ConversionSummary(rows, input_hz, spikes / seconds)
 
 
-def _doubts(header: Header, spikes: int, trials: int) -> Iterator[str]:
+def _doubts(header: Header, spikes: int, trials: int, drive: "_Ranges") -> Iterator[str]:
     """What looks like a mistake of the mapping without being one for certain."""
     if header.spikes and not spikes:
         yield (
             f"not one output spike in {trials} trials, so a neuron learns none; lower output_spikes.threshold_mv, or write "
             "output_spikes: none"
         )
+    for channel, largest in zip(header.continuous, np.maximum(-drive.low, drive.high), strict=True):
+        if not 1 / FAR_FROM_USUAL <= largest / channel.scale <= FAR_FROM_USUAL:
+            yield (
+                f"{channel.name} reaches {largest:.3g} {channel.unit}, {largest / channel.scale:.3g} times its usual size; check "
+                "its unit (pA instead of nA?), and give a usual size as its scale"
+            )
     sampling_hz = header.settings.get("mapping", {}).get("voltage", {}).get("sampling_hz")
     if sampling_hz and 1000 / sampling_hz > 2 * header.dt_ms:
         yield (
