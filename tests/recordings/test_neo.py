@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from abf2_file import write_abf2
 
+from ulmus.cli.app import main
 from ulmus.errors import DataError
 from ulmus.files.containers import open_container
 from ulmus.recordings.conversion import convert
@@ -80,7 +81,7 @@ def test_the_protocol_of_an_abf_file_is_the_current(tmp_path):
 @pytest.mark.parametrize(
     ("how", "why"), [({"epoch_type": 2}, "no steps, such as ramps"), ({"waveform": 0}, "no waveform")]
 )
-def test_a_protocol_that_would_be_drawn_wrongly_is_refused(tmp_path, how, why):
+def test_a_protocol_that_would_be_drawn_wrongly_is_refused(tmp_path, how, why, capsys):
     voltage = np.full((2, 5000), -60.0)
     voltage[:, ::2] = -61
     path = write_abf2(tmp_path / "a.abf", voltage, 10_000, STEPS, holding_pa=0.0, **how)
@@ -90,6 +91,21 @@ def test_a_protocol_that_would_be_drawn_wrongly_is_refused(tmp_path, how, why):
     }
     with pytest.raises(DataError, match=f"{why}.*recorded channel, or a protocol of steps"):
         convert(path, tmp_path / "store", mapping=parse_mapping(mapping))
+    with pytest.raises(SystemExit, match="0"):
+        main(["data", "inspect", str(path)])
+    assert f"no protocol: Cmd 0: has {'epochs' if 'epoch_type' in how else why}" in capsys.readouterr().err
+
+
+def test_a_recording_is_read_where_its_protocol_cannot_be(tmp_path, monkeypatch):
+    path = write_abf2(tmp_path / "a.abf", np.full((2, 5000), -60.0), 10_000, STEPS, holding_pa=0.0)
+
+    def fails(self):
+        raise IndexError("strange")
+
+    monkeypatch.setattr(neo.rawio.AxonRawIO, "read_raw_protocol", fails)
+    file = open_container(path)
+    assert list(file.entries) == ["sweep_0/IN 0/data", "sweep_1/IN 0/data"]
+    assert "cannot draw its protocol (IndexError: strange)" in file.without
 
 
 def test_every_sweep_and_channel_has_unit_and_clock_from_its_beginning(tmp_path, monkeypatch):

@@ -71,11 +71,14 @@ def inspect(file: Path) -> None:
     """
     from ulmus.files.containers import open_container
 
+    found = open_container(file)
     rows = [
         (key, " ".join([" x ".join(map(str, entry.shape)), entry.dtype, entry.unit or ""]).strip())
-        for key, entry in open_container(file).entries.items()
+        for key, entry in found.entries.items()
     ]
     print_table(str(file), rows)
+    if found.without:
+        say(f"no protocol: {found.without}")
 
 
 @app.command

@@ -35,14 +35,18 @@ def commands(reader: Any) -> tuple[list[Command], str]:
         return [], "files of ABF 1 hold no protocol that Neo reads"
     if info["protocol"]["nAlternateDACOutputState"] or info["sections"]["UserListSection"]["llNumEntries"]:
         return [], "its protocol alternates outputs or takes values from a list"
-    waves, names, units = reader.read_raw_protocol()
+    try:
+        waves, names, units = reader.read_raw_protocol()
+    except Exception as error:  # the recording can be read all the same
+        return [], f"Neo cannot draw its protocol ({type(error).__name__}: {error})"
     found, without = [], []
     for number, (name, unit) in enumerate(zip(names, units, strict=True)):
         if why := _doubt(info, number):
             without.append(f"{name}: {why}")
         else:
             sweeps = [np.asarray(sweep[number], dtype=np.float64) for sweep in waves]
-            found.append(Command(str(name), str(unit), sweeps))
+            if all(sweep.size for sweep in sweeps):
+                found.append(Command(str(name), str(unit), sweeps))
     return found, "; ".join(without)
 
 

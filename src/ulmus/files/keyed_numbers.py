@@ -44,11 +44,13 @@ class Container(ABC):
     Attributes:
         path: the file.
         entries: every key, in the order of the file.
+        without: what one might look for and is not there, and why; empty where nothing is to be said.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[str, Entry] = {}
+        self.without = ""
 
     @abstractmethod
     def _read(self, key: str, part: Part) -> Any:

@@ -24,7 +24,6 @@ class NeoFile(Container):
             import neo
         self._arrays: dict[str, Array] = {}
         self._clocks: dict[str, dict[str, Any]] = {}
-        self._no_protocol = ""
         with explained(str(path), "a file that Neo reads", "check the file, or export it in another format"):
             reader = neo.io.get_io(str(path))
             if isinstance(reader, neo.io.PickleIO):
@@ -34,7 +33,7 @@ class NeoFile(Container):
             segments = [segment for block in reader.read() for segment in block.segments]
             for number, segment in enumerate(segments):
                 self._note(f"sweep_{number}", segment)
-            found, self._no_protocol = commands(reader)
+            found, self.without = commands(reader)
             for command in found:
                 for number, values in enumerate(command.sweeps[: len(segments)]):
                     self._note_command(f"sweep_{number}", segments[number], command, values)
@@ -71,9 +70,9 @@ class NeoFile(Container):
         Raises:
             DataError: the file has no such key; names the nearest one, or says why there is no protocol.
         """
-        if "/protocol/" in key and key.strip("/") not in self.entries and self._no_protocol:
+        if "/protocol/" in key and key.strip("/") not in self.entries and self.without:
             raise DataError(
-                f"{self.path} gives no {key!r}: {self._no_protocol}; expected the current as a recorded channel, or a protocol "
+                f"{self.path} gives no {key!r}: {self.without}; expected the current as a recorded channel, or a protocol "
                 "of steps in ABF 2. Name the channel of the current that `ulmus data inspect` lists, or write the current of the "
                 "protocol beside the voltage into an HDF5, NPZ or CSV file."
             )
