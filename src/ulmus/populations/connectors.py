@@ -47,7 +47,7 @@ class FixedProbability:
     allow_self_connections: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.probability, Real) or not 0 <= self.probability <= 1:
+        if not isinstance(self.probability, float | Real) or not 0 <= self.probability <= 1:
             raise ConfigError(f"probability={self.probability!r} is not between 0 and 1.")
 
     def pairs(self, sources: int, targets: int, same: bool, draw: np.random.Generator) -> Pairs:

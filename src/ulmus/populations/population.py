@@ -87,7 +87,7 @@ class Population:
             raise ConfigError(
                 f"cells are a {type(cells).__name__}; expected a list of Cells(surrogate, count, name)."
             )
-        if not isinstance(seed, Integral) or seed < 0:
+        if not isinstance(seed, int | Integral) or seed < 0:
             raise ConfigError(f"seed={seed!r} is no seed; expected a whole number, 0 or more.")
         names = [group.name for group in cells]
         if not cells or len(set(names)) != len(names):
@@ -177,7 +177,7 @@ class Population:
         """
         self._not_running("external input")
         cells, (reached, signs) = self._named(target), self._inputs(target, inputs)
-        if not all(isinstance(one, Real) and 0 <= float(one) < 1e6 for one in (rate_hz, weight)):
+        if not all(isinstance(one, float | Real) and 0 <= float(one) < 1e6 for one in (rate_hz, weight)):
             raise ConfigError(
                 f"rate_hz={rate_hz!r}, weight={weight!r}: expected numbers of 0 or more, below a million."
             )
