@@ -418,6 +418,19 @@ def weighted_loader():
             "has 8 steps and 16 targets",
         ),
         ((["ab", "ba"] * 9, [0, 1] * 9), 0.2, {"task": "next-token"}, "next-token needs no targets"),
+        (
+            (np.ones((9, 8, 2)), np.ones((9, 8, 2))),
+            0.2,
+            {"task": "step-classification"},
+            r"shape \[8, 2\]; expected one class",
+        ),
+        (
+            {"values": sides()[0], "label": sides()[1]},
+            0.2,
+            {},
+            r"has the keys \['label', 'values'\] and no 'targets'",
+        ),
+        ("ab" * 200, 0.2, {"task": "next-token"}, "is no name of a file; .* Give texts as a list"),
         (sides(), 1.5, {}, "validation is a share above 0 and below 1, or files; got 1.5"),
         (sides(), 0, {}, "validation is a share above 0 and below 1"),
         (sides(), 0.2, {"split": "time", "split_by": "who"}, "which split_by: who forbids"),
@@ -507,6 +520,27 @@ def test_a_sequence_is_called_as_in_its_file(changed, message, tmp_path):
 def test_a_model_may_not_read_its_answer(tmp_path):
     with pytest.raises(ConfigError, match="'x' is among data.values and data.targets"):
         make_recipe("a.csv", data={"values": ["x", "y"], "targets": ["x"]}, task="step-regression")
+
+
+def test_a_model_is_an_object_and_knows_its_task():
+    for model, message in (
+        (nn.LSTM, "is the class LSTM; expected a module"),
+        (None, "is a NoneType; expected"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            fit(model, sides(), task="classification", steps=1)
+    with pytest.raises(ConfigError, match="no task was given"):
+        fit("elm", sides(), steps=1)
+    with pytest.raises(ConfigError, match=r"devices=2 .* share a run folder; expected folder="):
+        fit("elm", sides(), task="classification", steps=1, devices=2)
+
+
+def test_half_precision_and_texts_at_prediction(tmp_path):
+    values, labels = sides()
+    half = [value.astype(np.float16) for value in values]
+    run = fit(SMALL, (half, labels), task="classification", steps=2, folder=tmp_path / "run")
+    with pytest.raises(DataError, match="holds characters, but the model was trained with numbers"):
+        run.predict(["left"])
 
 
 def test_models_of_another_signature_are_refused():

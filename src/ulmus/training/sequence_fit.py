@@ -208,7 +208,13 @@ def fit(
     told: dict[str, Any] = {
         "resume": resume, "on_progress": on_progress, "stop": stop, "callbacks": callbacks, "loggers": loggers,
     }  # fmt: skip
-    if isinstance(model, Recipe | Path) or (isinstance(model, str) and "task" not in settings):
+    _check_model(model)
+    if settings.get("devices", 1) > 1 and folder is None:
+        raise ConfigError(
+            f"devices={settings['devices']} start as many processes, which share a run folder; expected folder=."
+        )
+    given = isinstance(train, str | Path)
+    if isinstance(model, Recipe | Path) or (isinstance(model, str) and given and "task" not in settings):
         if settings or folder is not None:
             raise ConfigError(
                 f"fit(recipe, folder) takes no {next(iter(settings), 'folder=')}; set it in the recipe: "
@@ -226,6 +232,20 @@ def fit(
     run = SequenceRun(where, module if own and not isinstance(module, nn.RNNBase) else None)
     run._temporary = temporary  # it is deleted with the run
     return run.load_best()
+
+
+def _check_model(model: Any) -> None:
+    """Refuse what is no model and describes none.
+
+    Raises:
+        ConfigError: names it.
+    """
+    if not isinstance(model, Recipe | Path | str | Mapping | nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise ConfigError(
+            f"the model is {what}; expected a module (an object, not its class), a kind by its word such as 'elm', a dictionary "
+            "with its settings, or a recipe."
+        )
 
 
 _TRAINING = {
@@ -309,6 +329,10 @@ def _sequences(given: Any, recipe: Recipe, origin: str, lengths: Any = None) -> 
         if "values" not in named:
             raise DataError(
                 f"{origin} has the keys {sorted(named)}; expected 'values', and 'targets' where the task needs some."
+            )
+        if "targets" not in named and set(named) & {"target", "label", "labels", "y"}:
+            raise DataError(
+                f"{origin} has the keys {sorted(named)} and no 'targets'; expected them under this name."
             )
         parts = {
             key: named.pop(key)

@@ -22,6 +22,7 @@ from ulmus.sequences.arrays.tables import (
 
 _EVENTS = ("event_sequence", "event_time_ms", "event_channel")
 LONGEST_MS = 1e10
+_LONGEST_PATH = 250
 _MOST_SEQUENCES = 10_000_000
 _MOST_UNNAMED = 100_000  # channels, of which a single wrong number would otherwise make any number
 
@@ -49,6 +50,8 @@ def step_ms(sources: Sequence[str], layout: Layout) -> float:
 
 
 def _found(source: str) -> list[Path]:
+    if len(source) > _LONGEST_PATH:
+        raise DataError(f"{source[:40]!r}... is no name of a file; expected one. Give texts as a list.")
     path = Path(source).expanduser()
     if path.exists():
         return [path]

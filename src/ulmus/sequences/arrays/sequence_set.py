@@ -472,8 +472,10 @@ def _with_missing(
         values = masked
     for index, length in enumerate(lengths):
         part = np.asarray(values[index])[:length]
-        if part.dtype.kind == "f" and not (np.abs(part) <= _LARGEST).all():
-            known = np.abs(part) <= _LARGEST
+        if (
+            part.dtype.kind == "f"
+            and not (known := np.abs(part.astype(np.float64, copy=False)) <= _LARGEST).all()
+        ):
             if missing == "mask":
                 known |= np.isnan(part)
             if known.all():

@@ -128,6 +128,12 @@ def _labels(sequences: SequenceSet, index: int, task: Task) -> list[Any]:
     if task == "step-classification":
         _check_steps(sequences, index, target)
         target = target[: int(sequences.lengths[index])]
+        if target.size != len(target):
+            raise DataError(
+                f"{sequences.called(index)} has targets of shape {list(target.shape)}; expected one class for each step. Of "
+                "one-hot vectors give the place of the one (argmax)."
+            )
+        target = target.reshape(-1)
     elif target.ndim and target.size != 1:
         raise DataError(
             f"{sequences.called(index)} has {target.size} targets; expected one class. Of one-hot vectors give the "

@@ -46,7 +46,7 @@ def fitting(sequences: SequenceSet, predictor: Predictor) -> SequenceSet:
     Raises:
         DataError: they have other channels, or tokens that it does not know.
     """
-    if sequences.input == "characters":
+    if sequences.input == "characters" and predictor.input == "tokens":
         return spelt(sequences, predictor.channels)
     if sequences.input != predictor.input:
         raise DataError(
