@@ -11,7 +11,7 @@ the time step of the neuron.
 import resource
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from common import start
@@ -122,7 +122,11 @@ def parameters(surrogate: ulmus.Surrogate) -> dict[str, Any]:
 
 
 def nestml(
-    what: str, *, neuron: str = "l5pc-branch-20", out: Path = Path("nest"), module: str = "fitted_module"
+    what: Literal["write", "compare"],
+    *,
+    neuron: str = "l5pc-branch-20",
+    out: Path = Path("nest"),
+    module: str = "fitted_module",
 ) -> None:
     """Write a model, or compare the compiled one with the fitted neuron.
 
