@@ -18,9 +18,8 @@ with torch.no_grad():
 
 axes = plt.figure(figsize=(7, 2.6)).subplots()
 for unit, tau in enumerate(neuron.tau_memory().tolist()):
-    axes.plot(
-        moved[:, unit] / moved[:, unit].abs().max(), color=plt.cm.viridis(unit / 8), label=f"{tau:.0f} ms"
-    )
+    colour = plt.cm.viridis(0.3 + 0.5 * unit / 7)  # seen on light and on dark pages
+    axes.plot(moved[:, unit] / moved[:, unit].abs().max(), color=colour, label=f"{tau:.0f} ms")
 axes.legend(title="time constant", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 axes.set(xlabel="time (ms)", ylabel="change by the event\n(share of its largest)")
 plt.show()
