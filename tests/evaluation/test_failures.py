@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from training_examples import make_recipe
 
 from ulmus.evaluation.failures import (
     SPIKE_KINDS,
@@ -11,13 +12,15 @@ from ulmus.evaluation.failures import (
     KindScores,
     distance,
     failures,
+    plateau_level_mv,
     plateaus,
     spike_kinds,
     time_kinds,
     worst_moments,
 )
-from ulmus.evaluation.predictions import Predictions, Protocol
-from ulmus.trials import Header, Store, StoreWriter, Trial
+from ulmus.evaluation.predictions import PROTOCOLS, Predictions, Protocol, predict
+from ulmus.training.kinds.trials import SurrogateSettings
+from ulmus.trials import Header, Store, StoreWriter, Trial, open_trials
 
 trains = st.lists(st.integers(0, 400), max_size=20, unique=True).map(
     lambda times: np.sort(np.array(times, dtype=float)) / 2
@@ -216,3 +219,15 @@ def test_trials_are_grouped_by_rate_and_input(nine_trials):
     assert found.recorded_intervals_ms.tolist() == [40.0, 40.0, 40.0]
     assert found.measures["rmse_all_mv"].value == 0.0
     assert found.measures["rmse_plateau_mv"] == (None, None, 0)
+
+
+def test_the_level_of_a_plateau_is_3_mv_below_the_clip_or_what_the_recipe_says(integrator_store):
+    trials = open_trials(f"{integrator_store}[12:14]")
+    for more, wanted in (({}, -58.0), ({"plateau_mv": -66.0}, -66.0)):
+        recipe = make_recipe(integrator_store)
+        settings = {"clip_mv": -55.0, "offset_mv": -67.7, "scale_per_mv": 0.1, **more}
+        recipe = recipe.model_copy(update={"surrogate": SurrogateSettings(**settings)})
+        surrogate = recipe.problem().model
+        predictions = predict(surrogate, trials, PROTOCOLS["stream"])
+        assert plateau_level_mv(predictions) == wanted
+        assert failures(predictions, trials, PROTOCOLS["stream"]).plateau_mv == wanted
