@@ -76,6 +76,11 @@ def test_what_looks_like_a_mistake_is_said_with_the_table(tmp_path):
     told["voltage"]["sampling_hz"] = 8  # kHz
     slow = convert(path, tmp_path / "slow", mapping=parse_mapping(told))
     assert dict(summarise(slow).rows)["note"].endswith("if kHz were meant, write 8000")
+    voltage = np.stack([r.voltage_mv for r in recordings()])
+    voltage[1, 504] = -180.0  # an artefact
+    np.savez(path, v=voltage, i=np.full(voltage.shape, 300.0))
+    store = convert(path, tmp_path / "seen", mapping=parse_mapping(mapping(unit="pA")))
+    assert "soma runs from -180 to 20 mV" in dict(summarise(store).rows)["note"]
     write(path, np.full((TRIALS, STEPS * PER_MS), 300.0))
     for unit, told in (
         ("pA", None),

@@ -13,7 +13,7 @@ from ulmus.report import style
 from ulmus.report.page import Panel, render_page, write_page
 from ulmus.report.traces import Place, draw_raster, raster
 from ulmus.trials import TrialSource
-from ulmus.trials.trial import Header, Trial
+from ulmus.trials.trial import USUAL_MV, Header, Trial
 from ulmus.trials.voltage_range import share_above, site_voltage, voltage_range
 
 with extra("report", "a report page"):
@@ -77,17 +77,23 @@ def summarise(trials: TrialSource) -> ConversionSummary:
             f"from {how['times']}" if "times" in how else f"maxima above {how.get('threshold_mv', -25):g} mV"
         )
         rows.append(("output spikes", f"{int(spikes.sum()):,} ({origin}), {rate}"))
-    rows += [("note", doubt) for doubt in _doubts(header, int(spikes.sum()), count, drive)]
+    rows += [("note", doubt) for doubt in _doubts(header, int(spikes.sum()), count, drive, voltage)]
     return ConversionSummary(rows, input_hz, spikes / seconds)
 
 
-def _doubts(header: Header, spikes: int, trials: int, drive: "_Ranges") -> Iterator[str]:
+def _doubts(header: Header, spikes: int, trials: int, drive: "_Ranges", voltage: "_Ranges") -> Iterator[str]:
     """What looks like a mistake of the mapping without being one for certain."""
     if header.spikes and not spikes:
         yield (
             f"not one output spike in {trials} trials, so a neuron learns none; lower output_spikes.threshold_mv, or write "
             "output_spikes: none"
         )
+    for site, low, high in zip(header.sites, voltage.low, voltage.high, strict=True):
+        if low < USUAL_MV[0] or high > USUAL_MV[1]:
+            yield (
+                f"the voltage of {site} runs from {low:.4g} to {high:.4g} mV; a neuron's stays within {USUAL_MV[0]:g} and "
+                f"{USUAL_MV[1]:g}: look for artefacts, and at its unit"
+            )
     for channel, largest in zip(header.continuous, np.maximum(-drive.low, drive.high), strict=True):
         if not 1 / FAR_FROM_USUAL <= largest / channel.scale <= FAR_FROM_USUAL:
             yield (

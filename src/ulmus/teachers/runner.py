@@ -21,9 +21,8 @@ from ulmus.teachers.processes import results_of_processes
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher, check_step
 from ulmus.trials.store import Store, StoreWriter
-from ulmus.trials.trial import Header
+from ulmus.trials.trial import USUAL_MV, Header
 
-USUAL_MV = (-130.0, 90.0)
 SECONDS_BETWEEN_LINES = 10.0
 SILENT_MS = 5000  # in less, a neuron may well be silent by chance
 COST_FILE = "cost.jsonl"

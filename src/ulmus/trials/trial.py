@@ -17,6 +17,8 @@ MAX_INPUTS = 2**16  # input indices are stored as uint16
 LARGEST_CONTINUOUS = 1e4  # times the usual size: what is larger has another unit
 LARGEST_MV = 300.0
 """No membrane voltage is further from 0; what is, has another unit or was not integrated well."""
+USUAL_MV = (-130.0, 90.0)
+"""What lies beyond is said, but not refused."""
 
 
 class Channel(NamedTuple):
