@@ -501,6 +501,26 @@ def test_events_of_fewer_channels_are_read_and_more_are_refused(tmp_path):
         ).problem()
 
 
+def test_other_files_have_steps_of_the_same_length(tmp_path):
+    def table(name, dt_ms):
+        lines = [
+            f"{k},{step * dt_ms},{k + step + dt_ms},{'ab'[k % 2]}" for k in range(8) for step in range(5)
+        ]
+        (tmp_path / name).write_text("\n".join(["sequence,time_ms,x,label", *lines]))
+        return str(tmp_path / name)
+
+    data = {"train": table("a.csv", 2), "time": "time_ms", "targets": "label", "split_by": None, "test": None}
+    recipe = make_recipe("", data=data, training={"steps": 2, "validate_every": 2})
+    model = ulmus.load(fit_recipe(recipe, tmp_path / "run").folder)
+    assert recipe.held_out("test", table("b.csv", 2)).scores(model)["sequences"] == 8
+    with pytest.raises(DataError, match="c.csv has a step every 6 ms, but the model was trained with 2 ms"):
+        recipe.held_out("test", table("c.csv", 6)).scores(model)
+    with pytest.raises(
+        DataError, match=r"sequence 0 in .*c.csv are not evenly spaced: .* expected steps of 2 ms"
+    ):
+        make_recipe("", data=data | {"validation": [str(tmp_path / "c.csv")]}).problem()
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

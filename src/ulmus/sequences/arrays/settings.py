@@ -1,6 +1,7 @@
 """The `data` of a recipe for sequences of your own: where they lie, and how they are divided."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
@@ -106,14 +107,16 @@ class ArraysData(Settings):
             ConfigError: a part has no sequence.
             DataError: files are missing or damaged, or two parts share sequences or subjects.
         """
-        layout = self.layout(task)
+        layout, step = self.layout(task), step_ms(self.train, self.layout(task))
+        train = read_sequences(self.train, layout)
+        layout = replace(layout, dt_ms=step) if self.time else layout  # of all files
         files = {
             name: value
             for name, value in (("validation", self.validation), ("test", self.test))
             if isinstance(value, tuple)
         }
         others = {name: read_sequences(sources, layout) for name, sources in files.items()}
-        return divided(self, task, read_sequences(self.train, layout), others), step_ms(self.train, layout)
+        return divided(self, task, train, others), step
 
 
 def divided(

@@ -17,10 +17,11 @@ from ulmus.evaluation.sequence_metrics import UPWARDS, sequence_scores
 from ulmus.kernels import Events
 from ulmus.neuron.predictor import CLASSIFYING, LOOKING_AHEAD, WHOLE, Predictor
 from ulmus.sequences.arrays.batches import NO_CLASS, ArrayBatches, SequenceBatch
-from ulmus.sequences.arrays.files import read_sequences
+from ulmus.sequences.arrays.files import read_sequences, step_ms
 from ulmus.sequences.arrays.sequence_set import SequenceSet
 from ulmus.sequences.arrays.settings import MEMORY, ArraysData, windows
 from ulmus.sequences.arrays.splits import check_apart
+from ulmus.sequences.arrays.tables import TABLES
 from ulmus.training.kinds.array_task import (
     TaskSettings,
     answers_of,
@@ -87,19 +88,25 @@ class ArraysRecipe(Recipe):
         """
         kind = self.task.kind
         if place is not None:
-            sequences = read_sequences([place], self.data.layout(kind, optional=True))
+            layout = self.data.layout(kind, optional=True)
+            sequences = read_sequences([place], layout)
+            apart_ms = step_ms([place], layout) if place.lower().endswith(TABLES) and self.data.time else None
             if self.data.window is not None:
                 step_targets = kind.startswith("step-")
                 sequences = windows(
                     sequences, self.data.window, self.data.stride or self.data.window, step_targets
                 )
             notes = self._notes(place)
-            return HeldOut(
-                place,
-                sequences.content_hash,
-                {},
-                lambda *told: self.scores(sequences, *told) | {"notes": notes},
-            )
+
+            def scored(predictor: Predictor, *told: Any) -> dict[str, Any]:
+                if apart_ms is not None and abs(apart_ms - predictor.dt_ms) > 1e-3 * predictor.dt_ms:
+                    raise DataError(
+                        f"{place} has a step every {apart_ms:g} ms, but the model was trained with {predictor.dt_ms:g} ms; "
+                        "expected the same. Resample it."
+                    )
+                return self.scores(sequences, predictor, *told) | {"notes": notes}
+
+            return HeldOut(place, sequences.content_hash, {}, scored)
         if self.data.train == (MEMORY,):
             raise ConfigError(
                 f"run {self.name} learnt from arrays that lie in no file; name a file with --data."
