@@ -4,16 +4,16 @@ python benchmarks/stack.py --out benchmarks/results/stack-PROCESSOR.json
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from common import in_own_process, peak_mebibytes, start, write
-from rich.table import Table
 
-from ulmus import ELMNetwork
+from ulmus import Classifier, ELMNetwork
 from ulmus.bench.workloads import WORKLOADS
-from ulmus.cli.console import console, say
+from ulmus.cli.console import say
 
 _CASES = {
     "one neuron": {"layers": 1},
@@ -24,7 +24,7 @@ _ROUNDS = 5
 
 
 class StackRow(NamedTuple):
-    """One training step, forward and backward, read by the mean of the outputs."""
+    """One training step, forward and backward, of a classifier that reads the mean."""
 
     network: str
     steps: int
@@ -46,10 +46,11 @@ def measure(case: str, steps: int) -> None:
     torch.set_num_threads(1)
     work = WORKLOADS["P"]
     network = ELMNetwork(**work.config, **_CASES[case])  # type: ignore[arg-type]
-    classes = torch.arange(work.batch) % work.config["outputs"]
+    classifier = Classifier(network, ["no", "yes"], reading="mean")
+    classes = torch.arange(work.batch) % 2
 
     def step(x: torch.Tensor) -> None:
-        torch.nn.functional.cross_entropy(network(x)[0].mean(1), classes).backward()
+        torch.nn.functional.cross_entropy(classifier(x), classes).backward()
 
     step(work.input(32))  # compiles, allocates gradients
     x, seconds = work.input(steps), []
@@ -70,11 +71,23 @@ def stack(*, steps: tuple[int, ...] = (1024, 16384), out: Path | None = None) ->
     """
     say("one training step of 32 sequences for each network, in processes of their own")
     rows = bench_stack(steps)
-    shown = Table("network", "steps", "us a step", "MiB")
-    for row in rows:
-        shown.add_row(row.network, str(row.steps), f"{row.microseconds_a_step:.2f}", f"{row.mebibytes:.0f}")
-    console.print(shown)
+    print(table(rows))
     write(rows, out)
+
+
+def table(rows: Sequence[StackRow]) -> str:
+    """Markdown: a line for each network, time and memory for each length."""
+    lengths = list(dict.fromkeys(row.steps for row in rows))
+    lines = [
+        "| network | " + " | ".join(f"{length:,} steps | memory" for length in lengths) + " |",
+        "|---" * (1 + 2 * len(lengths)) + "|",
+    ]
+    for name in dict.fromkeys(row.network for row in rows):
+        cells = [
+            f"{row.microseconds_a_step:.2f} | {row.mebibytes:.0f} MiB" for row in rows if row.network == name
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def make(**changes) -> ulmus.ELMNetwork:
 @contextlib.contextmanager
 def stretches(steps, network, batch):
     """Stretches of so many steps, or all steps at once."""
-    signals = sum(linear.out_features for layer in network.layers for linear in layer.mlp)
+    signals = max(sum(linear.out_features for linear in layer.mlp) for layer in network.layers)
     before, module._STRETCH = module._STRETCH, steps * batch * signals if steps else 1 << 60
     try:
         yield

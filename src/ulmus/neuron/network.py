@@ -1,5 +1,6 @@
 """Layers of ELM neurons on top of each other."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -30,9 +31,9 @@ _OF_INPUT = (
 )
 
 
-_STRETCH = 1 << 24
-"""Inner signals of all layers that are computed at once, 64 MiB: so many that what is done once for every layer and stretch does
-not show. The steps of a stretch depend on nothing but batch and layers, as results do to the last bit."""
+_STRETCH = 6 << 20
+"""Inner signals of the largest layer that are computed at once, 24 MiB: so many that what is done once for a stretch hardly
+shows, and less than the 32 MiB that glibc does not keep for the next one."""
 
 
 class _Values(NamedTuple):
@@ -170,9 +171,11 @@ class ELMNetwork(nn.Module):
         if lengths is None and self._is_plain(inputs):
             x = checked_input(inputs, self.inputs, self._layers()[0]._dtype)
             batch, time = (x.batch, x.time) if isinstance(x, Events) else x.shape[:2]
-            signals = sum(linear.out_features for layer in self._layers() for linear in layer._layers())
-            steps = max(1, _STRETCH // max(1, batch * signals))
-            if time > steps:
+            signals = max(sum(linear.out_features for linear in layer._layers()) for layer in self._layers())
+            # Equally long ones, which fit where the one before was. Nothing but sizes decides, as results do to the last bit.
+            count = math.ceil(batch * time * signals / _STRETCH)
+            steps = math.ceil(time / max(1, count))
+            if count > 1 and time > steps:
                 states = [layer._state(x, one) for layer, one in zip(self._layers(), before, strict=True)]
                 return self._in_stretches(x, states, shares, steps)
         run = [partial(layer, lengths=lengths) for layer in self._layers()]
