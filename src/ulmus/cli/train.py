@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ulmus.cli.console import console, print_table, progress, say, score_rows
+from ulmus.cli.console import console, print_table, progress, say, score_rows, site_rows
 from ulmus.errors import ConfigError, closest
 from ulmus.neuron import Surrogate, load
 from ulmus.settings import parse_value
@@ -78,7 +78,8 @@ def train(
     if is_first_process():
         trained = load(folder)
         print_table(
-            f"best validation, step {trained.card['step']}, {folder}", score_rows(trained.card["validation"])
+            f"best validation, step {trained.card['step']}, {folder}",
+            score_rows(trained.card["validation"]) + site_rows(trained.card["validation"]),
         )
         data = " --data TEST_DATA" if isinstance(trained, Surrogate) else ""
         console.print(f"ulmus evaluate {folder}{data}", soft_wrap=True)
