@@ -33,16 +33,54 @@ def test_a_current_of_every_sweep_or_of_all(tmp_path, shared):
     assert store.verify() == []
     for index in range(TRIALS):
         trial = store.trial(index)
-        wanted = current_na[0 if shared else index, ::PER_MS]
+        wanted = current_na[0 if shared else index].reshape(-1, PER_MS).mean(axis=1)
         np.testing.assert_allclose(trial.continuous[:, 0], wanted, atol=1e-6)
         assert trial.event_input.size == 0
+
+
+@pytest.mark.parametrize(("at", "first"), [("start", 0), ("end", PER_MS)])
+def test_a_current_can_be_that_of_an_edge(tmp_path, at, first):
+    stored = np.random.default_rng(0).normal(size=(TRIALS, STEPS * PER_MS))
+    path = write(tmp_path / "a.npz", stored)
+    store = convert(path, tmp_path / "store", mapping=parse_mapping(mapping(unit="nA", at=at)))
+    found = store.trial(1).continuous[:-1, 0]
+    np.testing.assert_allclose(found, stored[1, first::PER_MS][: STEPS - 1], atol=1e-6)
+
+
+def test_no_charge_of_a_noisy_current_is_lost(tmp_path):
+    """Also where the clock of the samples does not fit the time bins."""
+    stored = np.random.default_rng(0).normal(size=STEPS * PER_MS)
+    times = np.arange(stored.size) / PER_MS + 0.03
+    np.savez(tmp_path / "a.npz", v=np.stack([r.voltage_mv for r in recordings()]), i=stored, t=times)
+    told = mapping(unit="nA", times="t", time_unit="ms")
+    del told["continuous"]["current"]["sampling_hz"]
+    store = convert(tmp_path / "a.npz", tmp_path / "store", mapping=parse_mapping(told))
+    wanted = stored.reshape(-1, PER_MS).mean(axis=1)
+    np.testing.assert_allclose(store.trial(0).continuous[:, 0], wanted, atol=1e-6)
+
+
+def test_sweeps_that_follow_each_other_are_told_from_a_wrong_clock(tmp_path):
+    stored = np.zeros(STEPS * PER_MS)
+    for times, message in (
+        (
+            np.tile(np.arange(stored.size // 2), 2) / PER_MS,
+            "goes from .* to 0 ms at entry .*sweeps follow each other",
+        ),
+        (np.arange(stored.size - 1) / PER_MS, "entries for .* samples"),
+        (np.arange(stored.size) * 1e12, "goes beyond"),
+    ):
+        np.savez(tmp_path / "a.npz", v=np.stack([r.voltage_mv for r in recordings()]), i=stored, t=times)
+        told = mapping(unit="nA", times="t", time_unit="ms")
+        del told["continuous"]["current"]["sampling_hz"]
+        with pytest.raises(DataError, match=message):
+            convert(tmp_path / "a.npz", tmp_path / "store", mapping=parse_mapping(told))
 
 
 def test_the_summary_shows_the_current_and_no_event_inputs(tmp_path):
     path = write(tmp_path / "a.npz", np.linspace(-50, 250, STEPS * PER_MS))
     store = convert(path, tmp_path / "store", mapping=parse_mapping(mapping(unit="pA", scale=0.1)))
     rows = dict(summarise(store).rows)
-    assert rows["current"].startswith("-0.05 to 0.248")
+    assert rows["current"].startswith("-0.04934 to 0.2493")
     assert rows["current"].endswith("nA, usual size 0.1 nA")
     assert rows["excitatory inputs"] == "0"
     figure = conversion_figure(store, summarise(store))

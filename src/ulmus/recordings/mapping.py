@@ -84,8 +84,8 @@ class Sampled(Settings):
     """Unit of the sample times, where the file does not say it."""
     start_ms: Annotated[float, Field(ge=-LARGEST_MS, le=LARGEST_MS)] | None = None
     """Time of the first sample, by default what the file says or 0."""
-    at: Literal["start", "end"] = "start"
-    """Edge of a time bin that its voltage is taken at (published files: the start)."""
+    at: Literal["start", "end", "mean"] = "start"
+    """Edge of a time bin that its value is taken at (published files: the start), or the mean over the bin."""
 
     @model_validator(mode="after")
     def _one_clock(self) -> "Sampled":
@@ -104,6 +104,8 @@ class Voltage(Sampled):
 class Continuous(Sampled):
     """An input with a value at every time, such as an injected current; one trace may be that of all trials."""
 
+    at: Literal["start", "end", "mean"] = "mean"
+    """Mean over a time bin, so that no charge is lost, or the edge of it that the value is taken at."""
     unit: str | None = None
     """Unit of the values, where the file does not say it; A, mA, uA, nA and pA are stored as nA, others as they are."""
     scale: float = Field(default=1.0, gt=0, le=1e12)

@@ -123,12 +123,8 @@ class Trace:
             times = with_name(settings.times, name)
             stored, scale = flat(self._file, times), time_scale(self._file, times, settings.time_unit)
             time_ms = stored.astype(np.float64) * scale
-            ascends = np.diff(time_ms) > 0
-            if time_ms.size != samples or not ascends.all() or not (np.abs(time_ms) <= LARGEST_MS).all():
-                raise DataError(
-                    f"{path}: {times} has {time_ms.size} entries for {samples} samples, or does not ascend, or goes beyond "
-                    f"{LARGEST_MS:g} ms; expected the time of each sample; correct the mapping or the file"
-                )
+            if wrong := _wrong_times(time_ms, samples):
+                raise DataError(f"{path}: {times} {wrong}")
             rounding_ms = rounding(stored) * scale
             period_ms = float(np.median(np.diff(time_ms)))
             return _Clock(key, shape, samples, float(time_ms[0]), 1 / period_ms, time_ms, rounding_ms)
@@ -260,8 +256,36 @@ class SignalTrace(Trace):
         return 1.0
 
 
+def _wrong_times(time_ms: Float64[np.ndarray, "times"], samples: int) -> str | None:
+    """What is wrong with the times of samples, if anything."""
+    if time_ms.size != samples:
+        return f"has {time_ms.size} entries for {samples} samples; expected the time of each; name another key in the mapping"
+    if not (np.abs(time_ms) <= LARGEST_MS).all():
+        return f"goes beyond {LARGEST_MS:g} ms; expected the time of each sample; correct `time_unit` or the file"
+    back = np.flatnonzero(np.diff(time_ms) <= 0)
+    if not back.size:
+        return None
+    at = int(back[0]) + 1
+    return (
+        f"goes from {time_ms[at - 1]:g} to {time_ms[at]:g} ms at entry {at}; expected times that ascend; if sweeps follow each "
+        "other, write a file for each, or give `sampling_hz` instead of times and cut with `trials: {duration_ms: ...}`"
+    )
+
+
 def in_bins(samples: Samples, steps: int, dt_ms: float, at: str) -> Float32[np.ndarray, "time"]:
-    """Value at one edge of every time bin, interpolated linearly; held where the last sample was just before."""
+    """Value of every time bin: at one edge, interpolated linearly and held where the last sample was just before, or the mean.
+
+    A mean needs two samples in every bin; otherwise it is the value at the start.
+    """
+    period_ms = float(np.median(np.diff(samples.time_ms))) if samples.time_ms.size > 1 else np.inf
+    if at == "mean" and period_ms <= dt_ms / 2:
+        # A sample that rounding puts just before an edge belongs after it.
+        place = np.floor((samples.time_ms + 0.001 * period_ms) / dt_ms).astype(np.int64)
+        inside = (place >= 0) & (place < steps)
+        count = np.bincount(place[inside], minlength=steps)
+        if count.all():
+            summed = np.bincount(place[inside], samples.voltage_mv[inside], minlength=steps)
+            return np.asarray(summed / count, dtype=np.float32)
     edge = np.arange(steps) + (at == "end")
     return np.asarray(np.interp(edge * dt_ms, *samples), dtype=np.float32)
 
