@@ -2,23 +2,12 @@
 
 import pytest
 import torch
+from network_examples import NEURON
+from network_examples import make_network as make
 from torch.nn import functional
 
 import ulmus
 from ulmus.errors import ConfigError, ShapeError
-
-NEURON = {
-    "memory": 4,
-    "tau_memory_ms": (1.0, 50.0),
-    "branches": 3,
-    "synapses_per_branch": 4,
-    "routing": "random",
-}
-
-
-def make(**changes) -> ulmus.ELMNetwork:
-    torch.manual_seed(0)
-    return ulmus.ELMNetwork(6, **({"outputs": 2, "layers": 3} | NEURON | changes)).double()
 
 
 def test_one_layer_without_options_is_the_neuron():

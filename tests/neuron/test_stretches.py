@@ -4,23 +4,15 @@ import contextlib
 
 import pytest
 import torch
+from network_examples import make_network
 
 import ulmus
 from ulmus.kernels import memory_budget
 from ulmus.neuron import network as module
 
-SIZES = {
-    "memory": 4,
-    "tau_memory_ms": (1.0, 50.0),
-    "branches": 3,
-    "synapses_per_branch": 4,
-    "routing": "random",
-}
-
 
 def make(**changes) -> ulmus.ELMNetwork:
-    torch.manual_seed(0)
-    return ulmus.ELMNetwork(6, **({"outputs": 2, "layers": 3, "norm": True} | SIZES | changes)).double()
+    return make_network(**({"norm": True} | changes))
 
 
 @contextlib.contextmanager
