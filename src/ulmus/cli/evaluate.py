@@ -176,10 +176,11 @@ def _score_trials(
     threshold_on: list[str] | None,
     resamples: int,
 ) -> Evaluation:
+    trials = open_trials(data)
     with progress("evaluate") as show:
-        found = score_trials(surrogate, open_trials(data), protocol, threshold_on, resamples, show)
+        found = score_trials(surrogate, trials, protocol, threshold_on, resamples, show)
     notes = (
-        sign_note(surrogate, open_trials(data)),
+        sign_note(surrogate, trials),
         seen_note(found.scores),
         few_note(found.scores),
         rate_note(found.scores),

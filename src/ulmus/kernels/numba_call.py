@@ -86,8 +86,10 @@ def run_forward(
     if dense is not None and events is None:
         dense = dense.to(layers.recurrent.dtype).contiguous()
     inner, memory, branches = (_fresh(part, layers.recurrent) for part in keep_shapes(sizes))
-    if dense is not None and events is None and are_many(sizes, _tile(sizes, layers), layers):
-        return *_run_many(sizes, dense, state, layers, (inner, memory, branches)), inner, memory, branches
+    tile = _tile(sizes, layers)
+    if dense is not None and events is None and are_many(sizes, tile, layers):
+        kept = inner, memory, branches
+        return *_run_many(sizes, tile, dense, state, layers, kept), *kept
     branches[:, 0] = tiled(sizes, state[0], sizes.branch_pad)
     memory[:, 0] = tiled(sizes, state[1], sizes.memory_pad)
     outputs = new(sizes.batch, sizes.time, sizes.outputs)
@@ -126,13 +128,13 @@ def _tile(sizes: Sizes, layers: Layers) -> int:
 
 def _run_many(
     sizes: Sizes,
+    tile: int,
     dense: Tensor,
     state: tuple[Tensor, Tensor],
     layers: Layers,
     kept: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, final branches and memory of many sequences; see `are_many`."""
-    tile = _tile(sizes, layers)
     net = repeated(layers, tile)
     branches, memory = (part.clone(memory_format=torch.contiguous_format) for part in state)
     outputs = layers.recurrent.new_empty(sizes.batch, sizes.time, sizes.outputs)

@@ -168,14 +168,14 @@ class ELMNetwork(nn.Module):
                 f"the state is one of {len(before)} layers; expected {len(self.layers)}. Pass the state that this network "
                 "returned, or none to start at rest."
             )
-        if lengths is None and self._is_plain(inputs):
+        if lengths is None and kernels.fuses(self._layers()[0].tau_memory.raw):
             x = checked_input(inputs, self.inputs, self._layers()[0]._dtype)
             batch, time = (x.batch, x.time) if isinstance(x, Events) else x.shape[:2]
             signals = max(sum(linear.out_features for linear in layer._layers()) for layer in self._layers())
             # Equally long ones, which fit where the one before was. Nothing but sizes decides, as results do to the last bit.
             count = math.ceil(batch * time * signals / _STRETCH)
             steps = math.ceil(time / max(1, count))
-            if count > 1 and time > steps:
+            if count > 1 and time > steps and self._is_plain(x):
                 states = [layer._state(x, one) for layer, one in zip(self._layers(), before, strict=True)]
                 return self._in_stretches(x, states, shares, steps)
         run = [partial(layer, lengths=lengths) for layer in self._layers()]
@@ -240,7 +240,7 @@ class ELMNetwork(nn.Module):
         return outputs, tuple(pytree.tree_unflatten(after, of_states))
 
     def _is_plain(self, inputs: Tensor | Events) -> bool:
-        """Whether numbers alone say what the layers do, and the fused kernels compute them."""
+        """Whether numbers alone say what the layers do."""
         layers, norms, readout = self._layers(), list(self.norms), self.readout
         linear = [
             part
@@ -248,8 +248,7 @@ class ELMNetwork(nn.Module):
             for part in (*layer.mlp, *([] if layer.readout is None else [layer.readout]))
         ]
         return (
-            kernels.fuses(layers[0].tau_memory.raw)
-            and not torch.is_autocast_enabled("cpu")
+            not torch.is_autocast_enabled("cpu")
             and not (isinstance(inputs, Events) and inputs.values.requires_grad)
             and not self.bidirectional
             and not layers[0].hidden_readout

@@ -177,6 +177,17 @@ class Trace:
             return self._file.read(clock.key, (part, 0) if clock.shape[1] == 1 else (0, part))
         return self._file.read(clock.key, part)
 
+    def _unit(self, told: str | None, what: str, such_as: str) -> str:
+        """The unit that the mapping tells, or the file."""
+        key = self.clock(self.names[0] if self.names else None).key
+        unit = told or self._file.entry(key).unit
+        if unit is None:
+            raise ConfigError(
+                f"{self._file.path} does not say the unit of the {what} in {key}; expected one such as {such_as}; add `unit` to "
+                "the mapping"
+            )
+        return unit
+
     def _scale(self, key: str, values: Float64[np.ndarray, "samples"], where: str) -> float:
         unit = (self.voltage.unit if isinstance(self.voltage, Voltage) else None) or self._file.entry(
             key
@@ -214,13 +225,7 @@ class ContinuousTrace(Trace):
 
     def __init__(self, file: Container, name: str, continuous: Continuous) -> None:
         super().__init__(file, continuous)
-        key = self.clock(self.names[0] if self.names else None).key
-        unit = continuous.unit or file.entry(key).unit
-        if unit is None:
-            raise ConfigError(
-                f"{file.path} does not say the unit of the continuous input {name!r} in {key}; expected one such as nA or pA; "
-                "add `unit` to the mapping"
-            )
+        unit = self._unit(continuous.unit, f"continuous input {name!r}", "nA or pA")
         self._factor = NANOAMPERES.get(unit, 1.0)
         self.channel = Channel(name, "nA" if unit in NANOAMPERES else unit, continuous.scale)
 
@@ -243,14 +248,7 @@ class SignalTrace(Trace):
 
     def __init__(self, file: Container, name: str, signal: FurtherSignal) -> None:
         super().__init__(file, signal)
-        key = self.clock(self.names[0] if self.names else None).key
-        unit = signal.unit or file.entry(key).unit
-        if unit is None:
-            raise ConfigError(
-                f"{file.path} does not say the unit of the signal {name!r} in {key}; expected one such as uM or dF/F; add `unit` "
-                "to the mapping"
-            )
-        self.signal = Signal(name, unit)
+        self.signal = Signal(name, self._unit(signal.unit, f"signal {name!r}", "uM or dF/F"))
 
     def _scale(self, key: str, values: Float64[np.ndarray, "samples"], where: str) -> float:
         return 1.0
