@@ -666,7 +666,7 @@ def test_data_that_changed_are_noticed_on_resuming(tmp_path):
 def test_words_for_the_baselines(tmp_path):
     recipe = make_recipe(saved(tmp_path)).to_yaml()
     (tmp_path / "mine.yaml").write_text(recipe)
-    for kind in ("lstm", "chrono-lstm", "tcn", "transformer", "elm-network", "elm-layer"):
+    for kind in ("lstm", "chrono-lstm", "lstm-network", "tcn", "transformer", "elm-network", "elm-layer"):
         problem = load_recipe(tmp_path / "mine.yaml", {"model.kind": kind}).problem()
         batch = next(problem.batches(0, 1, (0, 1)))
         assert problem.loss(problem.model, batch, torch.device("cpu")).isfinite().all()

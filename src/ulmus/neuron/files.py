@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
+from ulmus.baselines import LSTM, TCN, LSTMNetwork, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import CheckpointError, ConfigError, closest, remedy
 from ulmus.files.reading import check_place
 from ulmus.files.writing import remove_leftovers, write_file
@@ -30,7 +30,18 @@ from ulmus.neuron.within import built_within
 FORMAT = 1
 KINDS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (ELM, ELMCell, ELMLayer, ELMNetwork, LSTM, PointNeuron, SpikingNetwork, TCN, Transformer)
+    for kind in (
+        ELM,
+        ELMCell,
+        ELMLayer,
+        ELMNetwork,
+        LSTM,
+        LSTMNetwork,
+        PointNeuron,
+        SpikingNetwork,
+        TCN,
+        Transformer,
+    )
 }
 """Models by the name that a file gives them."""
 _TORCH: dict[str, Any] = {f"torch.nn.{kind.__name__}": kind for kind in (nn.LSTM, nn.GRU)}

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ulmus.arguments import check_choice
-from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
+from ulmus.baselines import LSTM, TCN, LSTMNetwork, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
 from ulmus.neuron.elm import ELM
@@ -35,7 +35,7 @@ LOOKING_AHEAD = ("forecasting", "next-token")
 """Tasks whose answers lie in later input, which a model therefore must not see."""
 Input = Literal["numbers", "tokens", "events"]
 INPUTS: tuple[Input, ...] = ("numbers", "tokens", "events")
-_SPARSE = (ELM, ELMLayer, ELMNetwork, LSTM, TCN, PointNeuron, SpikingNetwork, Transformer)
+_SPARSE = (ELM, ELMLayer, ELMNetwork, LSTM, LSTMNetwork, TCN, PointNeuron, SpikingNetwork, Transformer)
 """Models that read `Events`; others get one-hot vectors."""
 
 

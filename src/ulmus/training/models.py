@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
-from ulmus.baselines import LSTM, TCN, PointNeuron, SpikingNetwork, Transformer
+from ulmus.baselines import LSTM, TCN, LSTMNetwork, PointNeuron, SpikingNetwork, Transformer
 from ulmus.errors import ConfigError
 from ulmus.neuron import ELM, ELMLayer, ELMNetwork
 from ulmus.settings import Settings
@@ -117,7 +117,7 @@ class ELMLayerModel(_ModelSettings):
 class LSTMModel(_ModelSettings):
     """An LSTM; the fields are the arguments of `ulmus.baselines.LSTM`."""
 
-    builds = LSTM
+    builds: ClassVar[type[Any]] = LSTM
     kind: Literal["lstm"] = "lstm"
     memory: PositiveInt
     chrono_ms: tuple[PositiveFloat, PositiveFloat] | None
@@ -130,6 +130,17 @@ class ChronoLSTMModel(LSTMModel):
 
     kind: Literal["chrono-lstm"] = "chrono-lstm"  # type: ignore[assignment]
     chrono_ms: tuple[PositiveFloat, PositiveFloat] | None = (1.0, 1000.0)
+
+
+class LSTMNetworkModel(LSTMModel):
+    """Layers of LSTMs; the fields are the arguments of `ulmus.baselines.LSTMNetwork`."""
+
+    builds: ClassVar[type[Any]] = LSTMNetwork
+    kind: Literal["lstm-network"] = "lstm-network"  # type: ignore[assignment]
+    layers: PositiveInt
+    norm: bool
+    dropout: Share
+    residual: bool
 
 
 class SpikingModel(_ModelSettings):
@@ -213,6 +224,7 @@ Model = Annotated[
     | Annotated[ELMLayerModel, Tag("elm-layer")]
     | Annotated[LSTMModel, Tag("lstm")]
     | Annotated[ChronoLSTMModel, Tag("chrono-lstm")]
+    | Annotated[LSTMNetworkModel, Tag("lstm-network")]
     | Annotated[SpikingModel, Tag("spiking")]
     | Annotated[PointNeuronModel, Tag("point-neuron")]
     | Annotated[TCNModel, Tag("tcn")]
