@@ -255,7 +255,15 @@ def test_mistakes_get_a_sentence_and_an_exit_code(arguments, code, message, caps
 
 def test_dry_run_prints_the_resolved_recipe():
     result = ulmus(
-        "train", "l5pc-branch-20", "--dry-run", "--data.train", "a", "--data.validation", "b", "--seed", 7
+        "train",
+        "l5pc-branch-20-published",
+        "--dry-run",
+        "--data.train",
+        "a",
+        "--data.validation",
+        "b",
+        "--seed",
+        7,
     )
     assert "seed: 7" in result.stdout
     assert "steps: 350000" in result.stdout

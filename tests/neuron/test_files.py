@@ -53,6 +53,7 @@ MODELS = [
         6, 3, layers=2, memory=4, branches=3, synapses_per_branch=5, routing="random", norm=True
     ),
     ulmus.baselines.LSTM(6, 3, memory=4, chrono_ms=(1.0, 50.0)),
+    ulmus.baselines.LSTMNetwork(6, 3, memory=4, norm=True),
     ulmus.baselines.PointNeuron(6, 3, adaptive=True),
     ulmus.baselines.SpikingNetwork(6, 3, units=5, layers=2),
     ulmus.baselines.TCN(6, 3, channels=4, kernels=(5, 3)),
@@ -183,6 +184,12 @@ def test_a_shipped_neuron_comes_with_its_card(name):
 
 
 @pytest.mark.golden
+def test_a_shipped_neuron_has_the_name_of_the_recipe_that_made_it():
+    for name in set(shipped_neurons()) - {"l5pc-demo"}:  # which `ulmus demo` made
+        assert ulmus.load(name).card["command"].startswith(f"ulmus train {name} ")
+        assert name in ulmus.recipes()
+
+
 @pytest.mark.parametrize(
     "name", ["l5pc-branch-20", "l5pc-small", "l5pc-under-10k"]
 )  # l5pc-demo is of another cell

@@ -22,7 +22,7 @@ def test_every_shipped_recipe_is_valid(name):
 
 
 def test_the_headline_recipe_has_8002_parameters():
-    recipe = load_recipe("l5pc-branch-20", DATA)
+    recipe = load_recipe("l5pc-branch-20-published", DATA)
     assert recipe.model.build(1278, 2, 1.0).trainable_parameters() == 8002
     assert recipe.training.steps == 350_000
 
@@ -156,23 +156,23 @@ def test_the_models_to_compare_with_have_the_parameters_of_the_paper(name, input
 
 
 def test_another_kind_of_model_leaves_behind_what_it_does_not_have():
-    lstm = load_recipe("l5pc-branch-20", {**DATA, "model.kind": "lstm", "model.memory": 30})
+    lstm = load_recipe("l5pc-branch-20-published", {**DATA, "model.kind": "lstm", "model.memory": 30})
     assert (
         lstm.model
         == parse_recipe({**lstm.model_dump(), "model": {"kind": "lstm", "memory": 30}}, "test").model
     )
-    assert lstm.name == "l5pc-branch-20-lstm"
+    assert lstm.name == "l5pc-branch-20-published-lstm"
     assert lstm.training.steps == 350_000
-    neuron = load_recipe("l5pc-branch-20", DATA).model
-    network = load_recipe("l5pc-branch-20", {**DATA, "model.kind": "elm-network"}).model
+    neuron = load_recipe("l5pc-branch-20-published", DATA).model
+    network = load_recipe("l5pc-branch-20-published", {**DATA, "model.kind": "elm-network"}).model
     assert (network.kind, network.layers) == ("elm-network", 2)
     assert neuron.model_dump(exclude={"kind"}).items() <= network.model_dump().items()
-    same = load_recipe("l5pc-branch-20", {**DATA, "model.kind": "elm", "name": "mine"})
+    same = load_recipe("l5pc-branch-20-published", {**DATA, "model.kind": "elm", "name": "mine"})
     assert (same.name, same.model) == ("mine", neuron)
     with pytest.raises(ConfigError, match="'model.kind' is 'lstn'.*Did you mean 'lstm'"):
-        load_recipe("l5pc-branch-20", {**DATA, "model.kind": "lstn"})
+        load_recipe("l5pc-branch-20-published", {**DATA, "model.kind": "lstn"})
     with pytest.raises(ConfigError, match=r"unknown key 'model\.branches' of 'model' of this kind"):
-        load_recipe("l5pc-branch-20", {**DATA, "model.kind": "lstm", "model.branches": 3})
+        load_recipe("l5pc-branch-20-published", {**DATA, "model.kind": "lstm", "model.branches": 3})
 
 
 def test_changed_keys_are_named_with_both_values():
