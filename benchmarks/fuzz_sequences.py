@@ -131,7 +131,7 @@ def reviews(folder: Path) -> Made:
     """Reviews in a table."""
     path = folder / "combined_movie_reviews.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
-        rows = [(f'film "{k}", good', k % 2, "imdb") for k in range(30)]
+        rows = [(f'film "{k}", good', k % 2, "imdb") for k in range(2600)]
         csv.writer(stream).writerows([("text", "label", "source"), *rows])
     return path, lambda: _read_all("text", folder)
 
