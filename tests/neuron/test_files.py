@@ -183,13 +183,13 @@ def test_a_shipped_neuron_comes_with_its_card(name):
     assert surrogate(torch.zeros(1, 20, surrogate.neuron.inputs)).shape == (1, 20, 2)
 
 
-@pytest.mark.golden
 def test_a_shipped_neuron_has_the_name_of_the_recipe_that_made_it():
     for name in set(shipped_neurons()) - {"l5pc-demo"}:  # which `ulmus demo` made
         assert ulmus.load(name).card["command"].startswith(f"ulmus train {name} ")
         assert name in ulmus.recipes()
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     "name", ["l5pc-branch-20", "l5pc-small", "l5pc-under-10k"]
 )  # l5pc-demo is of another cell
