@@ -370,9 +370,13 @@ def axobench_elm(
         "data.train": str(stores["train"]),
         "data.validation": str(stores["validation"]),
         "model.memory": memory,
+        "model.branches": BRANCHES,
+        "model.synapses_per_branch": SYNAPSES,
+        "model.routing": "dense",
+        "training.steps": steps,
+        "training.validate_every": max(1, steps // 10),
+        "seed": seed,
     }
-    settings |= {"model.branches": BRANCHES, "model.synapses_per_branch": SYNAPSES, "model.routing": "dense"}
-    settings |= {"training.steps": steps, "training.validate_every": max(1, steps // 10), "seed": seed}
     began = time.process_time()
     if not (Run(run).exists() and Run(run).finished()):
         ulmus.fit(ulmus.load_recipe(recipe, settings), run, resume=Run(run).exists())
