@@ -31,7 +31,7 @@ from jaxtyping import Float, Int8, Int64
 import ulmus
 from ulmus.bench.workloads import as_events
 from ulmus.cli.console import print_table, say
-from ulmus.errors import MissingToolError
+from ulmus.errors import ConfigError, MissingToolError
 from ulmus.files.writing import write_json
 from ulmus.neuron import Surrogate
 from ulmus.recordings import convert as convert_recordings
@@ -348,6 +348,10 @@ def axobench_elm(
         checkpoints: Folders of authors' checkpoints, to be scored beside it.
         out: JSON file for the results.
     """
+    counts = {"validation": validation, "train": train, "val": held_out}
+    for split, count in counts.items():
+        if count < PART or count % PART:
+            raise ConfigError(f"{count} traces for {split}: expected a multiple of {PART}, at least {PART}.")
     try:
         import axobench  # noqa: F401
     except ImportError as error:
@@ -355,17 +359,18 @@ def axobench_elm(
             "AxoBench is not installed; expected pip install 'axobench[sim]==0.2.1'."
         ) from error
     torch.set_num_threads(1)
-    data = folder / "data"
+    made = f"{step_ms:g}ms"
+    data = folder / f"data-{made}-{held_out}"
     data.mkdir(parents=True, exist_ok=True)
     _prepare_arbor(folder)
-    counts = {"validation": validation, "train": train, "val": held_out}
     parts = {split: generate(data, split, traces, step_ms) for split, traces in counts.items()}
     stores = {
-        split: folder / f"{split}-{count}" for split, count in (("train", train), ("validation", validation))
+        split: folder / f"{split}-{made}-{count}"
+        for split, count in (("train", train), ("validation", validation))
     }
     for split, store in stores.items():
         convert(parts[split], store)
-    run = folder / f"run-{recipe}-{memory}-{train}-{steps}-{seed}"
+    run = folder / f"run-{recipe}-{memory}-{made}-{train}-{validation}-{steps}-{seed}"
     settings = {
         "data.train": str(stores["train"]),
         "data.validation": str(stores["validation"]),
@@ -377,10 +382,9 @@ def axobench_elm(
         "training.validate_every": max(1, steps // 10),
         "seed": seed,
     }
-    began = time.process_time()
     if not (Run(run).exists() and Run(run).finished()):
         ulmus.fit(ulmus.load_recipe(recipe, settings), run, resume=Run(run).exists())
-    trained = time.process_time() - began
+    trained = sum(session["cpu_seconds"] for session in Run(run).provenance()["sessions"])
     surrogate = for_channels(ulmus.load(run), wiring(parts["train"][0]))
     known, wanted = traces_of(parts["validation"])
     guessed = answers(surrogate, known)
@@ -410,12 +414,13 @@ def axobench_elm(
         [(way, f"{value / 1e6:.3f}") for way, value in speed.items()],
     )
     if out is not None:
-        found = {
+        found: dict[str, Any] = {
             "rows": [row._asdict() for row in rows],
             "neuron_steps_per_second": speed,
             "peak_distance": distance,
         }
-        write_json(out, {**found, "training_cpu_seconds": trained, "settings": settings, "reports": reports})
+        found |= {"training_cpu_seconds": trained, "traces": counts, "step_ms": step_ms}
+        write_json(out, {**found, "settings": settings, "reports": reports})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Stacked LSTMs against PyTorch's own modules put together by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ulmus.baselines import LSTMNetwork
+from ulmus.baselines import LSTM, LSTMNetwork
 from ulmus.errors import ConfigError, ShapeError
 
 
@@ -39,9 +40,12 @@ def test_going_on_equals_one_long_call():
 
 
 def test_one_layer_without_options_is_an_lstm():
-    from ulmus.baselines import LSTM
-
-    assert make(layers=1).trainable_parameters() == LSTM(5, 3, memory=4).trainable_parameters()
+    network = make(layers=1)
+    torch.manual_seed(1)
+    alone = LSTM(5, 3, memory=4).double()
+    x = torch.randn(2, 7, 5, dtype=torch.float64)
+    assert network.trainable_parameters() == alone.trainable_parameters()
+    assert torch.equal(network(x)[0], alone(x)[0])
 
 
 def test_chrono_times_reach_every_layer():
@@ -52,12 +56,21 @@ def test_chrono_times_reach_every_layer():
         assert 1980 < float(times_ms.max()) < 2000.1
 
 
-def test_dropout_is_for_training_alone():
-    network = make(dropout=0.5, recurrent_dropout=0.3, input_dropout=0.3)
+@pytest.mark.parametrize("kind", ["dropout", "recurrent_dropout", "input_dropout"])
+def test_dropout_is_for_training_alone(kind):
+    network = make(**{kind: 0.5})
     x = torch.randn(1, 5, 5, dtype=torch.float64)
     assert not torch.equal(network(x)[0], network(x)[0])
     network.eval()
     assert torch.equal(network(x)[0], network(x)[0])
+
+
+def test_numbers_of_numpy_and_plain_states_will_do():
+    network = make(memory=np.int64(4), layers=np.int64(2))
+    x = torch.randn(2, 6, 5, dtype=torch.float64)
+    first, state = network(x[:, :3])
+    again = network(x[:, 3:], [tuple(part) for part in state])[0]
+    torch.testing.assert_close(torch.cat([first, again], dim=1), network(x)[0])
 
 
 def test_mistakes_are_named():
@@ -65,5 +78,11 @@ def test_mistakes_are_named():
         make(layers=0)
     with pytest.raises(ConfigError, match="dropout"):
         make(dropout=1.0)
+    for range_ms in (5.0, "ab", (1.0,), (2.0, 1.0)):
+        with pytest.raises(ConfigError, match="chrono_ms"):
+            make(chrono_ms=range_ms)
+    packed = nn.utils.rnn.pack_sequence([torch.zeros(3, 5), torch.zeros(2, 5)])
+    with pytest.raises(ShapeError, match="PackedSequence"):
+        make()(packed)
     with pytest.raises(ShapeError, match="the state has shapes"):
         make()(torch.zeros(1, 2, 5, dtype=torch.float64), make(layers=3)._rest(1))

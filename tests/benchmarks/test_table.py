@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from conftest import REPOSITORY
 from table import read_rows, table
 
 from ulmus.bench import WORKLOADS
@@ -37,6 +38,22 @@ def test_written_rows_become_the_table(tmp_path, monkeypatch):
     assert printed[0] == f"| | workload | {rows[0]['processor']} | another |"
     assert len(printed) == 3
     assert "events 4.2 (50 %), bytes 4.2 (50 %), dense 4.2 (50 %) | events 22 (50 %)" in printed[2]
+
+
+@pytest.mark.parametrize("page", ["performance.md", "results.md"])
+def test_the_pages_have_the_measurements(page):
+    measured = table(
+        read_rows([REPOSITORY / "benchmarks" / "results" / "kernels-amd-epyc.json"])
+    ).splitlines()[2:]
+    text = (REPOSITORY / "docs" / page).read_text()
+    found = 0
+    for *_, workload, cell, _ in (line.split("|") for line in measured):
+        for line in text.splitlines():
+            if workload in (cells := line.split("|")):
+                shown = cells[cells.index(workload) + 1].strip()
+                assert set(shown.split(", ")) <= set(cell.strip().split(", ")), line
+                found += 1
+    assert found >= 8
 
 
 @pytest.mark.parametrize("text", ["", "{}", '[{"workload": "A"}]', None])

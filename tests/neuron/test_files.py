@@ -185,8 +185,12 @@ def test_a_shipped_neuron_comes_with_its_card(name):
 
 def test_a_shipped_neuron_has_the_name_of_the_recipe_that_made_it():
     for name in set(shipped_neurons()) - {"l5pc-demo"}:  # which `ulmus demo` made
-        assert ulmus.load(name).card["command"].startswith(f"ulmus train {name} ")
-        assert name in ulmus.recipes()
+        surrogate = ulmus.load(name)
+        assert surrogate.card["command"].startswith(f"ulmus train {name} ")
+        recipe = ulmus.load_recipe(name, {"data.train": "lif", "data.validation": "lif"})
+        assert recipe.training.steps == surrogate.card["steps"]
+        made = recipe.model.build(surrogate.neuron.inputs, 2, surrogate.neuron.dt_ms)
+        assert json.loads(json.dumps(made.config)) == surrogate.neuron.config
 
 
 @pytest.mark.golden

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ulmus.arguments import check_positive, check_sizes, plain
 from ulmus.errors import ShapeError
@@ -38,6 +39,11 @@ class Baseline(nn.Module):
         Raises:
             ShapeError: input or state of another shape.
         """
+        if isinstance(inputs, PackedSequence):
+            raise ShapeError(
+                f"a {type(self).__name__} reads no PackedSequence; expected [batch, time, {self.inputs}]. Pad the sequences, "
+                "and read each output at its own last step."
+            )
         shape = _shape(inputs)
         if len(shape) != 3 or shape[2] != self.inputs:
             raise ShapeError(

