@@ -69,6 +69,18 @@ def test_stretches_equal_all_steps_at_once(changes, steps):
     )
 
 
+@pytest.mark.parametrize("without", [torch.inference_mode, torch.no_grad])
+def test_without_gradients_too(without):
+    network, x = make(), torch.randn(3, 20, 6, dtype=torch.float64)
+    shares = torch.full((3, 20), 1 / 20, dtype=torch.float64)
+    wanted, after = network(x)
+    with without(), stretches(5, network, 3):
+        found, last = network(x)
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(last, after)
+        torch.testing.assert_close(network(x, shares=shares)[0], wanted.mean(1))
+
+
 def test_a_mean_is_read_once():
     network, x = make(), torch.randn(3, 20, 6, dtype=torch.float64)
     shares = torch.rand(3, 20, dtype=torch.float64)

@@ -37,6 +37,14 @@ def run(
     """
     dense = inputs if isinstance(inputs, Tensor) else None
     call = _Call(compute, None if dense is not None else inputs, shares, steps, len(states), random)
+    if (
+        not torch.is_grad_enabled()
+    ):  # nothing is recorded, nor could it be of tensors of torch.inference_mode()
+        found = []
+        for part, of_part in zip(*_stretches(call, dense), strict=True):
+            outputs, states = compute(part, states, weights, of_part)
+            found.append(outputs)
+        return _whole(call, found), list(states)
     outputs, *after = _Stretches.apply(call, dense, *states, *weights)  # type: ignore[no-untyped-call]
     return outputs, after
 
@@ -79,8 +87,7 @@ class _Stretches(torch.autograd.Function):
         ctx.call, ctx.generators = call, generators
         ctx.save_for_backward(dense, *weights, *edges)
         ctx.set_materialize_grads(False)
-        whole = torch.cat(outputs, dim=1) if call.shares is None else torch.stack(outputs).sum(0)
-        return whole, *states
+        return _whole(call, outputs), *states
 
     @staticmethod
     def backward(ctx: Any, *flowing: Any) -> tuple[Any, ...]:
@@ -121,6 +128,10 @@ def _stretches(call: _Call, dense: Tensor | None) -> tuple[Sequence[Any], Sequen
     if call.shares is None:
         return parts, [None] * len(parts)
     return parts, torch.split(call.shares, call.steps, dim=1)
+
+
+def _whole(call: _Call, outputs: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(outputs), dim=1) if call.shares is None else torch.stack(list(outputs)).sum(0)
 
 
 def _recorded(
