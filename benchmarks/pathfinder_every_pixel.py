@@ -236,7 +236,7 @@ def learn(reader: Reader, train: Sequences, steps: int, rate: float, seed: int) 
 
 
 _Weights = list[tuple[Any, Any]]
-"""Places, and what is there; nothing is elsewhere."""
+"""Where, and what weight; zero elsewhere."""
 
 
 class _Layer:
@@ -333,7 +333,7 @@ def hold(decay: float, gain: float, largest: float) -> tuple[list[Hold], float]:
     return pairs, error
 
 
-class _Places(NamedTuple):
+class _Parts(NamedTuple):
     """Which memory units of the network are what."""
 
     own: slice
@@ -376,7 +376,7 @@ def _add_clocks(layer: _Layer, places: Places, first: int) -> None:
         layer.bias[pair] = (np.eye(2) - turn) @ [RADIUS, 0] / layer.per_proposal[pair]
 
 
-def _first_layer(reader: Reader, units: _Places, largest: Float64[np.ndarray, "units"]) -> _Layer:
+def _first_layer(reader: Reader, units: _Parts, largest: Float64[np.ndarray, "units"]) -> _Layer:
     neuron, lit = reader.layers[0], slice(1, LEVELS)
     tau_ms = np.full(reader.units + reader.silent, AT_ONCE_MS)
     tau_ms[units.own], tau_ms[units.clocks] = neuron.tau_memory().double(), CLOCK_MS
@@ -400,7 +400,7 @@ def _first_layer(reader: Reader, units: _Places, largest: Float64[np.ndarray, "u
     return layer
 
 
-def _second_layer(reader: Reader, units: _Places, largest: Float64[np.ndarray, "units"]) -> _Layer:
+def _second_layer(reader: Reader, units: _Parts, largest: Float64[np.ndarray, "units"]) -> _Layer:
     neuron = reader.layers[1]
     tau_ms = np.full(reader.units + reader.silent, AT_ONCE_MS)
     tau_ms[units.own] = neuron.tau_memory().double()
@@ -425,7 +425,7 @@ def translate(reader: Reader, images: UInt8[Tensor, "batch pixels"]) -> ulmus.Cl
         np.quantile(memory[shares > 0].abs().double(), 0.998, axis=0) for memory in reader.memories(inputs)
     ]
     ends = np.cumsum([0, reader.units, reader.places.count])
-    units = _Places(slice(*ends[:2]), slice(*ends[1:]), *range(ends[2], ends[2] + SIGNALS))
+    units = _Parts(slice(*ends[:2]), slice(*ends[1:]), *range(ends[2], ends[2] + SIGNALS))
     layers = [_first_layer(reader, units, largest[0]), _second_layer(reader, units, largest[1])]
     network = ulmus.ELMNetwork(
         LEVELS,
