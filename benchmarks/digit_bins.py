@@ -1,0 +1,112 @@
+"""Spoken digits of new people over the length of a step: every model with as many tries at every length.
+
+    ulmus data make spoken-digits --from free-spoken-digit-dataset.zip --test-share 0.33 --out digits
+    python benchmarks/digit_bins.py --data digits --folder FOLDER --out results.json
+
+The recipes of `spoken-digits`, 12 epochs each. Of three learning rates the one with the best validation accuracy of seed 0 (of a
+person held out) is taken for the other seeds too; these runs are scored on the test, two other people. Called again, it goes on.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common import start, write
+
+import ulmus
+from ulmus.cli.console import say
+from ulmus.training.run import Run
+
+MODELS = ("elm", "chrono-lstm", "lstm")
+BINS_MS = (100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0)
+RATES = (1e-3, 2e-3, 5e-3)
+
+
+class Cell(NamedTuple):
+    """A model at a length of steps."""
+
+    model: str
+    bin_ms: float
+    parameters: int
+    rate: float
+    validation: dict[str, float]
+    """Best accuracy of seed 0 at every rate."""
+    test: list[float]
+    """Accuracy of every seed, at the rate that was chosen."""
+    cpu_minutes: float
+    """Of seed 0 at that rate."""
+
+
+def trained(data: Path, folder: Path, model: str, bin_ms: float, rate: float, seed: int) -> Run:
+    """A finished run."""
+    place = folder / f"{model}-{bin_ms:g}ms-{rate:g}-seed{seed}"
+    changes = {"data.folder": str(data), "data.bin_ms": bin_ms, "training.learning_rate": rate, "seed": seed}
+    recipe = ulmus.load_recipe(f"spoken-digits-{model}", changes)
+    run = Run(place)
+    if not (run.exists() and run.finished()):
+        ulmus.fit(recipe, place, resume=run.exists())
+    return run
+
+
+def cell(data: Path, folder: Path, model: str, bin_ms: float, seeds: int) -> Cell:
+    """Choose the rate, and score it."""
+    tries = {rate: trained(data, folder, model, bin_ms, rate, 0) for rate in RATES}
+    of_rate = {rate: ulmus.load(run.folder).card["validation"]["accuracy"] for rate, run in tries.items()}
+    best = max(of_rate, key=lambda rate: of_rate[rate])
+    runs = [tries[best], *(trained(data, folder, model, bin_ms, best, seed) for seed in range(1, seeds))]
+    scores = [_scores(run) for run in runs]
+    seconds = sum(session["cpu_seconds"] for session in tries[best].provenance()["sessions"])
+    return Cell(
+        model, bin_ms, scores[0]["parameters"], best, {f"{rate:g}": value for rate, value in of_rate.items()},
+        [found["accuracy"] for found in scores], round(seconds / 60, 1),
+    )  # fmt: skip
+
+
+def _scores(run: Run) -> dict[str, Any]:
+    place = run.folder / "test.json"
+    if not place.exists():
+        place.write_text(json.dumps(ulmus.evaluate(run.folder)))
+    found: dict[str, Any] = json.loads(place.read_text())
+    return found
+
+
+def table(cells: list[Cell]) -> str:
+    """Accuracy in % of every seed, for every length and model."""
+    models = list(dict.fromkeys(found.model for found in cells))
+    lines = ["| step | " + " | ".join(models) + " |", "|---" * (len(models) + 1) + "|"]
+    for bin_ms in sorted({found.bin_ms for found in cells}):
+        here = {found.model: found for found in cells if found.bin_ms == bin_ms}
+        row = [", ".join(f"{100 * value:.1f}" for value in here[m].test) if m in here else "" for m in models]
+        lines.append(f"| {bin_ms:g} ms | " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def run(
+    data: Path,
+    folder: Path,
+    out: Path | None = None,
+    bins: tuple[float, ...] = BINS_MS,
+    models: tuple[str, ...] = MODELS,
+    seeds: int = 2,
+) -> None:
+    """Train, choose and score, from the longest steps on.
+
+    Args:
+        data: Folder of the digits.
+        folder: Where the runs are, or will be.
+        out: File for the results.
+        bins: Lengths of a step in ms.
+        models: Of the recipe.
+        seeds: Runs at the rate that was chosen.
+    """
+    cells = []
+    for bin_ms in sorted(bins, reverse=True):
+        for model in models:
+            cells.append(cell(data, folder, model, bin_ms, seeds))
+            say(f"{model}, {bin_ms:g} ms: {cells[-1]}")
+            write(cells, out)
+    print(table(cells))
+
+
+if __name__ == "__main__":
+    start(run)
