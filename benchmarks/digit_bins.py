@@ -7,7 +7,6 @@ The recipes of `spoken-digits`, 12 epochs each. Of three learning rates the one 
 person held out) is taken for the other seeds too; these runs are scored on the test, two other people. Called again, it goes on.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from common import start, write
 
 import ulmus
 from ulmus.cli.console import say
+from ulmus.files.writing import write_json
 from ulmus.training.run import Run
 
 MODELS = ("elm", "chrono-lstm", "lstm")
@@ -55,19 +55,17 @@ def cell(data: Path, folder: Path, model: str, bin_ms: float, seeds: int) -> Cel
     best = max(of_rate, key=lambda rate: of_rate[rate])
     runs = [tries[best], *(trained(data, folder, model, bin_ms, best, seed) for seed in range(1, seeds))]
     scores = [_scores(run) for run in runs]
-    seconds = sum(session["cpu_seconds"] for session in tries[best].provenance()["sessions"])
     return Cell(
         model, bin_ms, scores[0]["parameters"], best, {f"{rate:g}": value for rate, value in of_rate.items()},
-        [found["accuracy"] for found in scores], round(seconds / 60, 1),
+        [found["accuracy"] for found in scores], round(tries[best].cpu_seconds() / 60, 1),
     )  # fmt: skip
 
 
 def _scores(run: Run) -> dict[str, Any]:
-    place = run.folder / "test.json"
+    place = run.evaluation_file("test")
     if not place.exists():
-        place.write_text(json.dumps(ulmus.evaluate(run.folder)))
-    found: dict[str, Any] = json.loads(place.read_text())
-    return found
+        write_json(place, ulmus.evaluate(run.folder))
+    return run.evaluation("test")
 
 
 def table(cells: list[Cell]) -> str:

@@ -88,11 +88,8 @@ def range_of(name: str, ends: Sequence[float]) -> tuple[float, float]:
     Raises:
         ConfigError: not two, or not positive and ascending.
     """
-    pair = (
-        isinstance(ends, list | tuple | np.ndarray)
-        and len(ends) == 2
-        and all(isinstance(end, Real) for end in ends)
-    )
+    ends = plain(ends)
+    pair = isinstance(ends, list | tuple) and len(ends) == 2 and all(isinstance(end, Real) for end in ends)
     if not pair or not 0 < ends[0] <= ends[1] < math.inf:
         raise ConfigError(f"{name}={ends!r} is no range; expected two numbers with 0 < first <= second.")
     return float(ends[0]), float(ends[1])

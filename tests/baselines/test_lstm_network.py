@@ -66,7 +66,7 @@ def test_dropout_is_for_training_alone(kind):
 
 
 def test_numbers_of_numpy_and_plain_states_will_do():
-    network = make(memory=np.int64(4), layers=np.int64(2))
+    network = make(memory=np.int64(4), layers=np.int64(2), chrono_ms=torch.tensor([1.0, 9.0]))
     x = torch.randn(2, 6, 5, dtype=torch.float64)
     first, state = network(x[:, :3])
     again = network(x[:, 3:], [tuple(part) for part in state])[0]

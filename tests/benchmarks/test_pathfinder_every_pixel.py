@@ -27,10 +27,8 @@ def reader():
 
 
 def test_the_translation_says_what_the_reader_says(reader, images, monkeypatch):
-    for size in (
-        "RADIUS",
-        "SIGNAL",
-    ):  # in double precision, they can be so small that normalising does not see them
+    # In double precision, they can be so small that normalising does not see them.
+    for size in ("RADIUS", "SIGNAL"):
         monkeypatch.setattr(pathfinder_every_pixel, size, 1e-6)
     network = translate(reader, images).double()
     pixels, _ = GrayBins(8)(images, torch.full((3,), 256))

@@ -37,9 +37,8 @@ def run(
     """
     dense = inputs if isinstance(inputs, Tensor) else None
     call = _Call(compute, None if dense is not None else inputs, shares, steps, len(states), random)
-    if (
-        not torch.is_grad_enabled()
-    ):  # nothing is recorded, nor could it be of tensors of torch.inference_mode()
+    if not torch.is_grad_enabled():
+        # Nothing is recorded, nor could it be of tensors of torch.inference_mode().
         found = []
         for part, of_part in zip(*_stretches(call, dense), strict=True):
             outputs, states = compute(part, states, weights, of_part)
@@ -130,8 +129,8 @@ def _stretches(call: _Call, dense: Tensor | None) -> tuple[Sequence[Any], Sequen
     return parts, torch.split(call.shares, call.steps, dim=1)
 
 
-def _whole(call: _Call, outputs: Sequence[Tensor]) -> Tensor:
-    return torch.cat(list(outputs), dim=1) if call.shares is None else torch.stack(list(outputs)).sum(0)
+def _whole(call: _Call, outputs: list[Tensor]) -> Tensor:
+    return torch.cat(outputs, dim=1) if call.shares is None else torch.stack(outputs).sum(0)
 
 
 def _recorded(

@@ -177,7 +177,6 @@ def collect_results(members: Iterable[Member], folder: Path, test: TestTrials | 
         diverged = run.diverged() if run.exists() else None
         if not (run.exists() and (run.finished() or diverged)):
             continue
-        cpu_seconds = sum(session.get("cpu_seconds", 0.0) for session in run.provenance()["sessions"])
         scores = {
             name: found
             for name, found in _scores(run).items()
@@ -185,5 +184,5 @@ def collect_results(members: Iterable[Member], folder: Path, test: TestTrials | 
         }
         asked = (member.grid, member.row, member.model, member.seed)
         steps = run.recipe().steps
-        results.append(MemberResult(*asked, run.folder.name, steps, cpu_seconds, scores, diverged))
+        results.append(MemberResult(*asked, run.folder.name, steps, run.cpu_seconds(), scores, diverged))
     return results

@@ -103,6 +103,10 @@ class Run:
         ended = last.get("step") == self.recipe().steps or last.get("stopped_early", False)
         return bool(ended) and "diverged" not in last
 
+    def cpu_seconds(self) -> float:
+        """CPU time of training, in all sessions."""
+        return float(sum(session.get("cpu_seconds", 0.0) for session in self.provenance()["sessions"]))
+
     def diverged(self) -> str | None:
         """Where the run diverged when it last went on; None when it did not."""
         found: str | None = self.provenance()["sessions"][-1].get("diverged")
