@@ -14,6 +14,7 @@ from ulmus.cli import main
 from ulmus.errors import ConfigError, DataError
 from ulmus.training import fit
 from ulmus.trials import Signal, open_trials
+from ulmus.trials.trial import LOGIT_SITE
 
 CALCIUM = Signal("calcium", "mM")
 REST_MM = 5e-5
@@ -236,3 +237,44 @@ def test_files_of_neurons_without_them_are_as_before(tmp_path):
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["ulmus"])
     assert not {"signals", "site_units"} & set(header)
+
+
+def test_some_of_the_sites_can_be_left_out(stores, tmp_path):
+    """A neuron of the soma alone from a store with dendrites, beside one that never had any, from trials and from labels."""
+    whole = stores["whole"]
+
+    def soma_alone(trial, _):
+        return trial._replace(voltage_mv=trial.voltage_mv[:, :1])
+
+    alone = rewritten(whole, tmp_path / "alone", soma_alone, sites=("soma",))
+
+    def labels(name, columns, sites):
+        def answered(trial, _):
+            logit = np.full((len(trial.voltage_mv), 1), -3.0, np.float32)
+            return trial._replace(voltage_mv=np.concatenate([trial.voltage_mv[:, columns], logit], axis=1))
+
+        return str(rewritten(whole, tmp_path / name, answered, sites=(*sites, LOGIT_SITE)).path)
+
+    def trained(data, name):
+        recipe = make_recipe(alone.path, steps=4, validate_every=4)
+        settings = recipe.data.model_copy(update={"train": (f"{alone.path}[:12]",)} | data)
+        return fit(recipe.model_copy(update={"data": settings}), tmp_path / name)
+
+    found = [
+        trained({"labelled": (labels("few", [0], ["soma"]),)}, "without"),
+        trained(
+            {
+                "train": (f"{whole.path}[:6]", f"{alone.path}[6:12]"),
+                "validation": (f"{whole.path}[12:]",),
+                "labelled": (labels("many", [0, 1], ["soma", "dendrite"]),),
+                "sites": (),
+            },
+            "with",
+        ),
+    ]
+    surrogates = [ulmus.load(run.folder) for run in found]
+    assert [surrogate.sites for surrogate in surrogates] == [("soma",), ("soma",)]
+    for one, other in zip(*(surrogate.state_dict().values() for surrogate in surrogates), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(ConfigError, match=r"no further site 'dendrit'; expected some of \['dendrite'\]"):
+        open_trials(str(whole.path), sites=["dendrit"])

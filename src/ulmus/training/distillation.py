@@ -29,9 +29,8 @@ from ulmus.trials import (
     Windows,
     events_from_trials,
 )
+from ulmus.trials.trial import LOGIT_SITE
 
-LOGIT_SITE = "spike logit"
-"""Where a store of labels keeps the log odds of a spike in every step, beside the voltages."""
 _TRIALS_AT_ONCE = 8
 
 

@@ -9,12 +9,14 @@ from ulmus.errors import ConfigError, DataError, closest
 from ulmus.files.reading import check_place
 from ulmus.trials.neuronio import PATTERN, pickles_in
 from ulmus.trials.store import Store
-from ulmus.trials.trial_source import JoinedTrials, TrialSource
+from ulmus.trials.trial_source import ChosenSites, JoinedTrials, TrialSource
 
 _SLICE = re.compile(r"(?P<path>.*)\[(?P<start>-?\d*):(?P<stop>-?\d*)\]")
 
 
-def open_trials(spec: str | Path | Sequence[str | Path], share: float = 1.0) -> JoinedTrials:
+def open_trials(
+    spec: str | Path | Sequence[str | Path], share: float = 1.0, sites: Sequence[str] | None = None
+) -> JoinedTrials:
     """Open stores by path or pattern, each with an optional slice: ``"data/trials_*[:96]"``.
 
     A slice applies to every store that the pattern matches.
@@ -22,8 +24,10 @@ def open_trials(spec: str | Path | Sequence[str | Path], share: float = 1.0) -> 
     Args:
         spec: What to open.
         share: Take the first trials of every one alone: this share of them, and at least one.
+        sites: Further sites whose voltage is read beside the soma's, of those recorded; all by default.
 
     Raises:
+        ConfigError: a site that was not recorded.
         DataError: nothing matches, a file is damaged, or the trials do not fit together.
 
     Example:
@@ -33,7 +37,7 @@ def open_trials(spec: str | Path | Sequence[str | Path], share: float = 1.0) -> 
     """
     parts: list[tuple[TrialSource, range]] = []
     for path, part in named_paths(spec):
-        source = _open(path)
+        source = _open(path) if sites is None else ChosenSites(_open(path), sites)
         indices = range(len(source))[part]
         parts.append((source, indices[: max(1, round(share * len(indices)))]))
     return JoinedTrials(parts)

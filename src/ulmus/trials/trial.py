@@ -19,6 +19,8 @@ LARGEST_MV = 300.0
 """No membrane voltage is further from 0; what is, has another unit or was not integrated well."""
 USUAL_MV = (-130.0, 90.0)
 """What lies beyond is said, but not refused."""
+LOGIT_SITE = "spike logit"
+"""Where trials that a fitted neuron answered keep the log odds of a spike in every step, beside the voltages."""
 
 
 class Channel(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, UInt16
 
-from ulmus.errors import DataError
+from ulmus.errors import ConfigError, DataError
 from ulmus.files.reading import sha256_of_json
-from ulmus.trials.trial import Header, Trial
+from ulmus.trials.trial import LOGIT_SITE, Header, Trial
 
 
 class Clip(NamedTuple):
@@ -179,3 +179,50 @@ class JoinedTrials(TrialSource):
         """SHA-256 over the hashes of the sources and what is taken from them; paths do not count."""
         parts = [[source.content_hash, indices.start, indices.stop] for source, indices in self._parts]
         return sha256_of_json(parts)
+
+
+class ChosenSites(TrialSource):
+    """Trials of which the voltage of the soma and of some further sites alone is read, in labels the log odds of a spike too.
+
+    Args:
+        trials: Where the trials are.
+        sites: Names of the further sites, in the order in which they are to come.
+
+    Raises:
+        ConfigError: a site that was not recorded, or one named twice.
+    """
+
+    def __init__(self, trials: TrialSource, sites: Sequence[str]) -> None:
+        there = trials.header.sites
+        if strange := [site for site in sites if site not in there[1:]]:
+            raise ConfigError(
+                f"{trials!r} has no further site {strange[0]!r}; expected some of {list(there[1:])}. Correct the sites."
+            )
+        chosen = (*there[:1], *sites, *(site for site in there[1:] if site == LOGIT_SITE))
+        self.header = replace(trials.header, sites=chosen)
+        self._trials, self._columns = trials, [there.index(site) for site in chosen]
+
+    def __repr__(self) -> str:
+        return f"{self._trials!r}, voltage of {', '.join(self.header.sites) or 'no site'} alone"
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def clip(self, index: int, start: int, stop: int) -> Clip:
+        """Steps `start` to `stop` of trial `index`; the arguments are not checked."""
+        clip = self._trials.clip(index, start, stop)
+        return clip._replace(voltage_mv=clip.voltage_mv[:, self._columns])
+
+    def attributes(self, index: int) -> dict[str, Any]:
+        """What is known of trial `index` alone."""
+        return self._trials.attributes(index)
+
+    @property
+    def description(self) -> list[dict[str, Any]]:
+        """That of the trials; the recipe says which sites were chosen."""
+        return self._trials.description
+
+    @property
+    def content_hash(self) -> str:
+        """That of the trials; the recipe says which sites were chosen."""
+        return self._trials.content_hash

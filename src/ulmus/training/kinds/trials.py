@@ -51,6 +51,8 @@ class TrialsData(Settings):
     """Learn from the first trials of every source alone, this share of them: how much do more trials bring?"""
     validation: Sources
     """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
+    sites: Annotated[tuple[str, ...], BeforeValidator(_several)] | None = None
+    """Further sites whose voltage is learnt beside the soma's, of those recorded; all by default, none with ``[]``."""
     labelled: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     """Answers of fitted neurons to learn from beside the trials (knowledge distillation): stores made by ``ulmus label``."""
     labelled_share: float = Field(default=0.5, gt=0, lt=1)
@@ -125,7 +127,7 @@ class SurrogateRecipe(Recipe):
         """
         uses = {"data.train": self.data.train, "data.validation": self.data.validation}
         uses |= {"held_out": tuple(held_out)} if held_out else {}
-        check_apart({use: open_trials(specs) for use, specs in uses.items()})
+        check_apart({use: open_trials(specs, sites=()) for use, specs in uses.items()})
 
 
 MOST_CUT = 0.5
@@ -237,9 +239,9 @@ class SurrogateProblem(Problem):
     def __init__(self, recipe: SurrogateRecipe) -> None:
         self.recipe = recipe
         # Opened first: it is small, and what is wrong with it need not wait until a large training set is open.
-        self.validation = open_trials(recipe.data.validation)
+        self.validation = open_trials(recipe.data.validation, sites=recipe.data.sites)
         self.protocol = PROTOCOLS["stream"].fitted_to(self.validation)
-        self.train = open_trials(recipe.data.train, recipe.data.train_share)
+        self.train = open_trials(recipe.data.train, recipe.data.train_share, recipe.data.sites)
         uses = {"data.train": self.train, "data.validation": self.validation}
         check_simulated(uses)
         check_apart(uses)
@@ -286,8 +288,9 @@ class SurrogateProblem(Problem):
         )
         check_fit(self.model, self.validation, "the validation data")
         self.hashes = {"train": self.train.content_hash, "validation": self.validation.content_hash}
-        self.labelled = open_trials(recipe.data.labelled) if recipe.data.labelled else None
-        if self.labelled is not None:
+        self.labelled = None
+        if recipe.data.labelled:
+            self.labelled = open_trials(recipe.data.labelled, sites=recipe.data.sites)
             check_labelled(self.labelled, self.train)
             self.hashes["labelled"] = self.labelled.content_hash
         self.burn_in = round(recipe.data.burn_in_ms / header.dt_ms)
