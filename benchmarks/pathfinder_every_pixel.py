@@ -35,7 +35,10 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 import ulmus
+from ulmus.arguments import check_sizes
 from ulmus.cli.console import say
+from ulmus.errors import ConfigError
+from ulmus.files.reading import read_json
 from ulmus.files.writing import write_json
 from ulmus.sequences.lra.batches import SequenceBatches
 from ulmus.sequences.lra.encoding import PLACES, GrayBins, LitPixels
@@ -158,7 +161,11 @@ class Reader(nn.Module):
 
 @torch.no_grad()
 def begin(reader: Reader, checkpoint: Path) -> None:
-    """Take the weights of a network that reads lit pixels with places on 64 channels; these become sines as near as can be."""
+    """Take the weights of a network that reads lit pixels with places on 64 channels; these become sines as near as can be.
+
+    The synapses of the second layer, which that network learnt, are taken into the weights behind them: those of the reader are
+    all alike.
+    """
     network = ulmus.load(checkpoint).model
     for new, old in zip(reader.layers, network.layers, strict=True):
         new.tau_memory.raw.copy_(new.tau_memory.unconstrain(old.tau_memory().double()))
@@ -177,7 +184,9 @@ def begin(reader: Reader, checkpoint: Path) -> None:
     first = [weight[:, :grays], fitted[1:].T, weight[:, grays + 2 * PLACES :]]
     reader.layers[0].mlp[0].weight.copy_(torch.from_numpy(np.concatenate(first, axis=1)))
     reader.layers[0].mlp[0].bias += torch.from_numpy(SYNAPSE * fitted[0])
-    reader.layers[1].mlp[0].weight.copy_(network.layers[1].mlp[0].weight)
+    second = network.layers[1].mlp[0].weight.clone()
+    second[:, : reader.units] *= network.layers[1].synapses.weights()[:, 0] / SYNAPSE
+    reader.layers[1].mlp[0].weight.copy_(second)
     for new, old in zip(reader.norms, network.norms, strict=True):
         new.weight.copy_(old.weight * math.sqrt(reader.units / (reader.units + reader.silent)))
         new.bias.copy_(old.bias)
@@ -230,7 +239,7 @@ def learn(reader: Reader, train: Sequences, steps: int, rate: float, seed: int) 
         if step % 200 == 0:
             seconds = time.process_time() - began
             say(
-                f"{step} of {steps} steps: {right / 200 / BATCH:.1%} of training images, {seconds:.0f} s of CPU time"
+                f"{step} of {steps} steps: {right / 200 / BATCH:.1%} of training images, {seconds:.0f} s of CPU time, hints apart"
             )
             right = 0
 
@@ -475,9 +484,17 @@ def run(
         seed: Of the order of the images.
         split: What is scored.
     """
+    check_sizes(steps=steps)
     torch.set_num_threads(1)
-    splits = pathfinder_x_splits(data)
     folder.mkdir(parents=True, exist_ok=True)
+    settings, asked = folder / "settings.json", {"steps": steps, "rate": rate, "seed": seed}
+    if settings.exists() and (held := read_json(settings)) != asked:
+        of = ", ".join(f"{name}={value}" for name, value in held.items())
+        raise ConfigError(
+            f"{folder} holds what was learnt with {of}; expected the same. Give another folder."
+        )
+    write_json(settings, asked)
+    splits = pathfinder_x_splits(data)
     reader, of_reader, of_network = (
         Reader(Places()),
         folder / "reader.safetensors",

@@ -1,7 +1,7 @@
 """Checks of constructor arguments that several models share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,7 +17,9 @@ def plain(value: Any) -> Any:
     """A constructor argument as a file can hold it: numbers and arrays of NumPy and PyTorch as numbers and lists of Python."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    return tuple(map(plain, value)) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    return list(map(plain, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def check_sizes(**values: Any) -> None:
@@ -82,14 +84,30 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
         )
 
 
-def range_of(name: str, ends: Sequence[float]) -> tuple[float, float]:
+def pair_of(name: str, ends: Iterable[float]) -> tuple[float, float]:
+    """Two numbers.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    try:
+        first, second = map(plain, ends)
+    except (TypeError, ValueError):
+        first = second = None
+    if not (isinstance(first, Real) and isinstance(second, Real)):
+        raise ConfigError(f"{name}={ends!r} is no range; expected two numbers, such as (1.0, 100.0).")
+    return float(first), float(second)
+
+
+def range_of(name: str, ends: Iterable[float]) -> tuple[float, float]:
     """Both ends of a range of positive numbers.
 
     Raises:
         ConfigError: not two, or not positive and ascending.
     """
-    ends = plain(ends)
-    pair = isinstance(ends, list | tuple) and len(ends) == 2 and all(isinstance(end, Real) for end in ends)
-    if not pair or not 0 < ends[0] <= ends[1] < math.inf:
-        raise ConfigError(f"{name}={ends!r} is no range; expected two numbers with 0 < first <= second.")
-    return float(ends[0]), float(ends[1])
+    first, second = pair_of(name, ends)
+    if not 0 < first <= second < math.inf:
+        raise ConfigError(
+            f"{name}={(first, second)} is no range; expected two numbers with 0 < first <= second."
+        )
+    return first, second

@@ -1,5 +1,8 @@
 """The layer: sizes, streaming, gradients, traces, validation."""
 
+from collections import deque
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -264,7 +267,9 @@ def test_without_outputs_the_memory_is_returned():
         ({"routing": "window"}, "Did you mean 'windows'"),
         ({"routing": "dense"}, "product"),
         ({"routing": "windows", "synapses_per_branch": 2}, "at least 3"),
-        ({"tau_memory_ms": (10.0, 1.0)}, "shortest"),
+        ({"tau_memory_ms": (10.0, 1.0)}, "first <= second"),
+        ({"tau_memory_ms": 5.0}, "tau_memory_ms=5.0 is no range"),
+        ({"tau_memory_bounds_ms": 5.0}, "tau_memory_bounds_ms=5.0 is no range"),
         ({"tau_memory_bounds_ms": (5.0, 20.0)}, "does not contain"),
         ({"tau_synapse_ms": [1.0, 2.0]}, "3 branches"),
         ({"tau_synapse_ms": -1.0}, "positive"),
@@ -289,3 +294,10 @@ def test_input_of_another_shape_is_named():
         neuron(torch.zeros(3, 5, 8), neuron.initial_state(2))
     with pytest.raises(ShapeError, match="one step"):
         ulmus.ELMCell(8)(torch.zeros(2, 5, 8))
+
+
+@pytest.mark.parametrize("range_ms", [range(1, 3), deque([1, 2]), [torch.tensor(1.0), np.float32(2)]])
+def test_any_two_numbers_are_a_range_and_can_be_saved(range_ms, tmp_path):
+    neuron = make(tau_memory_ms=range_ms)
+    ends = ulmus.load(ulmus.save(neuron, tmp_path / "neuron.safetensors")).tau_memory()[[0, -1]]
+    torch.testing.assert_close(ends.detach(), torch.tensor([1.0, 2.0]).double(), rtol=1e-4, atol=0)

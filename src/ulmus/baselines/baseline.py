@@ -19,9 +19,9 @@ class Baseline(nn.Module):
         self.config = {key: plain(value) for key, value in config.items() if key not in ("self", "__class__")}
         self.inputs: int = config["inputs"]
         self.outputs: int | None = config["outputs"]
-        self.dt_ms = float(config["dt_ms"])
         check_sizes(inputs=self.inputs, **({} if self.outputs is None else {"outputs": self.outputs}))
         check_positive(dt_ms=config["dt_ms"])
+        self.dt_ms = float(config["dt_ms"])
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""
@@ -41,7 +41,7 @@ class Baseline(nn.Module):
         """
         if isinstance(inputs, PackedSequence):
             raise ShapeError(
-                f"a {type(self).__name__} reads no PackedSequence; expected [batch, time, {self.inputs}]. Pad the sequences, "
+                f"{type(self).__name__} reads no PackedSequence; expected [batch, time, {self.inputs}]. Pad the sequences, "
                 "and read each output at its own last step."
             )
         shape = _shape(inputs)

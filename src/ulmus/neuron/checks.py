@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ulmus.arguments import pair_of
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import ELMState, Events
 
@@ -63,22 +64,16 @@ def check_synaptic_weight(synaptic_weight: float) -> None:
         )
 
 
-def ordered(range_ms: Sequence[float]) -> tuple[float, float]:
-    """Both ends of a range."""
-    shortest, longest = (float(end) for end in range_ms)
-    return shortest, longest
-
-
-def bounds(bounds_ms: Sequence[float] | None, range_ms: Sequence[float]) -> tuple[float, float]:
+def bounds(bounds_ms: Sequence[float] | None, range_ms: tuple[float, float]) -> tuple[float, float]:
     """Bounds of time constants; the range itself by default.
 
     Raises:
         ConfigError: they do not contain the range.
     """
-    low, high = (float(end) for end in (range_ms if bounds_ms is None else bounds_ms))
+    low, high = range_ms if bounds_ms is None else pair_of("tau_memory_bounds_ms", bounds_ms)
     if not 0 <= low <= range_ms[0] <= range_ms[1] <= high:
         raise ConfigError(
-            f"tau_memory_bounds_ms={(low, high)} does not contain tau_memory_ms={tuple(range_ms)}; expected "
+            f"tau_memory_bounds_ms={(low, high)} does not contain tau_memory_ms={range_ms}; expected "
             "0 <= lower bound <= shortest <= longest <= upper bound, in ms."
         )
     # Bounds of no width (a single fixed time constant) would divide by zero in the inverse of the sigmoid.

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from ulmus import kernels
-from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes, plain
+from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes, plain, range_of
 from ulmus.errors import BackendError, ConfigError
 from ulmus.kernels import ACTIVATIONS, ELMState, Events, Traces, Weights
 from ulmus.neuron import called_layers
@@ -22,7 +22,6 @@ from ulmus.neuron.checks import (
     check_synaptic_weight,
     checked_input,
     checked_state,
-    ordered,
 )
 from ulmus.neuron.dropout import dropped
 from ulmus.neuron.precision import computed_in, without_autocast
@@ -155,10 +154,9 @@ class ELM(nn.Module):
         )
         tau_synapse = _tau_synapse(self.config["tau_synapse_ms"], branches)
         self.register_buffer("tau_synapse_ms", tau_synapse.to(**place))
-        self.tau_memory = TimeConstants(
-            memory, ordered(tau_memory_ms), bounds(tau_memory_bounds_ms, tau_memory_ms), tau_spacing,
-            learn_tau_memory, **place,
-        )  # fmt: skip
+        tau_memory_ms = range_of("tau_memory_ms", tau_memory_ms)
+        limits = bounds(tau_memory_bounds_ms, tau_memory_ms)
+        self.tau_memory = TimeConstants(memory, tau_memory_ms, limits, tau_spacing, learn_tau_memory, **place)
         widths = [branches + memory, *[hidden] * hidden_layers, memory]
         self.mlp = nn.ModuleList(_linear(*pair, **place) for pair in zip(widths, widths[1:], strict=False))
         seen = (memory + hidden if hidden_readout else memory) * (2 if bidirectional else 1)

@@ -9,14 +9,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes
+from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes, range_of
 from ulmus.baselines.baseline import Baseline, dense
 from ulmus.baselines.spiking import Spike
 from ulmus.kernels import ACTIVATIONS, Events
 from ulmus.kernels.reference import leaky_filter, synaptic_currents
 from ulmus.kernels.weights import bounded
 from ulmus.neuron import lengths as ragged
-from ulmus.neuron.checks import bounds, check_layers, checked_input, ordered
+from ulmus.neuron.checks import bounds, check_layers, checked_input
 from ulmus.neuron.precision import computed_in, without_autocast
 from ulmus.neuron.routing import Routing
 from ulmus.neuron.synapses import Synapses
@@ -132,8 +132,9 @@ class ELMLayer(Baseline):
         self.synapses.reset(_connections(inputs, neurons, shape, recurrent))
         nn.init.uniform_(self.synapses.raw, -(shape[1] ** -0.5), shape[1] ** -0.5)
         self.synaptic_gain = float(synaptic_gain)
+        tau_memory_ms = range_of("tau_memory_ms", tau_memory_ms)
         limits = bounds(tau_memory_bounds_ms, tau_memory_ms)
-        self.tau_memory = TimeConstants(memory, ordered(tau_memory_ms), limits, tau_spacing, learn_tau_memory)
+        self.tau_memory = TimeConstants(memory, tau_memory_ms, limits, tau_spacing, learn_tau_memory)
         self.tau_memory.raw = nn.Parameter(torch.empty(neurons, memory), learn_tau_memory)
         self.tau_memory.reset_parameters()
         widths = [branches + memory, *[hidden] * hidden_layers, memory]
