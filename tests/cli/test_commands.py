@@ -13,6 +13,7 @@ from ulmus.cli import main
 from ulmus.cli.app import interrupts_are_kept
 from ulmus.cli.data import _summary
 from ulmus.cli.evaluate import _print_comparison
+from ulmus.cli.train import parse_overrides
 from ulmus.errors import ConfigError
 from ulmus.training import load_recipe
 
@@ -251,6 +252,21 @@ def test_mistakes_get_a_sentence_and_an_exit_code(arguments, code, message, caps
         main(arguments)
     assert exit_.value.code == code
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("[trials_*.h5[:8], more]", ["trials_*.h5[:8]", "more"]),
+        ("[*.h5]", ["*.h5"]),
+        ("['a b[:2]', c]", ["a b[:2]", "c"]),
+        ("[ab]*.h5[:8]", "[ab]*.h5[:8]"),
+        ("*.h5", "*.h5"),
+        ("[a, b", "[a, b"),
+    ],
+)
+def test_patterns_and_slices_need_no_quotes_within_a_list(given, found):
+    assert parse_overrides(["--data.train", given]) == {"data.train": found}
 
 
 def test_dry_run_prints_the_resolved_recipe():

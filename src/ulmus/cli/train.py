@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -153,8 +154,15 @@ def parse_overrides(tokens: Iterable[str], flags: Sequence[str] = _FLAGS) -> dic
         given = value if equals else next(rest, None)
         if given is None:
             raise ConfigError(f"--{key} has no value; write --{key} VALUE.")
-        try:
-            values[key] = parse_value(given)
-        except ConfigError:
-            values[key] = given  # a glob such as *.h5 is no YAML, but a fine value
+        values[key] = _value(given)
     return values
+
+
+def _value(text: str) -> Any:
+    """A value in YAML, or what is none but a fine value: a glob such as ``*.h5``, and ``[*.h5[:8], more]``, a list with one."""
+    try:
+        return parse_value(text)
+    except ConfigError:
+        depth = list(accumulate((one == "[") - (one == "]") for one in text))
+        listed = text.startswith("[") and 0 not in depth[:-1] and depth[-1] == 0
+        return [_value(part.strip()) for part in text[1:-1].split(",")] if listed else text
