@@ -524,6 +524,10 @@ REFUSED = {nested, sparse, complex_numbers, traced}
 """What an ELM refuses, with an error that says what to do."""
 
 
+OF_THE_PROCESSOR = {half, autocast}
+"""How exact `nn.LSTM` is in bfloat16, and whether it runs at all, is another matter without AVX-512."""
+
+
 def outcome(feature: Callable[[Kind], str | None], kind: Kind) -> str:
     """``yes``, a remark, ``refused`` or ``no``."""
     torch.manual_seed(0)

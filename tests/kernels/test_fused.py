@@ -258,9 +258,9 @@ def test_what_is_kept_changes_no_bit(kind, hidden, monkeypatch):
 def test_the_most_that_fits_is_kept():
     case = make("narrow", batch=4, time=100, memory=16, hidden=(32,))
     layers, _ = folded(case.weights, case.state.branches, False, False)
-    edges = (
-        2 * 4 * (16 + 16)
-    )  # numbers: memory and branches of four sequences before and after the only chunk
+    # Numbers: memory and branches, in whole vectors of this processor, of four sequences before and after the only chunk.
+    vector = sizes_of(4, 100, 3, kind_of(case.inputs, layers.synapses), layers, "relu", NOTHING).branch_pad
+    edges = 2 * 4 * (16 + vector)
     fits = [edges + 100 * 4 * width for width in (48, 16)]
     kept = [
         fused_module._most_that_fits((4, 100, 3), case.inputs, layers, "relu", numbers * 4 / 2**20)

@@ -14,7 +14,12 @@ def test_a_feature_is_as_the_page_says(feature, monkeypatch):
     outcomes = [battery.outcome(feature, kind) for kind in battery.KINDS]
     assert outcomes[1] != "no"
     assert (outcomes[1] == "refused, says what to do") == (feature in battery.REFUSED)
-    assert battery.row(feature, outcomes) in battery.rows_on_the_page()
+    rows, row = battery.rows_on_the_page(), battery.row(feature, outcomes)
+    if feature in battery.OF_THE_PROCESSOR and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        what, _, ours = row.rsplit(" | ", 2)
+        assert [found.rsplit(" | ", 2)[::2] for found in rows if found.startswith(what)] == [[what, ours]]
+    else:
+        assert row in rows
 
 
 def test_the_page_has_no_line_too_many():
