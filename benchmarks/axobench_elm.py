@@ -40,7 +40,7 @@ from ulmus.trials import Store
 
 CHANNELS, STEPS, PART = 1278, 6000, 4
 BRANCHES, SYNAPSES = 90, 15
-SEEDS = {"train": 10_000, "validation": 20_000, "held_out": 30_000}
+SEEDS = {"train": 10_000, "validation": 20_000, "val": 30_000}
 """Of the first part of each split; `val` is AxoBench's name for the traces that are scored."""
 IGNORED = 500
 """Steps at the beginning of a trace that AxoBench does not score."""
@@ -128,7 +128,7 @@ def generate(folder: Path, split: str, traces: int, step_ms: float) -> list[Path
         sim_batch_size=PART,
         time_steps=STEPS,
     )
-    several = split != "held_out"
+    several = split != "val"
     size = PART if several else traces
     parts = [
         folder / split / f"part-{number:03d}" if several else folder / split
@@ -348,10 +348,10 @@ def axobench_elm(
         checkpoints: Folders of authors' checkpoints, to be scored beside it.
         out: JSON file for the results.
     """
-    counts = {"validation": validation, "train": train, "held_out": held_out}
-    for use, count in counts.items():
+    for option, count in {"validation": validation, "train": train, "held-out": held_out}.items():
         if count < PART or count % PART:
-            raise ConfigError(f"{use}={count} traces: expected a multiple of {PART}, at least {PART}.")
+            raise ConfigError(f"--{option} {count}: expected a multiple of {PART} traces, at least {PART}.")
+    counts = {"validation": validation, "train": train, "val": held_out}
     try:
         import axobench  # noqa: F401
     except ImportError as error:
@@ -398,7 +398,7 @@ def axobench_elm(
     candidates += [
         ("next trace", None, lambda inputs: np.roll(at_peaks(surrogate, distance, inputs), 1, axis=0))
     ]
-    held = traces_of(parts["held_out"])
+    held = traces_of(parts["val"])
     rows, reports = [], {}
     for name, parameters, function in candidates:
         row, reports[name] = score(name, function, data, held, parameters)
