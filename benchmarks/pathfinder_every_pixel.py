@@ -486,15 +486,15 @@ def run(
     """
     check_sizes(steps=steps)
     torch.set_num_threads(1)
-    folder.mkdir(parents=True, exist_ok=True)
     settings, asked = folder / "settings.json", {"steps": steps, "rate": rate, "seed": seed}
     if settings.exists() and (held := read_json(settings)) != asked:
         of = ", ".join(f"{name}={value}" for name, value in held.items())
         raise ConfigError(
             f"{folder} holds what was learnt with {of}; expected the same. Give another folder."
         )
-    write_json(settings, asked)
     splits = pathfinder_x_splits(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(settings, asked)
     reader, of_reader, of_network = (
         Reader(Places()),
         folder / "reader.safetensors",

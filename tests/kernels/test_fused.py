@@ -16,6 +16,7 @@ from ulmus.kernels import ELMState, Events, numba_call, reference, run, use_back
 from ulmus.kernels import fused as fused_module
 from ulmus.kernels.arrangement import kind_of, sizes_of
 from ulmus.kernels.folding import folded
+from ulmus.kernels.numba_lanes import lane_count
 from ulmus.kernels.numba_layout import NOTHING, PROPOSALS, SIGNALS
 from ulmus.neuron.elm import ELM
 
@@ -258,9 +259,8 @@ def test_what_is_kept_changes_no_bit(kind, hidden, monkeypatch):
 def test_the_most_that_fits_is_kept():
     case = make("narrow", batch=4, time=100, memory=16, hidden=(32,))
     layers, _ = folded(case.weights, case.state.branches, False, False)
-    # Numbers: memory and branches, in whole vectors of this processor, of four sequences before and after the only chunk.
-    vector = sizes_of(4, 100, 3, kind_of(case.inputs, layers.synapses), layers, "relu", NOTHING).branch_pad
-    edges = 2 * 4 * (16 + vector)
+    # Numbers: memory, and branches in one vector of this processor, of four sequences before and after the only chunk.
+    edges = 2 * 4 * (16 + lane_count(4))
     fits = [edges + 100 * 4 * width for width in (48, 16)]
     kept = [
         fused_module._most_that_fits((4, 100, 3), case.inputs, layers, "relu", numbers * 4 / 2**20)

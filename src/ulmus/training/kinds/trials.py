@@ -288,9 +288,9 @@ class SurrogateProblem(Problem):
         )
         check_fit(self.model, self.validation, "the validation data")
         self.hashes = {"train": self.train.content_hash, "validation": self.validation.content_hash}
-        self.labelled = None
-        if recipe.data.labelled:
-            self.labelled = open_trials(recipe.data.labelled, sites=recipe.data.sites)
+        labelled = recipe.data.labelled
+        self.labelled = open_trials(labelled, sites=recipe.data.sites) if labelled else None
+        if self.labelled is not None:
             check_labelled(self.labelled, self.train)
             self.hashes["labelled"] = self.labelled.content_hash
         self.burn_in = round(recipe.data.burn_in_ms / header.dt_ms)
