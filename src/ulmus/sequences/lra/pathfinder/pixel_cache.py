@@ -1,5 +1,6 @@
 """Pixels of images that were decoded once: reading 160,000 small files every epoch takes longer than learning from them."""
 
+import os
 import sys
 import zlib
 from collections.abc import Callable
@@ -18,7 +19,8 @@ class PixelCache:
 
     Every image has a checksum, zero until it is kept, so that neither a crash nor two processes at once can leave wrong
     pixels: what does not fit its checksum is read anew. Where the folder cannot be written to, nothing is kept. Files are
-    read and written, not mapped: on a full disk that is an error and not the end of the process.
+    read and written, not mapped: on a full disk that is an error and not the end of the process. Every process opens them
+    for itself: with files open at a fork, one would read and write where another has just gone.
     """
 
     def __init__(self, folder: Path, name: str, images: int, pixels: int) -> None:
@@ -28,6 +30,7 @@ class PixelCache:
 
     def _open(self) -> None:
         self._files: list[BinaryIO] = []
+        self._process = os.getpid()
         with suppress(OSError):
             for path, size in zip(self._paths, (self._size, _SUM), strict=True):
                 with path.open("ab") as file:  # zeros that take no place on most disks until they are written
@@ -43,6 +46,8 @@ class PixelCache:
 
     def get(self, index: int, read: Callable[[], UInt8[np.ndarray, "pixels"]]) -> UInt8[np.ndarray, "pixels"]:
         """The pixels of an image, which `read` decodes if they are not kept yet."""
+        if self._process != os.getpid():
+            self._open()
         if len(self._files) < 2:
             return read()
         pixels, sums = self._files
