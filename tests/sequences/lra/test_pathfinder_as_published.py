@@ -15,15 +15,15 @@ from ulmus.sequences.lra.pathfinder.writer import make_pathfinder
 # standard error over images of distractors laid, of the share of pixels from gray level 32 on, of the distance between the
 # discs, and of rows and columns of both discs.
 COUNTS = {
-    # 301 images
+    # 4,906 images
     32: [
-        (1.239, 0.053),
-        (0.1459, 0.00086),
-        (13.55, 0.29),
-        (15.17, 0.21),
-        (15.64, 0.22),
-        (17.33, 0.52),
-        (17.34, 0.52),
+        (1.129, 0.013),
+        (0.1447, 0.0002),
+        (13.05, 0.074),
+        (15.15, 0.052),
+        (15.31, 0.051),
+        (16.62, 0.125),
+        (17.09, 0.126),
     ],
     # 60 images
     128: [(7.817, 0.05), (0.05515, 0.00024), (79.37, 1.9), (69.45, 2), (70.8, 2), (37.93, 4.7), (33.72, 5.1)],
