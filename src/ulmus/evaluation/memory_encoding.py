@@ -11,6 +11,7 @@ from ulmus.errors import DataError, extra
 from ulmus.evaluation.predictions import PROTOCOLS, check_fit, predict
 from ulmus.evaluation.scores import score
 from ulmus.neuron import ELM, Surrogate
+from ulmus.neuron.evaluating import evaluating
 from ulmus.trials import JoinedTrials, TrialSource, whole_trials
 from ulmus.trials.trial import Header, Trial
 
@@ -90,13 +91,11 @@ def memory_encoding(surrogate: Surrogate, trials: TrialSource) -> MemoryEncoding
 def memory_of(neuron: ELM, trials: TrialSource) -> Float32[np.ndarray, "trials time memory"]:
     """Memory at every step of whole trials from rest."""
     device = next(neuron.parameters()).device
-    training = neuron.training
-    neuron.eval()
-    parts = [
-        neuron.traces(batch.events.to(device)).memory.float().cpu()
-        for batch in whole_trials(trials, _TRIALS_AT_ONCE)
-    ]
-    neuron.train(training)
+    with evaluating(neuron):
+        parts = [
+            neuron.traces(batch.events.to(device)).memory.float().cpu()
+            for batch in whole_trials(trials, _TRIALS_AT_ONCE)
+        ]
     memory: Float32[np.ndarray, "trials time memory"] = torch.cat(parts).numpy()
     return memory
 

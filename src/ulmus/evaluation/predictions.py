@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 from ulmus.errors import ConfigError, DataError, DivergedError, closest
 from ulmus.kernels import Events
 from ulmus.neuron import SignalUnits, Surrogate
+from ulmus.neuron.evaluating import evaluating
 from ulmus.neuron.files import shipped_neurons
 from ulmus.neuron.spikes import rises, spike_logit, spike_times
 from ulmus.trials import TrialSource, whole_trials
@@ -242,9 +243,7 @@ def predict(
     clips = torch.tensor([units.clip_mv for units in surrogate.site_units])
     names = [signal.name for signal in header.signals]
     signals = [signal for signal in surrogate.signals if signal.name in names]
-    training = surrogate.training
-    surrogate.eval()  # nothing is dropped from a prediction
-    with torch.no_grad():
+    with evaluating(surrogate), torch.no_grad():
         for batch in whole_trials(trials, TRIALS_AT_ONCE):
             events = batch.events.to(next(surrogate.parameters()).device)
             outputs.append(_outputs(surrogate, events, protocol, dt_ms).cpu())
@@ -257,7 +256,6 @@ def predict(
                 spikes.append(_labels(times[-1], row.numpy(), dt_ms, protocol))
             if on_trials:
                 on_trials(len(spikes), len(trials))
-    surrogate.train(training)
     output = torch.cat(outputs)
     if not output.isfinite().all():
         raise DivergedError(

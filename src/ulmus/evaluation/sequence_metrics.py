@@ -9,6 +9,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from ulmus.neuron.evaluating import evaluating
 from ulmus.neuron.predictor import CLASSIFYING, Predictor
 from ulmus.sequences.arrays.batches import NO_CLASS, ArrayBatches
 
@@ -113,31 +114,29 @@ def sequence_scores(
         Of classes what `ClassCounts.scores` says, for the next token also ``bits_per_token``; of numbers what
         `NumberErrors.scores` says. With ``sequences``, and ``parameters`` of the model.
     """
-    training = predictor.training
-    predictor.eval()
-    device = next(predictor.parameters()).device
-    classes, numbers = (
-        ClassCounts(len(predictor.answers)),
-        NumberErrors(
-            predictor.answer_scale.double().cpu().numpy()
-            if predictor.task not in CLASSIFYING
-            else np.ones(len(predictor.answers))
-        ),
-    )
-    for number, batch in enumerate(batches.loader(0, batches.batches_per_epoch), 1):
-        lengths = None if batch.lengths is None else batch.lengths.to(device)
-        outputs = predictor(batch.values.to(device), lengths)
-        targets = batch.targets.to(device)
-        if predictor.task in CLASSIFYING:
-            classes.add(outputs, targets)
-        else:
-            now = None
-            if predictor.task == "forecasting" and isinstance(batch.values, Tensor):
-                now = batch.values.to(device)[..., forecast_places(predictor)]
-            numbers.add(predictor.decode(outputs).values, targets, now)
-        if on_batch:
-            on_batch(number, batches.batches_per_epoch)
-    predictor.train(training)
+    with evaluating(predictor):
+        device = next(predictor.parameters()).device
+        classes, numbers = (
+            ClassCounts(len(predictor.answers)),
+            NumberErrors(
+                predictor.answer_scale.double().cpu().numpy()
+                if predictor.task not in CLASSIFYING
+                else np.ones(len(predictor.answers))
+            ),
+        )
+        for number, batch in enumerate(batches.loader(0, batches.batches_per_epoch), 1):
+            lengths = None if batch.lengths is None else batch.lengths.to(device)
+            outputs = predictor(batch.values.to(device), lengths)
+            targets = batch.targets.to(device)
+            if predictor.task in CLASSIFYING:
+                classes.add(outputs, targets)
+            else:
+                now = None
+                if predictor.task == "forecasting" and isinstance(batch.values, Tensor):
+                    now = batch.values.to(device)[..., forecast_places(predictor)]
+                numbers.add(predictor.decode(outputs).values, targets, now)
+            if on_batch:
+                on_batch(number, batches.batches_per_epoch)
     scores = classes.scores() if predictor.task in CLASSIFYING else numbers.scores(predictor.answers)
     if predictor.task == "next-token":
         scores["bits_per_token"] = scores["loss"] / float(np.log(2))

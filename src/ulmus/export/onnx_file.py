@@ -14,6 +14,7 @@ from ulmus.errors import ConfigError, extra
 from ulmus.files.writing import write_file
 from ulmus.kernels.weights import BOUND, SLOPE
 from ulmus.neuron import ELM, Classifier, ELMNetwork, Surrogate
+from ulmus.neuron.evaluating import evaluating
 
 _OPSET, _FORMAT = 18, 10  # read by every onnxruntime of the last years
 
@@ -219,7 +220,7 @@ def write_onnx(model: nn.Module, path: Path) -> None:
     with extra("export", "an ONNX file"):
         import onnx
         from onnx import helper, numpy_helper
-    file, training = _File(), model.training
+    file = _File()
     reads: Any = (
         model.neuron
         if isinstance(model, Surrogate)
@@ -228,15 +229,13 @@ def write_onnx(model: nn.Module, path: Path) -> None:
         else model
     )
     file.inputs.append(("inputs", ["batch", "time", getattr(reads, "inputs", 0)]))
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         if isinstance(model, Surrogate):
             file.surrogate(model, "inputs")
         elif isinstance(model, Classifier):
             file.classifier(model, "inputs")
         else:
             file.give("outputs", file.model(model, "inputs"), ["batch", "time", None])
-    model.train(training)
     element = helper.np_dtype_to_tensor_dtype(np.dtype(str(_type(model)).removeprefix("torch.")))
     graph = helper.make_graph(
         file.graph.nodes,

@@ -12,6 +12,7 @@ from ulmus.baselines import LSTM, TCN, LSTMNetwork, PointNeuron, SpikingNetwork,
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
 from ulmus.neuron.elm import ELM
+from ulmus.neuron.evaluating import evaluating
 from ulmus.neuron.layer import ELMLayer
 from ulmus.neuron.network import ELMNetwork
 from ulmus.neuron.sequence_model import pooled
@@ -177,12 +178,8 @@ class Predictor(nn.Module):
         lengths: Int64[Tensor, "batch"] | None = None,
     ) -> SequencePrediction:
         """Answers for sequences, see `forward`; nothing is dropped."""
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             return self.decode(self(values, lengths))
-        finally:
-            self.train(training)
 
     def trainable_parameters(self) -> int:
         """Number of trained values."""
@@ -214,8 +211,7 @@ class Predictor(nn.Module):
     @torch.no_grad()
     def looks_ahead(self) -> bool:
         """Whether an answer changes with input that comes after it, found out by trying."""
-        training, width = self.training, len(self.channels)
-        self.eval()
+        width = len(self.channels)
         generator = torch.Generator().manual_seed(0)
         if self.input == "numbers":
             one = (
@@ -227,8 +223,8 @@ class Predictor(nn.Module):
             other = torch.cat([one[:, :4], (one[:, :4] + 1) % max(width, 1)], dim=1)
         device = next(self.parameters()).device
         inputs = [self._one_hot(part) if self.input == "events" else part for part in (one, other)]
-        told = [self.readout(self.model(self.encode(part.to(device)))[0])[:, :4] for part in inputs]
-        self.train(training)
+        with evaluating(self):
+            told = [self.readout(self.model(self.encode(part.to(device)))[0])[:, :4] for part in inputs]
         return not torch.allclose(told[0], told[1], rtol=1e-4, atol=1e-5)
 
 
@@ -250,18 +246,15 @@ def _width(model: nn.Module, inputs: int, masked: bool) -> int:
         raise ConfigError(
             f"the {type(model).__name__} expects time before batch; build it with batch_first=True."
         )
-    training = model.training
-    model.eval()
     first = next(model.parameters(), torch.zeros(()))
     try:
-        found = model(torch.zeros(2, 2, inputs, dtype=first.dtype, device=first.device))
+        with evaluating(model):
+            found = model(torch.zeros(2, 2, inputs, dtype=first.dtype, device=first.device))
     except (TypeError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"the {type(model).__name__} cannot read [batch, time, {inputs}] ({str(error).splitlines()[0]}); expected a module "
             "that is called as y, state = model(x)."
         ) from error
-    finally:
-        model.train(training)
     outputs = cast(Any, found)[0] if isinstance(found, tuple) else None
     if not isinstance(outputs, Tensor) or outputs.dim() != 3 or outputs.shape[:2] != (2, 2):
         shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(found).__name__

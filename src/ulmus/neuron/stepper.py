@@ -12,6 +12,7 @@ from ulmus.errors import ConfigError, DataError, ShapeError
 from ulmus.geometry import Geometry
 from ulmus.kernels import Events, Weights
 from ulmus.neuron.elm import ELM
+from ulmus.neuron.evaluating import evaluating
 from ulmus.neuron.sequence_model import SequenceModel
 from ulmus.neuron.spikes import input_signs, spike_logit
 
@@ -243,9 +244,5 @@ def arranged_neurons(
 
 
 def _weights(neuron: ELM) -> Weights:
-    training = neuron.training
-    neuron.eval()  # nothing is dropped from a prediction
-    with torch.no_grad():
-        weights = neuron.weights()
-    neuron.train(training)
-    return weights
+    with evaluating(neuron), torch.no_grad():
+        return neuron.weights()

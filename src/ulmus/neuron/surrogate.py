@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
 from ulmus.kernels import Events
+from ulmus.neuron.evaluating import evaluating
 from ulmus.neuron.sequence_model import SequenceModel
 from ulmus.neuron.spikes import first_peaks, input_signs, spike_logit
 from ulmus.neuron.stepper import Stepper
@@ -221,11 +222,9 @@ class Surrogate(nn.Module):
         Warns where a neuron that knows its inhibitory inputs gets positive values alone from them.
         """
         self._warn_of_signs(inputs)
-        training = self.training
-        self.eval()  # nothing is dropped from a prediction
         known = state if isinstance(state, _PredictionState) else _PredictionState(state, None, None)
-        outputs, after = self.neuron(inputs, known.neuron)
-        self.train(training)
+        with evaluating(self):
+            outputs, after = self.neuron(inputs, known.neuron)
         logit = outputs[..., 0].double().cpu().numpy()
         before = np.full(len(logit), -np.inf) if known.logit is None else known.logit
         fired = [False] * len(logit) if known.fired is None else known.fired

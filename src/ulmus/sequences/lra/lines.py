@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,16 +20,15 @@ class Lines:
     """The lines of a file; opening finds where they end, each is read when it is asked for.
 
     The file is read and not mapped into memory: if it is truncated meanwhile, that is an error and not the end of the process.
-    Every process opens it for itself: with a file open at a fork, one would read where another has just gone. The first `skip`
-    lines do not count.
+    Threads and processes that fork can read at once: no reader moves a position that others read from. The first `skip` lines do
+    not count.
     """
 
     def __init__(self, path: Path, skip: int = 0) -> None:
         self.path = path
-        self._opened: tuple[int, BinaryIO] | None = None
         size, first, last, ends = 0, 0, b"\n", [np.empty(0, dtype=np.int64)]
         with self._errors_named():
-            while chunk := self._file().read(_CHUNK):
+            while chunk := os.pread(self._file.fileno(), _CHUNK, size):
                 first = len(_MARK) if size == 0 and chunk.startswith(_MARK) else first
                 ends.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n")) + size)
                 size, last = size + len(chunk), chunk[-1:]
@@ -39,12 +39,11 @@ class Lines:
         self._end: Int64[np.ndarray, "lines"] = end[skip:]
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_opened": None}
+        return {key: value for key, value in vars(self).items() if key != "_file"}  # opened anew elsewhere
 
+    @cached_property
     def _file(self) -> BinaryIO:
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), self.path.open("rb")
-        return self._opened[1]
+        return self.path.open("rb")
 
     @contextmanager
     def _errors_named(self) -> Iterator[None]:
@@ -58,9 +57,7 @@ class Lines:
 
     def _read(self, begin: int, size: int) -> bytes:
         with self._errors_named():
-            file = self._file()
-            file.seek(begin)
-            found = file.read(size)
+            found = os.pread(self._file.fileno(), size, begin)
         if len(found) < size:
             raise DataError(
                 f"{self.path} was truncated while in use; expected it to stay unchanged; copy the file again"

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ulmus.errors import ConfigError, DataError
 from ulmus.kernels import Events
 from ulmus.neuron.classifier import Classifier
+from ulmus.neuron.evaluating import evaluating
 from ulmus.sequences.kinds import LabelledData
 from ulmus.sequences.labelled_batches import LabelledBatch, LabelledBatches, LabelledSettings
 from ulmus.sequences.making import generated_notes
@@ -263,18 +264,16 @@ def evaluate_classes(
         ``accuracy``, ``accuracy_standard_error`` (binomial), ``loss`` (mean cross-entropy), ``sequences``, ``confusion``
         (a row for every true class, columns as predicted), ``parameters``.
     """
-    training = classifier.training
-    classifier.eval()
-    device = next(classifier.parameters()).device
-    confusion: Int64[np.ndarray, "true predicted"] = np.zeros((len(batches.classes),) * 2, dtype=np.int64)
-    loss = 0.0
-    for number, batch in enumerate(batches.loader(0, batches.batches_per_epoch), 1):
-        logits, _, labels = _logits(classifier, batch, device)
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        np.add.at(confusion, (labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy()), 1)
-        if on_batch:
-            on_batch(number, batches.batches_per_epoch)
-    classifier.train(training)
+    with evaluating(classifier):
+        device = next(classifier.parameters()).device
+        confusion: Int64[np.ndarray, "true predicted"] = np.zeros((len(batches.classes),) * 2, dtype=np.int64)
+        loss = 0.0
+        for number, batch in enumerate(batches.loader(0, batches.batches_per_epoch), 1):
+            logits, _, labels = _logits(classifier, batch, device)
+            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            np.add.at(confusion, (labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy()), 1)
+            if on_batch:
+                on_batch(number, batches.batches_per_epoch)
     count = int(confusion.sum())
     accuracy = float(confusion.trace() / count)
     return {
