@@ -221,10 +221,10 @@ class Surrogate(nn.Module):
 
         Warns where a neuron that knows its inhibitory inputs gets positive values alone from them.
         """
-        self._warn_of_signs(inputs)
         known = state if isinstance(state, _PredictionState) else _PredictionState(state, None, None)
         with evaluating(self):
             outputs, after = self.neuron(inputs, known.neuron)
+        self._warn_of_signs(inputs)  # of input that the neuron could read
         logit = outputs[..., 0].double().cpu().numpy()
         before = np.full(len(logit), -np.inf) if known.logit is None else known.logit
         fired = [False] * len(logit) if known.fired is None else known.fired
