@@ -21,4 +21,5 @@ def test_a_neuron_in_training_stays_in_training_after_input_that_does_not_fit():
     surrogate = ulmus.load("l5pc-branch-20").train()
     with pytest.raises(ShapeError):
         surrogate.predict(torch.zeros(1, 5, 3))
-    assert surrogate.training and surrogate.neuron.training
+    assert surrogate.training
+    assert surrogate.neuron.training
