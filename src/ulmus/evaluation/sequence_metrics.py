@@ -114,16 +114,16 @@ def sequence_scores(
         Of classes what `ClassCounts.scores` says, for the next token also ``bits_per_token``; of numbers what
         `NumberErrors.scores` says. With ``sequences``, and ``parameters`` of the model.
     """
+    device = next(predictor.parameters()).device
+    classes, numbers = (
+        ClassCounts(len(predictor.answers)),
+        NumberErrors(
+            predictor.answer_scale.double().cpu().numpy()
+            if predictor.task not in CLASSIFYING
+            else np.ones(len(predictor.answers))
+        ),
+    )
     with evaluating(predictor):
-        device = next(predictor.parameters()).device
-        classes, numbers = (
-            ClassCounts(len(predictor.answers)),
-            NumberErrors(
-                predictor.answer_scale.double().cpu().numpy()
-                if predictor.task not in CLASSIFYING
-                else np.ones(len(predictor.answers))
-            ),
-        )
         for number, batch in enumerate(batches.loader(0, batches.batches_per_epoch), 1):
             lengths = None if batch.lengths is None else batch.lengths.to(device)
             outputs = predictor(batch.values.to(device), lengths)

@@ -264,10 +264,10 @@ def evaluate_classes(
         ``accuracy``, ``accuracy_standard_error`` (binomial), ``loss`` (mean cross-entropy), ``sequences``, ``confusion``
         (a row for every true class, columns as predicted), ``parameters``.
     """
+    device = next(classifier.parameters()).device
+    confusion: Int64[np.ndarray, "true predicted"] = np.zeros((len(batches.classes),) * 2, dtype=np.int64)
+    loss = 0.0
     with evaluating(classifier):
-        device = next(classifier.parameters()).device
-        confusion: Int64[np.ndarray, "true predicted"] = np.zeros((len(batches.classes),) * 2, dtype=np.int64)
-        loss = 0.0
         for number, batch in enumerate(batches.loader(0, batches.batches_per_epoch), 1):
             logits, _, labels = _logits(classifier, batch, device)
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))

@@ -45,9 +45,10 @@ class PixelCache:
 
     def get(self, index: int, read: Callable[[], UInt8[np.ndarray, "pixels"]]) -> UInt8[np.ndarray, "pixels"]:
         """The pixels of an image, which `read` decodes if they are not kept yet."""
-        if len(self._files) < 2:
+        files = self._files  # held, so that no other thread closes them meanwhile
+        if len(files) < 2:
             return read()
-        pixels, sums = (file.fileno() for file in self._files)
+        pixels, sums = (file.fileno() for file in files)
         try:
             content = os.pread(pixels, self._size, index * self._size)
             known = os.pread(sums, _SUM, index * _SUM)
