@@ -15,6 +15,7 @@ from ulmus.cli.console import say
 from ulmus.sequences.lra.pathfinder.balance import disc_places
 from ulmus.sequences.lra.pathfinder.images import draw_scene
 from ulmus.sequences.lra.pathfinder.settings import PathfinderSettings, published_settings
+from ulmus.sequences.making import check_seed
 
 
 def places(
@@ -46,6 +47,8 @@ def pathfinder_places(
         seed: Of the scenes to fit to; those to score on have the next one.
     """
     check_sizes(scenes=scenes, test_scenes=test_scenes)
+    for used in (seed, seed + 1):
+        check_seed(used)
     settings = published_settings(size, contour, as_published)
     trees = HistGradientBoostingClassifier(max_iter=300, learning_rate=0.05, random_state=0)
     trees.fit(*places(settings, scenes, seed))

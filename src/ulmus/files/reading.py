@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ulmus.errors import ConfigError, DataError, UlmusError
 
@@ -37,6 +38,21 @@ def explained(
         if " " not in reason:  # a key alone, or nothing
             reason = f"{type(error).__name__} {reason}".strip()
         raise kind(f"{what} cannot be read ({reason[:160]}); expected {expected}; {remedy}") from error
+
+
+def bytes_at(file: BinaryIO | int, place: int, size: int) -> bytes:
+    """So many bytes from a place on, fewer only where the file ends; no position is moved that others read from.
+
+    Args:
+        file: open, or the number of an open one. The caller holds it, so that no other thread can close it meanwhile.
+        place: of the first byte.
+        size: at most.
+    """
+    number = file if isinstance(file, int) else file.fileno()
+    found = os.pread(number, size, place)
+    while found and len(found) < size and (more := os.pread(number, size - len(found), place + len(found))):
+        found += more  # file systems of networks give less than was asked for at times
+    return found
 
 
 def check_place(place: str | Path, error: type[UlmusError] = DataError) -> None:

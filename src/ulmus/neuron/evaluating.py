@@ -2,16 +2,37 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 from torch import nn
+
+_lock = Lock()
+_inside: dict[int, int] = {}
+"""How many threads predict with a module."""
+_modes: dict[int, list[tuple[nn.Module, bool]]] = {}
+"""Every part of such a module, and whether it was in training before the first of them came."""
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Nothing is dropped inside; afterwards, also after an error, the module is in the mode that it was in."""
-    training = module.training
-    module.eval()
+    """Nothing is dropped inside; afterwards, also after an error, every part of the module is in the mode that it was in.
+
+    Of several threads that are in here with one module, the last to leave puts it back.
+    """
+    key = id(module)
+    with _lock:
+        if key not in _inside:
+            _modes[key] = [(part, part.training) for part in module.modules()]
+            module.eval()
+        _inside[key] = _inside.get(key, 0) + 1
     try:
         yield
     finally:
-        module.train(training)
+        with _lock:
+            _inside[key] -= 1
+            if not _inside[key]:
+                del _inside[key]
+                # Parents first, and by their own method, in which some do more.
+                for part, training in _modes.pop(key):
+                    if part.training != training:
+                        part.train(training)

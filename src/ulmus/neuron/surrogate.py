@@ -211,7 +211,6 @@ class Surrogate(nn.Module):
         """Further signals ``[..., signals]`` in their units, from outputs ``[..., 1 + sites + signals]``."""
         return _by_column(outputs[..., 1 + len(self.sites) :], [signal.decode for signal in self.signals])
 
-    @torch.no_grad()
     def predict(self, inputs: Float[Tensor, "batch time inputs"] | Events, state: Any = None) -> Prediction:
         """Spike probability, voltage in mV and spike times for signed input (+1 excitatory, -1 inhibitory).
 
@@ -222,7 +221,7 @@ class Surrogate(nn.Module):
         Warns where a neuron that knows its inhibitory inputs gets positive values alone from them.
         """
         known = state if isinstance(state, _PredictionState) else _PredictionState(state, None, None)
-        with evaluating(self):
+        with evaluating(self), torch.no_grad():
             outputs, after = self.neuron(inputs, known.neuron)
         self._warn_of_signs(inputs)  # of input that the neuron could read
         logit = outputs[..., 0].double().cpu().numpy()

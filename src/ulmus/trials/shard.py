@@ -13,7 +13,7 @@ from jaxtyping import Int64
 
 from ulmus.errors import DataError
 from ulmus.files.hdf5 import new_hdf5
-from ulmus.files.reading import explained
+from ulmus.files.reading import bytes_at, explained
 from ulmus.trials.trial import Header, Trial, label_bins, step_offsets, validate
 from ulmus.trials.trial_source import Clip, as_trial
 
@@ -127,16 +127,10 @@ class Shard:
         if not count or offset is None:
             return np.empty(0, dtype)
         size = count * dtype.itemsize
-        data = os.pread(self._file, size, offset + first * dtype.itemsize)
-        while data and len(data) < size and (more := self._more(offset + first * dtype.itemsize, data, size)):
-            data += more
+        data = bytes_at(self._file, offset + first * dtype.itemsize, size)
         if len(data) < size:
             raise _damaged(self._path, "was cut while it was read")
         return np.frombuffer(data, dtype)
-
-    def _more(self, place: int, data: bytes, size: int) -> bytes:
-        """What a read that was not given all bytes at once lacks."""
-        return os.pread(self._file, size - len(data), place + len(data))
 
     def _whole(self, key: str) -> Any:
         return self._read(key, 0, math.prod(self._arrays[key][2]))

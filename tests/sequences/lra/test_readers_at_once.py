@@ -1,5 +1,7 @@
 """Threads, and processes that fork from one that has opened the data, read what they ask for, not where another is reading."""
 
+import os
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,3 +66,31 @@ def test_kept_pixels(by, tmp_path):
     assert all((pixels == images[index]).all() for index, pixels in found)
     for index in range(997):  # what the two have written
         assert (kept.get(index, lambda: np.zeros(16, np.uint8)) == images[index]).all()
+
+
+def test_a_file_that_gives_less_than_was_asked_for_is_read_to_its_end(tmp_path, monkeypatch):
+    file = tmp_path / "lines"
+    file.write_text("a" * 1000 + "\n" + "b" * 1000 + "\n")
+    whole = os.pread
+    monkeypatch.setattr(os, "pread", lambda number, size, place: whole(number, min(size, 300), place))
+    lines = Lines(file)
+    assert [lines[0], lines[1]] == [b"a" * 1000, b"b" * 1000]
+
+
+def test_a_file_that_another_thread_has_opened_anew_is_still_read(tmp_path):
+    file = tmp_path / "lines"
+    file.write_text("a\nb\n")
+    lines = pickle.loads(pickle.dumps(Lines(file)))
+
+    class Opened:
+        """The first opened file; asked for its number, another thread opens a second one in its place."""
+
+        def __init__(self, content):
+            self.content = content
+
+        def fileno(self):
+            lines.__dict__["_file"] = file.open("rb")
+            return self.content.fileno()
+
+    lines.__dict__["_file"] = Opened(file.open("rb"))
+    assert lines[0] == b"a"

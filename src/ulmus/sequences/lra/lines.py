@@ -1,6 +1,5 @@
 """Lines of text files larger than memory, each read when it is asked for."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from ulmus.errors import DataError
+from ulmus.files.reading import bytes_at
 
 _CHUNK = 1 << 24
 _MARK = b"\xef\xbb\xbf"  # byte order mark of UTF-8, which some editors write
@@ -28,7 +28,7 @@ class Lines:
         self.path = path
         size, first, last, ends = 0, 0, b"\n", [np.empty(0, dtype=np.int64)]
         with self._errors_named():
-            while chunk := os.pread(self._file.fileno(), _CHUNK, size):
+            while chunk := bytes_at(self._file, size, _CHUNK):
                 first = len(_MARK) if size == 0 and chunk.startswith(_MARK) else first
                 ends.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n")) + size)
                 size, last = size + len(chunk), chunk[-1:]
@@ -57,7 +57,7 @@ class Lines:
 
     def _read(self, begin: int, size: int) -> bytes:
         with self._errors_named():
-            found = os.pread(self._file.fileno(), size, begin)
+            found = bytes_at(self._file, begin, size)
         if len(found) < size:
             raise DataError(
                 f"{self.path} was truncated while in use; expected it to stay unchanged; copy the file again"

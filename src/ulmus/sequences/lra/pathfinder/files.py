@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -121,10 +120,7 @@ class Pathfinder(Sequences):
             from PIL import Image
         path = self.path / self._paths[index]
         try:
-            with (
-                warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-                Image.open(path) as file,
-            ):
+            with Image.open(path) as file:
                 if file.size != (self.size, self.size):  # before any pixel is unpacked
                     raise ValueError(f"an image of {file.width} x {file.height}")
                 if file.mode not in _MODES:
