@@ -3,8 +3,13 @@
     ulmus data make spoken-digits --from free-spoken-digit-dataset.zip --test-share 0.33 --out digits
     python benchmarks/digit_bins.py --data digits --folder FOLDER --out results.json
 
-The recipes of `spoken-digits`, 12 epochs each. Of three learning rates the one with the best validation accuracy of seed 0 (of a
-person held out) is taken for the other seeds too; these runs are scored on the test, two other people. Called again, it goes on.
+Synthetic voices to learn from beside people (espeak-ng; runs in a FOLDER of their own):
+
+    ulmus data make spoken-digits --many-voices --trials 2 --test-share 0.05 --out voices
+    python benchmarks/digit_bins.py --data digits --more voices --epochs 28 --bins 10 --folder FOLDER --out results.json
+
+The recipes of `spoken-digits`. Of three learning rates the one with the best validation accuracy of seed 0 (of a person held
+out) is taken for the other seeds too; these runs are scored on the test, two other people. Called again, it goes on.
 """
 
 from pathlib import Path
@@ -37,23 +42,23 @@ class Cell(NamedTuple):
     """Of seed 0 at that rate."""
 
 
-def trained(data: Path, folder: Path, model: str, bin_ms: float, rate: float, seed: int) -> Run:
-    """A finished run."""
+def trained(keys: dict[str, Any], folder: Path, model: str, bin_ms: float, rate: float, seed: int) -> Run:
+    """A finished run; `keys` of its recipe are those of all runs."""
     place = folder / f"{model}-{bin_ms:g}ms-{rate:g}-seed{seed}"
-    changes = {"data.folder": str(data), "data.bin_ms": bin_ms, "training.learning_rate": rate, "seed": seed}
-    recipe = ulmus.load_recipe(f"spoken-digits-{model}", changes)
+    changes = {"data.bin_ms": bin_ms, "training.learning_rate": rate, "seed": seed}
+    recipe = ulmus.load_recipe(f"spoken-digits-{model}", keys | changes)
     run = Run(place)
     if not (run.exists() and run.finished()):
         ulmus.fit(recipe, place, resume=run.exists())
     return run
 
 
-def cell(data: Path, folder: Path, model: str, bin_ms: float, seeds: int) -> Cell:
+def cell(keys: dict[str, Any], folder: Path, model: str, bin_ms: float, seeds: int) -> Cell:
     """Choose the rate, and score it."""
-    tries = {rate: trained(data, folder, model, bin_ms, rate, 0) for rate in RATES}
+    tries = {rate: trained(keys, folder, model, bin_ms, rate, 0) for rate in RATES}
     of_rate = {rate: ulmus.load(run.folder).card["validation"]["accuracy"] for rate, run in tries.items()}
     best = max(of_rate, key=lambda rate: of_rate[rate])
-    runs = [tries[best], *(trained(data, folder, model, bin_ms, best, seed) for seed in range(1, seeds))]
+    runs = [tries[best], *(trained(keys, folder, model, bin_ms, best, seed) for seed in range(1, seeds))]
     scores = [_scores(run) for run in runs]
     return Cell(
         model, bin_ms, scores[0]["parameters"], best, {f"{rate:g}": value for rate, value in of_rate.items()},
@@ -86,6 +91,8 @@ def run(
     bins: tuple[float, ...] = BINS_MS,
     models: tuple[str, ...] = MODELS,
     seeds: int = 2,
+    more: Path | None = None,
+    epochs: float = 12,
 ) -> None:
     """Train, choose and score, from the longest steps on.
 
@@ -96,11 +103,18 @@ def run(
         bins: Lengths of a step in ms.
         models: Of the recipe.
         seeds: Runs at the rate that was chosen.
+        more: Folder of further clips to learn from.
+        epochs: Passes through the clips of training.
     """
+    keys = {
+        "data.folder": str(data),
+        "data.more": [] if more is None else [str(more)],
+        "training.epochs": epochs,
+    }
     cells = []
     for bin_ms in sorted(bins, reverse=True):
         for model in models:
-            cells.append(cell(data, folder, model, bin_ms, seeds))
+            cells.append(cell(keys, folder, model, bin_ms, seeds))
             say(f"{model}, {bin_ms:g} ms: {cells[-1]}")
             write(cells, out)
     print(table(cells))

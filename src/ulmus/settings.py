@@ -3,10 +3,10 @@
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from ulmus.errors import ConfigError, closest
 
@@ -17,6 +17,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+def several(value: object) -> object:
+    """One name alone, or a number that stands for one, is a list of one."""
+    return (str(value),) if isinstance(value, str | int | float) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(several)]
 S = TypeVar("S", bound=Settings)
 _INTEGER = "tag:yaml.org,2002:int"
 _TIME = "tag:yaml.org,2002:timestamp"

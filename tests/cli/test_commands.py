@@ -235,6 +235,11 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
         (["data", "make", "spoken-digits", "--seed", "-1", "--out", "x"], 2, "seed=-1: expected"),
         (["data", "make", "spoken-digits", "--test-share", "2", "--out", "x"], 2, "test share 2.0: expected"),
         (
+            ["data", "make", "spoken-digits", "--many-voices", "--from", "y", "--out", "x"],
+            2,
+            "expected one of the two",
+        ),
+        (
             ["simulate", "lif", "--trials", "1", "--out", "x", "--step-ms", "0.3"],
             2,
             "--step-ms=0.3: expected",

@@ -1,5 +1,7 @@
 """Classifiers: they learn what can be learnt, read where they should, resume, and are scored on what they never saw."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 import ulmus
 from ulmus.errors import CheckpointError, ConfigError, ShapeError
 from ulmus.neuron import Classifier
+from ulmus.sequences.digits.clips import open_split
 from ulmus.training.fit import fit
 from ulmus.training.kinds.labelled import ClassifierRecipe, ClassifierSettings, evaluate_classes
 from ulmus.training.recipe_file import load_recipe
@@ -101,6 +104,23 @@ def test_added_digits_have_nineteen_classes_and_fixed_held_out_sums(tones, tmp_p
     one, other = data.open(16, 0), data.open(16, 1)
     assert torch.equal(one.test.batch(0, 1).source, other.test.batch(0, 1).source)
     assert not torch.equal(one.train.batch(0, 1).source, other.train.batch(0, 1).source)
+
+
+def test_what_a_run_learnt_from_beside_its_task_is_told_and_not_needed_to_score_it(tones, tmp_path):
+    voices = tmp_path / "voices"
+    shutil.copytree(tones, voices)
+    recipe = make_recipe(tones, steps=2)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"more": (f"{voices}",)})})
+    run = fit(recipe, tmp_path / "run")
+    of_task = fit(make_recipe(tones, steps=2), tmp_path / "alone").provenance()["data"]
+    learnt = run.provenance()["data"]
+    assert {key: learnt[key] for key in of_task} == of_task
+    assert learnt["more 1"] == open_split(voices, "train").content_hash
+    shutil.rmtree(voices)
+    scores = ulmus.evaluate(run.folder)
+    assert scores["sequences"] == len(open_split(tones, "test"))
+    assert [note for note in scores["notes"] if "data.more" in note]
+    assert not [note for note in scores["notes"] if "other data" in note]
 
 
 def test_the_layer_of_small_neurons_and_the_large_one_have_as_many_parameters_and_train(tones, tmp_path):

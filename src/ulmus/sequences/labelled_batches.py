@@ -1,6 +1,8 @@
 """Sequences with a class each: settings that open them, and numbered batches, as every kind of data gives them to training."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from jaxtyping import Float, Int64, UInt8
@@ -51,6 +53,7 @@ class LabelledBatches(EachOnce[LabelledBatch]):
         step_ms: duration of a step; 1 where steps are no time.
         towers: sequences per item.
         content_hash: SHA-256 of the data.
+        further: SHA-256 of what is learnt from beside them, by name.
         hint_classes: what hints can say; empty without hints.
         generated: the settings that the data were made with, if Ulmus made them.
     """
@@ -60,6 +63,7 @@ class LabelledBatches(EachOnce[LabelledBatch]):
     step_ms: float = 1.0
     towers: int = 1
     content_hash: str
+    further: Mapping[str, str] = MappingProxyType({})
     hint_classes: tuple[str, ...] = ()
     generated: dict[str, Any] | None = None
 

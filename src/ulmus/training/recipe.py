@@ -9,14 +9,9 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 
 from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError
-from ulmus.settings import Settings
+from ulmus.settings import Names, Settings, several
 from ulmus.training.models import ELMModel, Model
 from ulmus.training.problem import HeldOut, Problem
-
-
-def _several(value: object) -> object:
-    """One name alone is a list of one."""
-    return (value,) if isinstance(value, str) else value
 
 
 class TrainingSettings(Settings):
@@ -59,9 +54,9 @@ class TrainingSettings(Settings):
     """Steps between saved states from which an interrupted run resumes."""
     log_every: PositiveInt = 100
     """Steps between lines of ``metrics.jsonl``."""
-    loggers: Annotated[tuple[Literal["csv", "tensorboard"], ...], BeforeValidator(_several)] = ()
+    loggers: Annotated[tuple[Literal["csv", "tensorboard"], ...], BeforeValidator(several)] = ()
     """Write metrics into the run folder in these forms too; ``metrics.jsonl`` is always written."""
-    callbacks: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    callbacks: Names = ()
     """Classes derived from `ulmus.training.Callback`, each as ``package.module:Class``."""
     accelerator: str = "cpu"
     """What to train on, by the name that Lightning Fabric gives it: ``cpu``, ``cuda``, ``auto``."""
@@ -176,7 +171,15 @@ class Recipe(Settings):
 
 
 PLACE_KEYS = frozenset(
-    {"data.folder", "data.train", "data.validation", "data.test", "data.labelled", "data.workers"}
+    {
+        "data.folder",
+        "data.more",
+        "data.train",
+        "data.validation",
+        "data.test",
+        "data.labelled",
+        "data.workers",
+    }
 )
 """Keys that may change in the course of a run: where its data lie, whose hashes are compared anyway, and how many processes
 make the same batches."""

@@ -7,7 +7,16 @@ import pytest
 from digits_examples import make_spikes, write_digits
 
 from ulmus.errors import ConfigError, DataError
-from ulmus.sequences.digits.clips import Clips, choose_speakers, describe, hold_out, open_digits, open_split
+from ulmus.sequences.digits.clips import (
+    Clips,
+    choose_speakers,
+    describe,
+    further_files,
+    hold_out,
+    open_digits,
+    open_split,
+)
+from ulmus.sequences.digits.settings import DigitsData
 from ulmus.sequences.digits.shd import SpikeFile
 
 
@@ -168,3 +177,40 @@ def test_a_folder_is_described(folder):
     assert described["train"]["mean_spikes"] == pytest.approx(np.mean([len(times) for times, _ in trains]))
     with pytest.raises(DataError, match="holds no file"):
         describe(folder / "elsewhere")
+
+
+def test_further_clips_are_learnt_from_and_nothing_else(tmp_path):
+    for folder, seed, clips in (("own", 0, 24), ("voices", 5, 10), ("others", 6, 7)):
+        (tmp_path / folder).mkdir()
+        for split in ("train", "test"):
+            write_digits(tmp_path / folder / f"a_{split}.h5", clips, seed)
+    data = {"kind": "digits", "folder": f"{tmp_path / 'own'}", "validation_share": 0.3}
+    alone = DigitsData(**data).open(4, 0)
+    together = DigitsData(**data, more=[f"{tmp_path / 'voices'}", f"{tmp_path / 'others'}"]).open(4, 0)
+    for one, other in zip(together, alone, strict=True):
+        assert one.content_hash == other.content_hash
+    assert list(together.train.further) == ["more 1", "more 2"]
+    assert not alone.train.further
+    first, clips = len(alone.train.clips), together.train.clips
+    assert len(clips) == first + 17
+    voices = Clips.all_of(open_split(tmp_path / "voices", "train"))
+    for index in range(10):
+        for one, other in zip(clips.spikes(first + index), voices.spikes(index), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert clips.labels[first + index] == voices.labels[index]
+
+
+def test_recordings_that_may_be_held_out_are_no_further_clips(tmp_path):
+    for folder, seed in (("own", 0), ("again", 5)):
+        (tmp_path / folder).mkdir()
+        for split, first in (("train", 0), ("test", 24)):
+            names = np.array([f"{folder}/{number}.wav".encode() for number in range(first, first + 24)])
+            write_digits(tmp_path / folder / f"a_{split}.h5", seed=seed, extra__clip=names[::-1])
+    with pytest.raises(DataError, match=r"24 recordings in common, such as 0\.wav"):
+        further_files([tmp_path / "again"], tmp_path / "own")
+    with pytest.raises(DataError, match="recordings in common"):
+        further_files([tmp_path / "own"], tmp_path / "own")
+    assert further_files([], tmp_path / "nowhere") == []
+    write_digits(tmp_path / "again" / "a_train.h5", classes=10)
+    with pytest.raises(DataError, match="expected the same"):
+        DigitsData(kind="digits", folder=f"{tmp_path / 'own'}", more=f"{tmp_path / 'again'}").open(4, 0)

@@ -223,6 +223,44 @@ def test_speech_becomes_labelled_recordings(tmp_path, monkeypatch):
     assert sound.rate_hz == 22050
 
 
+def test_many_voices_speak_english_with_noise_at_the_rate_of_a_telephone(tmp_path, monkeypatch):
+    accents = set()
+
+    def run(command, **_):
+        accents.add(command[2].partition("+")[0])
+        tone = 0.5 * np.sin(np.arange(11025) * 2 * np.pi * 500 / 22050)
+        write_wav(command[command.index("-w") + 1], tone, 22050)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(speech.shutil, "which", lambda name: "/bin/espeak-ng")
+    monkeypatch.setattr(speech.subprocess, "run", run)
+    folder = speech.speak_digits(tmp_path / "wavs", trials=2, manner=speech.MANY, speakers=speech.VOICES[:4])
+    found = find_recordings(folder)
+    assert len(found) == 80
+    assert {recording.language for recording in found} == {"en"}
+    assert len(accents) == 5  # of voice and trial, in turns
+    noise_db = []
+    for recording in found:
+        sound = read_wav(folder / recording.name)
+        assert sound.rate_hz == 8000
+        assert sound.samples.size == pytest.approx(4000, abs=20)
+        middle = sound.samples[500:3500]
+        parts = np.exp(2j * np.pi * 500 / 8000 * np.arange(3000))
+        tone = 2 * np.mean(middle * parts.conj())
+        rest = middle - np.real(tone * parts)
+        assert abs(tone) == pytest.approx(0.5, rel=0.05)
+        noise_db.append(20 * np.log10(rest.std() / 0.5))
+    assert -71 < min(noise_db) < -60
+    assert -45 < max(noise_db) < -33
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+@pytest.mark.parametrize("voice", speech.VOICES)
+def test_espeak_has_every_voice(voice, tmp_path):
+    folder = speech.speak_digits(tmp_path, trials=1, manner=speech.MANY, speakers=[voice])
+    assert len(list(folder.iterdir())) == 10
+
+
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 def test_espeak_says_the_digits(tmp_path):
     folder = speech.speak_digits(tmp_path, trials=1, languages=["de"], speakers=["f1"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ulmus.arguments import MOST_WORKERS
 from ulmus.errors import ConfigError
@@ -13,14 +13,8 @@ from ulmus.sequences.arrays.files import read_sequences, step_ms
 from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import SequenceSet
 from ulmus.sequences.arrays.splits import check_apart, split
-from ulmus.settings import Settings
+from ulmus.settings import Names, Settings
 
-
-def _several(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
 MEMORY = "given from Python"
 """What a recipe calls data that lie in no file."""
 

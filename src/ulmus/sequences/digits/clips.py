@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +67,10 @@ class Clips:
         """The clips for which `chosen` is true."""
         chosen_of = [chosen[self._file_of == number] for number in range(len(self._parts))]
         return Clips([(file, index[of]) for (file, index), of in zip(self._parts, chosen_of, strict=True)])
+
+    def with_files(self, files: Iterable[SpikeFile]) -> "Clips":
+        """These clips, and after them all of these files."""
+        return Clips([*self._parts, *((file, np.arange(len(file))) for file in files)])
 
     @cached_property
     def content_hash(self) -> str:
@@ -146,6 +151,24 @@ def open_digits(
         )
     kept, held_out = hold_out(train, choose_speakers(train.speakers, share, seed))
     return Splits(kept, held_out, test)
+
+
+def further_files(folders: Iterable[str | Path], beside: str | Path) -> list[SpikeFile]:
+    """Files ``*_train.h5`` that are learnt from beside the digits of another folder, which may hold some out.
+
+    Raises:
+        DataError: a file is missing or damaged, or has recordings of that folder.
+    """
+    further = [open_split(folder, "train") for folder in folders]
+    parts = [split for split in SPLITS if further and files_in(Path(beside).expanduser(), f"*_{split}.h5")]
+    known = [open_split(beside, split) for split in parts]
+    for file, other in product(further, known):
+        if shared := file.names & other.names:
+            raise DataError(
+                f"{file.path} and {other.path} have {len(shared)} recordings in common, such as {min(shared)}; expected none, "
+                "since some of them may be held out; leave the folder out of data.more"
+            )
+    return further
 
 
 def open_split(folder: str | Path, split: str) -> SpikeFile:

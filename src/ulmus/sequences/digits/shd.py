@@ -38,6 +38,7 @@ class SpikeFile:
         labels: class of every clip.
         classes: names of the classes; numbers where the file has no names.
         speakers: number of every clip's speaker, or None where the file does not say.
+        names: files of the recordings; none where the file does not say.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -120,6 +121,8 @@ class SpikeFile:
             if speakers.shape != self.labels.shape or speakers.dtype.kind not in "iu":
                 raise self._bad("extra/speaker", f"is {speakers}", "a whole number for every clip")
             self.speakers = speakers[()].astype(np.int64)
+        names = self._table(file, "extra/clip")
+        self.names = frozenset(() if names is None else (Path(_text(name)).name for name in names[()]))
         self.attributes = {key: _plain(value) for key, value in file.attrs.items()}
 
     def _open(self) -> Any:

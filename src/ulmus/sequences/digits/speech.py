@@ -1,17 +1,19 @@
 """Spoken digits for those who have no recordings: espeak-ng says them. Synthetic speech, far less varied than people."""
 
+import math
 import shutil
 import subprocess
 import tempfile
 import wave
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from ulmus.errors import ConfigError, MissingToolError, UlmusError
+from ulmus.errors import ConfigError, MissingToolError, UlmusError, extra
 from ulmus.files.writing import write_file
 from ulmus.sequences.digits.cochlea.wav import Sound, read_wav
 from ulmus.sequences.digits.spoken_digits import DIGITS
@@ -20,19 +22,56 @@ from ulmus.sequences.making import Report
 ORIGIN = "synthetic speech of espeak-ng"
 SPEAKERS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "f5")
 """Variants of the engine's one voice: formants and pitch differ."""
+VOICES = (
+    "Alex", "Alicia", "Andrea", "Andy", "Annie", "AnxiousAndy", "Denis", "Diogo", "Gene", "Gene2",
+    "Henrique", "Hugo", "Jacky", "Lee", "Marco", "Mario", "Michael", "Mike", "Nguyen", "RicishayMax",
+    "RicishayMax2", "RicishayMax3", "Storm", "Tweaky", "adam", "anika", "anikaRobot", "announcer",
+    "antonio", "aunty", "belinda", "benjamin", "boris", "caleb", "david", "ed", "edward", "edward2", "f1",
+    "f2", "f3", "f4", "f5", "fast", "grandma", "grandpa", "gustave", "iven", "iven2", "iven3", "iven4",
+    "john", "kaukovalta", "klatt", "klatt2", "klatt3", "klatt4", "klatt5", "klatt6", "linda", "m1", "m2",
+    "m3", "m4", "m5", "m6", "m7", "m8", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul",
+    "pedro", "quincy", "rob", "robert", "sandro", "shelby", "steph", "steph2", "steph3", "travis", "victor",
+)  # fmt: skip
+"""Further variants that come with the engine, but for those that whisper, croak or are meant to be no people."""
 
-_PITCH, _WORDS_PER_MINUTE = (25, 75), (120, 200)
+
+@dataclass(frozen=True)
+class Manner:
+    """How digits are spoken.
+
+    Attributes:
+        speakers: variants of the engine's voice.
+        accents: of every language, taken in turns.
+        pitch: lowest, and the first that is too high, of 0 to 99.
+        words_per_minute: slowest, and the first that is too fast.
+        rate_hz: sampling rate of the recordings; the engine's by default.
+        noise_db: white noise beside the loudest sample, least and most; none by default.
+    """
+
+    speakers: tuple[str, ...]
+    accents: dict[str, tuple[str, ...]]
+    pitch: tuple[int, int]
+    words_per_minute: tuple[int, int]
+    rate_hz: int | None = None
+    noise_db: tuple[float, float] | None = None
+
+
+FEW = Manner(SPEAKERS, {"en": ("en-us",), "de": ("de",)}, (25, 75), (120, 200))
+ENGLISH = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc", "en-029", "en-gb-x-gbclan")
+MANY = Manner(VOICES, {"en": ENGLISH}, (15, 86), (100, 200), 8_000, (-70.0, -34.0))
+"""As unlike each other as the engine's voices can be, at the rate of recordings over a telephone: to learn from beside people."""
+
 _MOST_TRIALS = 10_000
 _SILENT = 0.01  # of the loudest sample
-_VOICES = {"en": "en-us", "de": "de"}
 
 
 def speak_digits(
     folder: str | Path,
     *,
     trials: int = 10,
-    languages: Sequence[str] = ("en", "de"),
-    speakers: Sequence[str] = SPEAKERS,
+    manner: Manner = FEW,
+    languages: Sequence[str] | None = None,
+    speakers: Sequence[str] | None = None,
     seed: int = 0,
     on_clip: Report | None = None,
 ) -> Path:
@@ -43,9 +82,10 @@ def speak_digits(
     Args:
         folder: of the files ``lang-en_speaker-m1_trial-0_digit-7.wav``, made if absent.
         trials: how often each speaker says each digit in each language.
-        languages: of ``en``, ``de``.
-        speakers: of `SPEAKERS`.
-        seed: of pitch and speed.
+        manner: `FEW` voices or `MANY`.
+        languages: of those of the manner; all by default.
+        speakers: of those of the manner; all by default.
+        seed: of pitch, speed and noise.
         on_clip: called with (clips done, clips in total).
 
     Raises:
@@ -53,11 +93,14 @@ def speak_digits(
         ConfigError: arguments that cannot be used.
         UlmusError: espeak-ng failed.
     """
-    unknown = [*(set(languages) - set(_VOICES)), *(set(speakers) - set(SPEAKERS))]
+    languages = tuple(manner.accents) if languages is None else languages
+    speakers = manner.speakers if speakers is None else speakers
+    unknown = [*(set(languages) - set(manner.accents)), *(set(speakers) - set(manner.speakers))]
     if unknown or not 1 <= trials <= _MOST_TRIALS or not languages or not speakers:
         raise ConfigError(
             f"trials={trials}, languages={list(languages)}, speakers={list(speakers)}: expected at least one of each, "
-            f"at most {_MOST_TRIALS:,} trials, languages of {sorted(_VOICES)} and speakers of {list(SPEAKERS)}; correct them"
+            f"at most {_MOST_TRIALS:,} trials, languages of {sorted(manner.accents)} and speakers of {list(manner.speakers)}; "
+            "correct them"
         )
     program = shutil.which("espeak-ng")
     if program is None:
@@ -71,18 +114,18 @@ def speak_digits(
     for done, (language, speaker, trial, digit) in enumerate(wanted, 1):
         file = folder / f"lang-{language}_speaker-{speaker}_trial-{trial}_digit-{digit}.wav"
         if not file.exists():
-            key = [seed, SPEAKERS.index(speaker), trial, digit, *language.encode()]
-            random = np.random.default_rng(key)
-            voice = f"{_VOICES[language]}+{speaker}"
-            sound = _say(program, DIGITS[language][digit], voice, random)
+            number, accents = manner.speakers.index(speaker), manner.accents[language]
+            random = np.random.default_rng([seed, number, trial, digit, *language.encode()])
+            voice = f"{accents[(number + trial) % len(accents)]}+{speaker}"
+            sound = _say(program, DIGITS[language][digit], voice, manner, random)
             write_file(file, partial(_write, sound=sound), replace=False)
         if on_clip is not None:
             on_clip(done, len(wanted))
     return folder
 
 
-def _say(program: str, word: str, voice: str, random: np.random.Generator) -> Sound:
-    pitch, speed = random.integers(*_PITCH), random.integers(*_WORDS_PER_MINUTE)
+def _say(program: str, word: str, voice: str, manner: Manner, random: np.random.Generator) -> Sound:
+    pitch, speed = random.integers(*manner.pitch), random.integers(*manner.words_per_minute)
     with tempfile.TemporaryDirectory() as folder:
         spoken = Path(folder) / "word.wav"
         command = [program, "-v", voice, "-p", str(pitch), "-s", str(speed), "-w", str(spoken), word]
@@ -93,8 +136,22 @@ def _say(program: str, word: str, voice: str, random: np.random.Generator) -> So
                 "try it by hand"
             )
         sound = read_wav(spoken)
+    if manner.rate_hz is not None:
+        sound = _at_rate(sound, manner.rate_hz)
     loud = np.nonzero(np.abs(sound.samples) > _SILENT * np.abs(sound.samples).max())[0]
-    return Sound(sound.samples[loud[0] : loud[-1] + 1], sound.rate_hz)
+    samples = sound.samples[loud[0] : loud[-1] + 1]
+    if manner.noise_db is not None:
+        loudness = np.abs(samples).max() * 10 ** (random.uniform(*manner.noise_db) / 20)
+        samples = np.clip(samples + loudness * random.standard_normal(len(samples)), -1, 1)
+    return Sound(samples, sound.rate_hz)
+
+
+def _at_rate(sound: Sound, rate_hz: int) -> Sound:
+    with extra("sequences", "changing the rate of sounds"):
+        from scipy.signal import resample_poly
+
+    shared = math.gcd(sound.rate_hz, rate_hz)
+    return Sound(resample_poly(sound.samples, rate_hz // shared, sound.rate_hz // shared), rate_hz)
 
 
 def _write(path: Path, sound: Sound) -> None:

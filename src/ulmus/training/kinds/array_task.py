@@ -10,9 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from ulmus.errors import ConfigError, DataError
 from ulmus.neuron.predictor import CLASSIFYING, Predictor, Task
 from ulmus.sequences.arrays.sequence_set import SequenceSet, spelt, vocabulary
-from ulmus.sequences.arrays.settings import Names
 from ulmus.sequences.arrays.targets import Ahead, class_targets, classes_of, number_targets
-from ulmus.settings import Settings
+from ulmus.settings import Names, Settings
 
 
 class TaskSettings(Settings):

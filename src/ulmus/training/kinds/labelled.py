@@ -143,6 +143,7 @@ class ClassifierProblem(Problem):
             )
         self.batches_per_epoch = self.validate_every = train.batches_per_epoch
         self.hashes = {"train": train.content_hash, "validation": self.splits.validation.content_hash}
+        self.hashes |= train.further
         self.hashes |= {
             f"lesson {number}": part.content_hash for number, (_, part) in enumerate(self.lessons, 1)
         }
