@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import wave
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -17,7 +17,7 @@ from ulmus.errors import ConfigError, MissingToolError, UlmusError, extra
 from ulmus.files.writing import write_file
 from ulmus.sequences.digits.cochlea.wav import Sound, read_wav
 from ulmus.sequences.digits.spoken_digits import DIGITS
-from ulmus.sequences.making import Report
+from ulmus.sequences.making import Report, begin
 
 ORIGIN = "synthetic speech of espeak-ng"
 SPEAKERS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "f5")
@@ -62,6 +62,7 @@ MANY = Manner(VOICES, {"en": ENGLISH}, (15, 86), (100, 200), 8_000, (-70.0, -34.
 """As unlike each other as the engine's voices can be, at the rate of recordings over a telephone: to learn from beside people."""
 
 _MOST_TRIALS = 10_000
+_RECORD = "speaking.json"
 _SILENT = 0.01  # of the loudest sample
 
 
@@ -90,7 +91,7 @@ def speak_digits(
 
     Raises:
         MissingToolError: espeak-ng is not installed.
-        ConfigError: arguments that cannot be used.
+        ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
         UlmusError: espeak-ng failed.
     """
     languages = tuple(manner.accents) if languages is None else languages
@@ -109,7 +110,8 @@ def speak_digits(
             "give recordings with --from"
         )
     folder = Path(folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"trials": trials, "languages": list(languages), "speakers": list(speakers), "seed": seed}
+    begin(folder, settings | {"manner": asdict(manner)}, _RECORD, "*.wav")
     wanted = list(product(languages, speakers, range(trials), range(10)))
     for done, (language, speaker, trial, digit) in enumerate(wanted, 1):
         file = folder / f"lang-{language}_speaker-{speaker}_trial-{trial}_digit-{digit}.wav"
