@@ -18,8 +18,8 @@ class Settings(BaseModel):
 
 
 def several(value: object) -> object:
-    """One name alone, or a number that stands for one, is a list of one."""
-    return (str(value),) if isinstance(value, str | int | float) else value
+    """One name alone is a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(several)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,7 +16,7 @@ from ulmus.evaluation.predictions import PROTOCOLS, check_fit, matching_threshol
 from ulmus.evaluation.scores import score, signal_scores
 from ulmus.kernels import Events
 from ulmus.neuron import SignalUnits, Surrogate, VoltageUnits
-from ulmus.settings import Names, Settings
+from ulmus.settings import Settings
 from ulmus.training.distillation import MixedWindows, check_labelled, check_simulated
 from ulmus.training.problem import Problem
 from ulmus.training.recipe import Recipe, TrainingSettings
@@ -32,7 +32,14 @@ from ulmus.trials.voltage_range import (
     voltage_range,
 )
 
-Sources = Annotated[Names, Field(min_length=1)]
+
+def _several(value: object) -> object:
+    """One name alone, which may be a number, is a list of one."""
+    return (str(value),) if isinstance(value, str | int | float) else value
+
+
+NamesOrNumbers = Annotated[tuple[str, ...], BeforeValidator(_several)]
+Sources = Annotated[NamesOrNumbers, Field(min_length=1)]
 """One or more stores, each with an optional pattern and slice: ``"trials_*[:96]"``."""
 
 
@@ -46,9 +53,9 @@ class TrialsData(Settings):
     """Learn from the first trials of every source alone, this share of them: how much do more trials bring?"""
     validation: Sources
     """Trials for choosing the best checkpoint and the spike threshold; never learnt from."""
-    sites: Names | None = None
+    sites: NamesOrNumbers | None = None
     """Further sites whose voltage is learnt beside the soma's, of those recorded; all by default, none with ``[]``."""
-    labelled: Names = ()
+    labelled: NamesOrNumbers = ()
     """Answers of fitted neurons to learn from beside the trials (knowledge distillation): stores made by ``ulmus label``."""
     labelled_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the batches that are of labels, when there are some."""
