@@ -1,6 +1,7 @@
 """Making a data set in pieces, on several processes, so that it can go on after an interruption."""
 
 import json
+import reprlib
 import signal
 import threading
 import warnings
@@ -106,7 +107,7 @@ def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: st
         write_json(folder / record, settings, replace=False)
         present = generated_by_us(folder, record) or settings
     differences = [
-        f"{key}: {settings.get(key, 'default')} != {present.get(key, 'default')}"
+        f"{key}: {_shown(settings.get(key, 'default'))} != {_shown(present.get(key, 'default'))}"
         for key in sorted({*settings, *present})
         if settings.get(key) != present.get(key)
     ]
@@ -115,6 +116,10 @@ def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: st
             f"{folder} was begun with other settings: {'; '.join(differences[:4])} (asked for != present); expected "
             "the same; use these settings again, or another folder"
         )
+
+
+def _shown(value: Any) -> Any:
+    return reprlib.repr(value) if isinstance(value, list | dict) else value
 
 
 def give_up(folder: Path, record: str = RECORD, pending: str = "pending") -> None:

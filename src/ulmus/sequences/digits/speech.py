@@ -110,8 +110,8 @@ def speak_digits(
             "give recordings with --from"
         )
     folder = Path(folder).expanduser()
-    settings = {"trials": trials, "languages": list(languages), "speakers": list(speakers), "seed": seed}
-    begin(folder, settings | {"manner": asdict(manner)}, _RECORD, "*.wav")
+    asked = {"trials": trials, "languages": list(languages), "speakers": list(speakers), "seed": seed}
+    begin(folder, asdict(manner) | asked, _RECORD, "*.wav")
     wanted = list(product(languages, speakers, range(trials), range(10)))
     for done, (language, speaker, trial, digit) in enumerate(wanted, 1):
         file = folder / f"lang-{language}_speaker-{speaker}_trial-{trial}_digit-{digit}.wav"
