@@ -38,7 +38,6 @@ class SpikeFile:
         labels: class of every clip.
         classes: names of the classes; numbers where the file has no names.
         speakers: number of every clip's speaker, or None where the file does not say.
-        names: files of the recordings; none where the file does not say.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -121,8 +120,6 @@ class SpikeFile:
             if speakers.shape != self.labels.shape or speakers.dtype.kind not in "iu":
                 raise self._bad("extra/speaker", f"is {speakers}", "a whole number for every clip")
             self.speakers = speakers[()].astype(np.int64)
-        names = self._table(file, "extra/clip")
-        self.names = frozenset(() if names is None else (Path(_text(name)).name for name in names[()]))
         self.attributes = {key: _plain(value) for key, value in file.attrs.items()}
 
     def _open(self) -> Any:
@@ -147,6 +144,13 @@ class SpikeFile:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Files of the recordings; none where the file does not say."""
+        with self._errors_named("extra/clip"):
+            names = self._table(self._open(), "extra/clip")
+            return frozenset(() if names is None else (Path(_text(name)).name for name in names[()]))
 
     @cached_property
     def content_hash(self) -> str:
