@@ -44,6 +44,44 @@ def test_what_a_part_does_on_leaving_training_is_taken_back():
     assert not module[0].merged
 
 
+def test_a_part_whose_train_predicts_and_one_that_refuses():
+    class Predicting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Dropout(0.5)
+
+        def train(self, mode=True):
+            super().train(mode)
+            with evaluating(self.inner):
+                assert not self.inner.training
+            return self
+
+    class Refusing(torch.nn.Module):
+        def train(self, mode=True):
+            super().train(mode)
+            if not mode:
+                raise ZeroDivisionError
+            return self
+
+    module = Predicting()
+    with evaluating(module):
+        assert not module.inner.training
+    assert module.training
+    module = torch.nn.Sequential(torch.nn.Dropout(0.5), Refusing())
+    with pytest.raises(ZeroDivisionError), evaluating(module):
+        pass
+    assert all(part.training for part in module.modules())
+
+
+def test_training_that_begins_meanwhile_does_not_reach_those_who_come_later():
+    module = torch.nn.Dropout(0.5).train()
+    with evaluating(module):
+        module.train()
+        with evaluating(module):
+            assert not module.training
+    assert module.training
+
+
 def test_of_two_threads_neither_ends_what_the_other_is_in():
     module, both, left = torch.nn.Dropout(0.5).train(), Barrier(2), Barrier(2)
     seen = []

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 
 from torch import nn
 
-_lock = Lock()
+_lock = RLock()  # since the `train` of a module may predict
 _inside: dict[int, int] = {}
 """How many threads predict with a module."""
 _modes: dict[int, list[tuple[nn.Module, bool]]] = {}
@@ -17,15 +17,17 @@ _modes: dict[int, list[tuple[nn.Module, bool]]] = {}
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Nothing is dropped inside; afterwards, also after an error, every part of the module is in the mode that it was in.
 
-    Of several threads that are in here with one module, the last to leave puts it back.
+    Of several threads that are in here with the same module, the last to leave puts it back. A part of a module that is
+    trained is another module: predict with the whole and the part one after the other.
     """
     key = id(module)
     with _lock:
         if key not in _inside:
             _modes[key] = [(part, part.training) for part in module.modules()]
-            module.eval()
         _inside[key] = _inside.get(key, 0) + 1
     try:
+        with _lock:
+            module.eval()
         yield
     finally:
         with _lock:
