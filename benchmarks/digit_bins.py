@@ -3,10 +3,12 @@
     ulmus data make spoken-digits --from free-spoken-digit-dataset.zip --test-share 0.33 --out digits
     python benchmarks/digit_bins.py --data digits --folder FOLDER --out results.json
 
-Synthetic voices to learn from beside people (espeak-ng; runs in a FOLDER of their own):
+Synthetic voices to learn from beside people (espeak-ng), and people alone for as many steps:
 
     ulmus data make spoken-digits --many-voices --trials 2 --test-share 0.05 --out voices
-    python benchmarks/digit_bins.py --data digits --more voices --epochs 28 --bins 10 --folder FOLDER --out results.json
+    V="--bins 20 --bins 10 --models elm --models chrono-lstm"
+    python benchmarks/digit_bins.py --data digits --more voices --epochs 28 $V --folder FOLDER-voices --out voices.json
+    python benchmarks/digit_bins.py --data digits --epochs 58.7 $V --folder FOLDER-longer --out longer.json
 
 The recipes of `spoken-digits`. Of three learning rates the one with the best validation accuracy of seed 0 (of a person held
 out) is taken for the other seeds too; these runs are scored on the test, two other people. Called again, it goes on.
@@ -47,10 +49,8 @@ def trained(keys: dict[str, Any], folder: Path, model: str, bin_ms: float, rate:
     place = folder / f"{model}-{bin_ms:g}ms-{rate:g}-seed{seed}"
     changes = {"data.bin_ms": bin_ms, "training.learning_rate": rate, "seed": seed}
     recipe = ulmus.load_recipe(f"spoken-digits-{model}", keys | changes)
-    run = Run(place)
-    if not (run.exists() and run.finished()):
-        ulmus.fit(recipe, place, resume=run.exists())
-    return run
+    # Also where the run is finished: a folder of another study, with other steps or other clips to learn from, is refused.
+    return ulmus.fit(recipe, place, resume=Run(place).exists())
 
 
 def cell(keys: dict[str, Any], folder: Path, model: str, bin_ms: float, seeds: int) -> Cell:

@@ -37,6 +37,15 @@ def test_foreign_data_are_refused_and_leftovers_are_none(tmp_path):
         making.begin(tmp_path, {"seed": 0})
 
 
+def test_of_lists_that_differ_only_what_differs_is_said(tmp_path):
+    voices = [f"m{number}" for number in range(12)]
+    making.begin(tmp_path, {"speakers": voices, "order": [1, 2]})
+    with pytest.raises(ConfigError, match=r"speakers: \[\] != \['m11'\] \(asked"):
+        making.begin(tmp_path, {"speakers": voices[:-1], "order": [1, 2]})
+    with pytest.raises(ConfigError, match=r"order: \[2, 1\] != \[1, 2\]"):
+        making.begin(tmp_path, {"speakers": voices, "order": [2, 1]})
+
+
 @pytest.fixture
 def interruptible():
     """Python's own handler of Ctrl-C: a shell starts what runs in its background with interrupts ignored."""

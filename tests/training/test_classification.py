@@ -115,7 +115,7 @@ def test_what_a_run_learnt_from_beside_its_task_is_told_and_not_needed_to_score_
     of_task = fit(make_recipe(tones, steps=2), tmp_path / "alone").provenance()["data"]
     learnt = run.provenance()["data"]
     assert {key: learnt[key] for key in of_task} == of_task
-    assert learnt["more 1"] == open_split(voices, "train").content_hash
+    assert learnt["data.more[0]"] == open_split(voices, "train").content_hash
     shutil.rmtree(voices)
     scores = ulmus.evaluate(run.folder)
     assert scores["sequences"] == len(open_split(tones, "test"))

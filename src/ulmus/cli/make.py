@@ -35,8 +35,8 @@ def spoken_digits(
         test_share: Share of the clips in the test file, unless speakers are named.
         same_speakers: Hold out some clips of every speaker instead of all clips of some speakers.
         trials: Without --from: how often each synthetic speaker says each digit.
-        many_voices: Without --from: 86 English voices with noise at 8 kHz, to learn from beside people (data.more), instead of
-            12 English and German ones.
+        many_voices: Without --from: 86 variants of an English voice with noise at 8 kHz, to learn from beside people
+            (data.more), instead of 12 English and German ones.
         seed: Seed for the choice of speakers, the spikes, and the synthetic speech.
         workers: Processes; all cores by default.
     """

@@ -101,13 +101,13 @@ def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: st
         # Asked again: another process may have begun the folder since, whose files come after its record.
         if foreign is not None and not (folder / record).exists():
             raise DataError(
-                f"{folder} holds {foreign.name!r} but no {record}: it may be published data; expected an empty folder, or one "
-                "that the same command began; give another folder"
+                f"{folder} holds {foreign.name!r} but no {record}, so its data may be from elsewhere; expected an empty folder, "
+                "or one that the same command began; give another folder"
             )
         write_json(folder / record, settings, replace=False)
         present = generated_by_us(folder, record) or settings
     differences = [
-        f"{key}: {_shown(settings.get(key, 'default'))} != {_shown(present.get(key, 'default'))}"
+        f"{key}: {_compared(settings.get(key, 'default'), present.get(key, 'default'))}"
         for key in sorted({*settings, *present})
         if settings.get(key) != present.get(key)
     ]
@@ -118,8 +118,17 @@ def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: st
         )
 
 
-def _shown(value: Any) -> Any:
-    return reprlib.repr(value) if isinstance(value, list | dict) else value
+def _compared(asked: Any, present: Any) -> str:
+    """Two values; of two lists, what only one of them has, since lists of voices fill a screen."""
+    if isinstance(asked, list) and isinstance(present, list):
+        only = (
+            [value for value in asked if value not in present],
+            [value for value in present if value not in asked],
+        )
+        asked, present = only if any(only) else (asked, present)
+    return " != ".join(
+        reprlib.repr(value) if isinstance(value, list | dict) else str(value) for value in (asked, present)
+    )
 
 
 def give_up(folder: Path, record: str = RECORD, pending: str = "pending") -> None:

@@ -129,10 +129,11 @@ class Run:
         if self.provenance_file.is_file():
             provenance = self.provenance()
             if provenance["data"] != data:
-                changed = [key for key in data if provenance["data"].get(key) != data[key]]
+                before = provenance["data"]
+                changed = [key for key in {**before, **data} if before.get(key) != data.get(key)]
                 raise CheckpointError(
                     f"{self.folder} was begun with other data: {', '.join(changed)} has changed since. An interrupted run "
-                    "goes on only with the same trials; restore them, or start a new run in another folder."
+                    "goes on only with the same data; restore them, or start a new run in another folder."
                 )
         provenance["sessions"].append(_session(backend))
         write_json(self.provenance_file, provenance)

@@ -189,7 +189,7 @@ def test_further_clips_are_learnt_from_and_nothing_else(tmp_path):
     together = DigitsData(**data, more=[f"{tmp_path / 'voices'}", f"{tmp_path / 'others'}"]).open(4, 0)
     for one, other in zip(together, alone, strict=True):
         assert one.content_hash == other.content_hash
-    assert list(together.train.further) == ["more 1", "more 2"]
+    assert list(together.train.further) == ["data.more[0]", "data.more[1]"]
     assert not alone.train.further
     first, clips = len(alone.train.clips), together.train.clips
     assert len(clips) == first + 17
@@ -206,11 +206,17 @@ def test_recordings_that_may_be_held_out_are_no_further_clips(tmp_path):
         for split, first in (("train", 0), ("test", 24)):
             names = np.array([f"{folder}/{number}.wav".encode() for number in range(first, first + 24)])
             write_digits(tmp_path / folder / f"a_{split}.h5", seed=seed, extra__clip=names[::-1])
-    with pytest.raises(DataError, match=r"24 recordings in common, such as 0\.wav"):
+    with pytest.raises(DataError, match=r"24 names of recordings in common, such as 0\.wav"):
         further_files([tmp_path / "again"], tmp_path / "own")
-    with pytest.raises(DataError, match="recordings in common"):
+    with pytest.raises(DataError, match="names of recordings in common"):
         further_files([tmp_path / "own"], tmp_path / "own")
+    for folder in ("published", "copy"):  # whose clips have no names, and one no spikes
+        (tmp_path / folder).mkdir()
+        for number, split in enumerate(("train", "test")):
+            write_digits(tmp_path / folder / f"a_{split}.h5", seed=7 + number)
+    with pytest.raises(DataError, match="23 clips with the same spikes in common"):
+        further_files([tmp_path / "copy"], tmp_path / "published")
     assert further_files([], tmp_path / "nowhere") == []
-    write_digits(tmp_path / "again" / "a_train.h5", classes=10)
+    write_digits(tmp_path / "again" / "a_train.h5", seed=5, classes=10)
     with pytest.raises(DataError, match="expected the same"):
         DigitsData(kind="digits", folder=f"{tmp_path / 'own'}", more=f"{tmp_path / 'again'}").open(4, 0)

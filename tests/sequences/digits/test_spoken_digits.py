@@ -1,13 +1,14 @@
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 from digits_examples import make_recordings, write_wav
 
-from ulmus.errors import ConfigError, DataError, MissingToolError
+from ulmus.errors import ConfigError, DataError, MissingToolError, UlmusError
 from ulmus.sequences.digits import speech, spoken_digits
 from ulmus.sequences.digits.clips import open_digits
 from ulmus.sequences.digits.cochlea import hear, read_wav
@@ -203,17 +204,64 @@ def test_speech_needs_espeak(tmp_path, monkeypatch):
         speech.speak_digits(tmp_path, trials=0)
 
 
-def test_speech_becomes_labelled_recordings(tmp_path, monkeypatch):
-    # A stand-in for espeak-ng that says a chirp as long as the word, with silence around it.
+def engine(monkeypatch, say):
+    """A stand-in for espeak-ng that has every voice that Ulmus asks for."""
+
     def run(command, **_):
-        voice, word, out = command[2], command[-1], command[command.index("-w") + 1]
-        assert voice in ("en-us+m1", "en-us+f2", "de+m1", "de+f2")
-        chirp = np.sin(np.arange(300 * len(word)) * (0.2 if voice.endswith("m1") else 0.4))
-        write_wav(out, np.concatenate([np.zeros(500), chirp, np.zeros(3000)]), 22050)
-        return subprocess.CompletedProcess(command, 0, "", "")
+        table = ""
+        if command[1] == "--voices":
+            languages = {
+                accent
+                for manner in (speech.FEW, speech.MANY)
+                for of in manner.accents.values()
+                for accent in of
+            }
+            table = "\n".join(
+                ["Pty Language", *(f" 5  {name}  --/M  Name  gmw/{name}" for name in languages)]
+            )
+        elif command[1] == "--voices=variant":
+            variants = {*speech.SPEAKERS, *speech.VOICES} - {"Storm"}
+            table = "\n".join(
+                ["Pty Language", *(f" 5  variant  --/M  Two Words  !v/{name}  (en 5)" for name in variants)]
+            )
+        else:
+            say(command)
+        return subprocess.CompletedProcess(command, 0, table, "")
 
     monkeypatch.setattr(speech.shutil, "which", lambda name: "/bin/espeak-ng")
     monkeypatch.setattr(speech.subprocess, "run", run)
+
+
+def test_a_voice_that_the_engine_lacks_is_named(tmp_path, monkeypatch):
+    # The engine itself would speak with its plain voice.
+    engine(monkeypatch, say=None)
+    with pytest.raises(UlmusError, match="no voice Storm; expected all"):
+        speech.speak_digits(tmp_path / "wavs", trials=1, manner=speech.MANY)
+    assert not (tmp_path / "wavs").exists()
+
+
+def test_arguments_that_cannot_be_spoken_leave_nothing_behind(tmp_path, monkeypatch):
+    engine(
+        monkeypatch, say=lambda command: write_wav(command[command.index("-w") + 1], np.zeros(9000), 22050)
+    )
+    with pytest.raises(ConfigError, match="seed=-1: expected 0 to"):
+        speech.speak_digits(tmp_path / "wavs", seed=-1)
+    with pytest.raises(ConfigError, match=r"trials=2\.5"):
+        speech.speak_digits(tmp_path / "wavs", trials=2.5)
+    assert not (tmp_path / "wavs").exists()
+    for trials in (1, 2):  # a folder in which nothing came to be takes other settings
+        with pytest.raises(UlmusError, match="silent on 'zero' with voice en-us"):
+            speech.speak_digits(tmp_path / "wavs", trials=trials)
+
+
+def test_speech_becomes_labelled_recordings(tmp_path, monkeypatch):
+    def chirp(command):  # as long as the word, with silence around it
+        voice, word, out = command[2], command[-1], command[command.index("-w") + 1]
+        assert voice in ("en-us+m1", "en-us+f2", "de+m1", "de+f2")
+        sound = np.sin(np.arange(300 * len(word)) * (0.2 if voice.endswith("m1") else 0.4))
+        write_wav(out, np.concatenate([np.zeros(500), sound, np.zeros(3000)]), 22050)
+
+    engine(monkeypatch, chirp)
     folder = speech.speak_digits(tmp_path / "wavs", trials=1, speakers=("m1", "f2"))
     found = find_recordings(folder)
     assert len(found) == 40
@@ -226,14 +274,12 @@ def test_speech_becomes_labelled_recordings(tmp_path, monkeypatch):
 def test_many_voices_speak_english_with_noise_at_the_rate_of_a_telephone(tmp_path, monkeypatch):
     accents = set()
 
-    def run(command, **_):
+    def hum(command):
         accents.add(command[2].partition("+")[0])
         tone = 0.5 * np.sin(np.arange(11025) * 2 * np.pi * 500 / 22050)
         write_wav(command[command.index("-w") + 1], tone, 22050)
-        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(speech.shutil, "which", lambda name: "/bin/espeak-ng")
-    monkeypatch.setattr(speech.subprocess, "run", run)
+    engine(monkeypatch, hum)
     folder = speech.speak_digits(tmp_path / "wavs", trials=2, manner=speech.MANY, speakers=speech.VOICES[:4])
     found = find_recordings(folder)
     assert len(found) == 80
@@ -257,10 +303,21 @@ def test_many_voices_speak_english_with_noise_at_the_rate_of_a_telephone(tmp_pat
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
-@pytest.mark.parametrize("voice", speech.VOICES)
-def test_espeak_has_every_voice(voice, tmp_path):
-    folder = speech.speak_digits(tmp_path, trials=1, manner=speech.MANY, speakers=[voice])
-    assert len(list(folder.glob("*.wav"))) == 10
+def test_espeak_has_every_voice_and_they_differ(tmp_path):
+    voices = sorted(set(speech.VOICES) - {"fast", "klatt", "klatt6"})  # as plain, and twice as `caleb`
+    sounds = set()
+    for voice in ["plain", *voices]:
+        file = tmp_path / f"{voice}.wav"
+        spoken_by = "en-us" if voice == "plain" else f"en-us+{voice}"
+        subprocess.run(
+            ["espeak-ng", "-v", spoken_by, "-p", "50", "-s", "150", "-w", file, "seven"], check=True
+        )
+        sounds.add(read_wav(file).samples.tobytes())
+    assert len(sounds) == len(voices) + 1
+    with pytest.raises(UlmusError, match="no voice ghost"):
+        speech.speak_digits(
+            tmp_path, manner=replace(speech.MANY, speakers=("m1", "ghost")), speakers=["m1", "ghost"]
+        )
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")

@@ -200,7 +200,7 @@ def test_other_settings_and_foreign_files_are_refused(tmp_path):
     published = tmp_path / "published"
     (published / "listops-1000").mkdir(parents=True)
     (published / "listops-1000" / "basic_train.tsv").write_text("Source\tTarget\n")
-    with pytest.raises(DataError, match="may be published data"):
+    with pytest.raises(DataError, match="may be from elsewhere"):
         make_listops(published, counts=(5, 5, 5), workers=1)
     with pytest.raises(ConfigError, match="test=0"):
         make_listops(tmp_path / "new", counts=(5, 5, 0))

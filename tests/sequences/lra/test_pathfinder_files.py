@@ -189,7 +189,7 @@ def test_other_settings_and_the_published_archive_are_refused(copy, tmp_path):
     with pytest.raises(ConfigError, match="seed: 4 != 3"):
         make_pathfinder(copy, SETTINGS, images=IMAGES, seed=4, workers=1)
     write_published(tmp_path / "archive")
-    with pytest.raises(DataError, match="may be published data"):
+    with pytest.raises(DataError, match="may be from elsewhere"):
         make_pathfinder(tmp_path / "archive", published_settings(32), images=10, workers=1)
     for wrong in ({"images": 0}, {"workers": 0}, {"seed": -1}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -156,6 +156,9 @@ def open_digits(
 def further_files(folders: Iterable[str | Path], beside: str | Path) -> list[SpikeFile]:
     """Files ``*_train.h5`` that are learnt from beside the digits of another folder, which may hold some out.
 
+    A recording is known by its name, since another cochlea makes other spikes of it, or by its spikes, since published files
+    name none. What has neither in common, such as a published recording that was converted again, is not noticed.
+
     Raises:
         DataError: a file is missing or damaged, or has recordings of that folder.
     """
@@ -163,11 +166,19 @@ def further_files(folders: Iterable[str | Path], beside: str | Path) -> list[Spi
     parts = [split for split in SPLITS if further and files_in(Path(beside).expanduser(), f"*_{split}.h5")]
     known = [open_split(beside, split) for split in parts]
     for file, other in product(further, known):
-        if shared := file.names & other.names:
-            raise DataError(
-                f"{file.path} and {other.path} have {len(shared)} recordings in common, such as {min(shared)}; expected none, "
-                "since some of them may be held out; leave the folder out of data.more"
+        remedy = "leave the folder out of data.more"
+        if names := file.names & other.names:
+            what = f"{len(names)} names of recordings in common, such as {min(names)}"
+            remedy += (
+                ", or, where only the names are the same, rename the recordings and make the digits again"
             )
+        elif clips := file.clip_hashes & other.clip_hashes:
+            what = f"{len(clips)} clips with the same spikes in common"
+        else:
+            continue
+        raise DataError(
+            f"{file.path} and {other.path} have {what}; expected none, since some of them may be held out; {remedy}"
+        )
     return further
 
 

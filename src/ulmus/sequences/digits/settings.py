@@ -81,5 +81,5 @@ class DigitsData(LabelledSettings):
                 for number, part in enumerate(clips[1:])
             ]
         train.content_hash = clips.train.content_hash
-        train.further = {f"more {number}": file.content_hash for number, file in enumerate(further, 1)}
+        train.further = {f"data.more[{number}]": file.content_hash for number, file in enumerate(further)}
         return Splits(train, *held_out)

@@ -4,6 +4,7 @@ One HDF5 file per split: ``spikes/times`` in s and ``spikes/units`` (one array p
 what is known of them: ``keys`` (names of the classes), ``speaker``, ``meta_info``.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,6 +152,14 @@ class SpikeFile:
         with self._errors_named("extra/clip"):
             names = self._table(self._open(), "extra/clip")
             return frozenset(() if names is None else (Path(_text(name)).name for name in names[()]))
+
+    @cached_property
+    def clip_hashes(self) -> frozenset[bytes]:
+        """SHA-256 of the spikes of every clip that has any, by which the same clip is known under another name."""
+        clips = (self.spikes(index) for index in range(len(self)))
+        return frozenset(
+            hashlib.sha256(times.tobytes() + units.tobytes()).digest() for times, units in clips if times.size
+        )
 
     @cached_property
     def content_hash(self) -> str:

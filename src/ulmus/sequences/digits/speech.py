@@ -17,7 +17,7 @@ from ulmus.errors import ConfigError, MissingToolError, UlmusError, extra
 from ulmus.files.writing import write_file
 from ulmus.sequences.digits.cochlea.wav import Sound, read_wav
 from ulmus.sequences.digits.spoken_digits import DIGITS
-from ulmus.sequences.making import Report, begin
+from ulmus.sequences.making import Report, begin, check_seed, give_up
 
 ORIGIN = "synthetic speech of espeak-ng"
 SPEAKERS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "f5")
@@ -32,7 +32,8 @@ VOICES = (
     "m3", "m4", "m5", "m6", "m7", "m8", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul",
     "pedro", "quincy", "rob", "robert", "sandro", "shelby", "steph", "steph2", "steph3", "travis", "victor",
 )  # fmt: skip
-"""Further variants that come with the engine, but for those that whisper, croak or are meant to be no people."""
+"""Variants that come with the engine, but for robots, demons, and those that whisper or croak. Some sound alike: `caleb`,
+`klatt` and `klatt6` are one voice, and `fast` is the plain one."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,13 @@ def speak_digits(
     Raises:
         MissingToolError: espeak-ng is not installed.
         ConfigError: arguments that cannot be used, or other ones than the folder was begun with.
-        UlmusError: espeak-ng failed.
+        UlmusError: espeak-ng failed, or lacks a voice.
     """
+    check_seed(seed)
     languages = tuple(manner.accents) if languages is None else languages
     speakers = manner.speakers if speakers is None else speakers
     unknown = [*(set(languages) - set(manner.accents)), *(set(speakers) - set(manner.speakers))]
-    if unknown or not 1 <= trials <= _MOST_TRIALS or not languages or not speakers:
+    if unknown or trials not in range(1, _MOST_TRIALS + 1) or not languages or not speakers:
         raise ConfigError(
             f"trials={trials}, languages={list(languages)}, speakers={list(speakers)}: expected at least one of each, "
             f"at most {_MOST_TRIALS:,} trials, languages of {sorted(manner.accents)} and speakers of {list(manner.speakers)}; "
@@ -109,6 +111,7 @@ def speak_digits(
             "espeak-ng is not installed; expected it to speak the digits; install it (Debian: apt install espeak-ng), or "
             "give recordings with --from"
         )
+    _check_voices(program, {accent for name in languages for accent in manner.accents[name]}, set(speakers))
     folder = Path(folder).expanduser()
     asked = {"trials": trials, "languages": list(languages), "speakers": list(speakers), "seed": seed}
     begin(folder, asdict(manner) | asked, _RECORD, "*.wav")
@@ -119,11 +122,35 @@ def speak_digits(
             number, accents = manner.speakers.index(speaker), manner.accents[language]
             random = np.random.default_rng([seed, number, trial, digit, *language.encode()])
             voice = f"{accents[(number + trial) % len(accents)]}+{speaker}"
-            sound = _say(program, DIGITS[language][digit], voice, manner, random)
+            try:
+                sound = _say(program, DIGITS[language][digit], voice, manner, random)
+            except UlmusError:
+                give_up(folder, _RECORD)
+                raise
             write_file(file, partial(_write, sound=sound), replace=False)
         if on_clip is not None:
             on_clip(done, len(wanted))
     return folder
+
+
+def _check_voices(program: str, accents: set[str], variants: set[str]) -> None:
+    """Refuse voices that this engine lacks: it would speak with its plain one, and not say so."""
+    has = [_listed(program, kind) for kind in ("--voices", "--voices=variant")]
+    lacks = [*sorted(accents - has[0]), *sorted(variants - has[1])]
+    if lacks:
+        raise UlmusError(
+            f"espeak-ng has no voice {', '.join(lacks)}; expected all that are asked for; install its data whole (Debian: "
+            "espeak-ng-data), or a later release"
+        )
+
+
+def _listed(program: str, kind: str) -> set[str]:
+    """Languages, or files of variants, in a table of the engine's voices."""
+    table = subprocess.run([program, kind], capture_output=True, text=True, check=False).stdout
+    words = [line.split() for line in table.splitlines()[1:]]
+    return {row[1] for row in words} | {
+        word.removeprefix("!v/") for row in words for word in row if "!v/" in word
+    }
 
 
 def _say(program: str, word: str, voice: str, manner: Manner, random: np.random.Generator) -> Sound:
@@ -140,6 +167,10 @@ def _say(program: str, word: str, voice: str, manner: Manner, random: np.random.
         sound = read_wav(spoken)
     if manner.rate_hz is not None:
         sound = _at_rate(sound, manner.rate_hz)
+    if not sound.samples.any():
+        raise UlmusError(
+            f"espeak-ng is silent on {word!r} with voice {voice}; expected to hear the word; try it by hand"
+        )
     loud = np.nonzero(np.abs(sound.samples) > _SILENT * np.abs(sound.samples).max())[0]
     samples = sound.samples[loud[0] : loud[-1] + 1]
     if manner.noise_db is not None:
