@@ -39,6 +39,7 @@ def lines(levels):
         ("count: 123456789012345678901234567890", "about 2^96"),
         ("rate: .inf", "'rate' is inf"),
         ("rate: .nan", "'rate' is nan"),
+        ("names: 5", "'names' is 5: expected a list"),
         ("{[a]: 1}", "not YAML"),
         ("a: [", "not YAML"),
         ("\x00", "not YAML"),

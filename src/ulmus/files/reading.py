@@ -44,7 +44,7 @@ def bytes_at(file: BinaryIO | int, place: int, size: int) -> bytes:
     """So many bytes from a place on, fewer only where the file ends; no position is moved that others read from.
 
     Args:
-        file: open, or the number of an open one. The caller holds it, so that no other thread can close it meanwhile.
+        file: open, or the number of an open one, which nobody closes meanwhile.
         place: of the first byte.
         size: at most.
     """

@@ -214,6 +214,8 @@ def test_recordings_that_may_be_held_out_are_no_further_clips(tmp_path):
         (tmp_path / folder).mkdir()
         for number, split in enumerate(("train", "test")):
             write_digits(tmp_path / folder / f"a_{split}.h5", seed=7 + number)
+    with pytest.raises(DataError, match="are the same in data.more"):
+        further_files([tmp_path / "copy", tmp_path / "published"], tmp_path / "own")
     with pytest.raises(DataError, match="23 clips with the same spikes in common"):
         further_files([tmp_path / "copy"], tmp_path / "published")
     assert further_files([], tmp_path / "nowhere") == []

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,9 +160,14 @@ def further_files(folders: Iterable[str | Path], beside: str | Path) -> list[Spi
     name none. What has neither in common, such as a published recording that was converted again, is not noticed.
 
     Raises:
-        DataError: a file is missing or damaged, or has recordings of that folder.
+        DataError: a file is missing or damaged, is given twice, or has recordings of that folder.
     """
     further = [open_split(folder, "train") for folder in folders]
+    for one, other in combinations(further, 2):
+        if one.content_hash == other.content_hash:
+            raise DataError(
+                f"{one.path} and {other.path} are the same in data.more; expected each once; leave one out"
+            )
     parts = [split for split in SPLITS if further and files_in(Path(beside).expanduser(), f"*_{split}.h5")]
     known = [open_split(beside, split) for split in parts]
     for file, other in product(further, known):

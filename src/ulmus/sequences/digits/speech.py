@@ -43,8 +43,8 @@ class Manner:
     Attributes:
         speakers: variants of the engine's voice.
         accents: of every language, taken in turns.
-        pitch: lowest, and the first that is too high, of 0 to 99.
-        words_per_minute: slowest, and the first that is too fast.
+        pitch: from, and up to but not including; 0 to 99.
+        words_per_minute: from, and up to but not including.
         rate_hz: sampling rate of the recordings; the engine's by default.
         noise_db: white noise beside the loudest sample, least and most; none by default.
     """
