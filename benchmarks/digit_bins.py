@@ -3,12 +3,12 @@
     ulmus data make spoken-digits --from free-spoken-digit-dataset.zip --test-share 0.33 --out digits
     python benchmarks/digit_bins.py --data digits --folder FOLDER --out results.json
 
-Synthetic voices to learn from beside people (espeak-ng), and people alone for as many steps:
+Synthetic voices to learn from beside people (espeak-ng), and people alone for as many steps; each in a FOLDER of its own:
 
     ulmus data make spoken-digits --many-voices --trials 2 --test-share 0.05 --out voices
-    V="--bins 20 --bins 10 --models elm --models chrono-lstm"
-    python benchmarks/digit_bins.py --data digits --more voices --epochs 28 $V --folder FOLDER-voices --out voices.json
-    python benchmarks/digit_bins.py --data digits --epochs 58.7 $V --folder FOLDER-longer --out longer.json
+    M="--bins 10 --models elm --models chrono-lstm"
+    python benchmarks/digit_bins.py --data digits --more voices --epochs 28 $M --folder FOLDER-voices --out voices.json
+    python benchmarks/digit_bins.py --data digits --epochs 58.7 $M --folder FOLDER-longer --out longer.json
 
 The recipes of `spoken-digits`. Of three learning rates the one with the best validation accuracy of seed 0 (of a person held
 out) is taken for the other seeds too; these runs are scored on the test, two other people. Called again, it goes on.

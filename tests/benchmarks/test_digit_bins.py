@@ -6,7 +6,7 @@ import pytest
 from conftest import REPOSITORY
 from digit_bins import Cell, table
 
-measurements = pytest.mark.parametrize("name", ["digit-bins", "digit-bins-voices"])
+measurements = pytest.mark.parametrize("name", ["digit-bins", "digit-bins-longer", "digit-bins-voices"])
 
 
 def cells(name):
