@@ -105,13 +105,7 @@ def speak_digits(
             f"at most {_MOST_TRIALS:,} trials, languages of {sorted(manner.accents)} and speakers of {list(manner.speakers)}; "
             "correct them"
         )
-    program = shutil.which("espeak-ng")
-    if program is None:
-        raise MissingToolError(
-            "espeak-ng is not installed; expected it to speak the digits; install it (Debian: apt install espeak-ng), or "
-            "give recordings with --from"
-        )
-    _check_voices(program, {accent for name in languages for accent in manner.accents[name]}, set(speakers))
+    program = _engine({accent for name in languages for accent in manner.accents[name]}, set(speakers))
     folder = Path(folder).expanduser()
     asked = {"trials": trials, "languages": list(languages), "speakers": list(speakers), "seed": seed}
     begin(folder, asdict(manner) | asked, _RECORD, "*.wav")
@@ -133,8 +127,14 @@ def speak_digits(
     return folder
 
 
-def _check_voices(program: str, accents: set[str], variants: set[str]) -> None:
-    """Refuse voices that this engine lacks: it would speak with its plain one, and not say so."""
+def _engine(accents: set[str], variants: set[str]) -> str:
+    """The program; one that lacks a voice is refused: it would speak with its plain one, and not say so."""
+    program = shutil.which("espeak-ng")
+    if program is None:
+        raise MissingToolError(
+            "espeak-ng is not installed; expected it to speak the digits; install it (Debian: apt install espeak-ng), or "
+            "give recordings with --from"
+        )
     has = [_listed(program, kind) for kind in ("--voices", "--voices=variant")]
     lacks = [*sorted(accents - has[0]), *sorted(variants - has[1])]
     if lacks:
@@ -142,6 +142,7 @@ def _check_voices(program: str, accents: set[str], variants: set[str]) -> None:
             f"espeak-ng has no voice {', '.join(lacks)}; expected all that are asked for; install its data whole (Debian: "
             "espeak-ng-data), or a later release"
         )
+    return program
 
 
 def _listed(program: str, kind: str) -> set[str]:
