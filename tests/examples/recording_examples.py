@@ -148,6 +148,43 @@ def csv_folders(folder: Path) -> tuple[list[Path], Mapping]:
     )
 
 
+def csv_tables(folder: Path) -> tuple[list[Path], Mapping]:
+    """A folder of tables with all sweeps below each other, numbered from 7; the events sorted by time."""
+    tables: dict[str, list[list[float]]] = {"events": [], "soma": [], "spikes": []}
+    for sweep, r in enumerate(recordings(), start=7):
+        tables["events"] += [[sweep, t, i] for t, i in zip(r.time_ms, r.input, strict=True)]
+        tables["soma"] += [[k / 8000, sweep, v] for k, v in enumerate(r.voltage_mv)]
+        tables["spikes"] += [[t, sweep] for t in r.spike_ms]
+    tables["events"].sort(key=lambda row: row[1])
+    names = {
+        "events": ["sweep", "time (ms)", "input"],
+        "soma": ["time", "sweep", "v"],
+        "spikes": ["time", "sweep"],
+    }
+    for name, rows in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([names[name], *rows])
+    return [folder], parse_mapping(
+        {
+            "format": "csv",
+            "trial_column": "sweep",
+            "inputs": {
+                "times": "events/{trial}/time (ms)",
+                "ids": "events/{trial}/input",
+                "count": INPUTS,
+                "inhibitory": [3, 4],
+            },
+            "voltage": {
+                "values": "soma/{trial}/v",
+                "unit": "mV",
+                "times": "soma/{trial}/time",
+                "time_unit": "s",
+            },
+            "output_spikes": {"times": "spikes/{trial}/time", "unit": "ms"},
+        }
+    )
+
+
 def nwb_session(folder: Path) -> tuple[list[Path], Mapping]:
     """A session as NWB lays it out: units, one of them the neuron itself, a trace in mV with conversion, trials."""
     trials, start = recordings(), 1000 + 1000 * np.arange(TRIALS)
@@ -182,4 +219,4 @@ def write_nwb(path: Path, lists: list[np.ndarray], trace_mv: np.ndarray, starts_
         file["acquisition/soma/starting_time"].attrs.update({"rate": 8000.0, "unit": "seconds"})
 
 
-LAYOUTS = [hdf5_rows, hdf5_groups, hdf5_ragged, npz_cut, csv_folders, nwb_session]
+LAYOUTS = [hdf5_rows, hdf5_groups, hdf5_ragged, npz_cut, csv_folders, csv_tables, nwb_session]

@@ -192,6 +192,9 @@ class Mapping(Settings):
     """Format of the files; by default as their names end. ``neo``: any that the package Neo reads."""
     dt_ms: Milliseconds = 1.0
     """Width of a time bin of the trials to be made."""
+    trial_column: str | None = None
+    """Column that names the trial of every row of a table: ``v`` beside it then has the key ``{trial}/v``, in a folder of CSV
+    files ``soma/{trial}/v``."""
     inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several)] = ()
     """One or more groups of inputs that have events."""
     voltage: Voltage | None = None

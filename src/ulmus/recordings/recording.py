@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Float64, Int8, Int64
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.containers import open_container
 from ulmus.files.limits import check_unpacked
+from ulmus.files.split_tables import SplitTables
 from ulmus.recordings.event_lists import (
     Events,
     flat,
@@ -54,6 +55,8 @@ class MappedFile:
     def __init__(self, path: Path, mapping: Mapping, steps: int | None = None, gaps: bool = True) -> None:
         self.path, self.mapping = path, mapping
         self._file = open_container(path, mapping.format)
+        if mapping.trial_column is not None:
+            self._file = SplitTables(self._file, mapping.trial_column)
         sites = {} if mapping.voltage is None else {"soma": mapping.voltage, **mapping.sites}
         self._traces = {site: Trace(self._file, voltage) for site, voltage in sites.items()}
         self._signals = [SignalTrace(self._file, *item) for item in mapping.signals.items()]

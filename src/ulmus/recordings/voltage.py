@@ -266,7 +266,8 @@ def _wrong_times(time_ms: Float64[np.ndarray, "times"], samples: int) -> str | N
     at = int(back[0]) + 1
     return (
         f"goes from {time_ms[at - 1]:g} to {time_ms[at]:g} ms at entry {at}; expected times that ascend; if sweeps follow each "
-        "other, write a file for each, or give `sampling_hz` instead of times and cut with `trials: {duration_ms: ...}`"
+        "other, name the column that numbers them with `trial_column`, or give `sampling_hz` instead of times and cut with "
+        "`trials: {duration_ms: ...}`"
     )
 
 
