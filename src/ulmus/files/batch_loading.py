@@ -87,12 +87,13 @@ class EachOnce(Numbered[B]):
 
     def plan(self, epoch: int, k: int) -> Int64[np.ndarray, "batch"]:
         """The items of batch `k` in `epoch`, for all processes together."""
-        if self._order is None or self._order[0] != epoch:
+        known = self._order  # read once: another thread may ask for another epoch
+        if known is None or known[0] != epoch:
             order = np.arange(self._items)
             if self.seed is not None:
                 order = self._shuffled(np.random.Generator(random_of(self.seed, epoch, 0)))
-            self._order = epoch, order
-        return self._order[1][k * self.batch_size : (k + 1) * self.batch_size]
+            self._order = known = epoch, order
+        return known[1][k * self.batch_size : (k + 1) * self.batch_size]
 
     def _shuffled(self, random: np.random.Generator) -> Int64[np.ndarray, "items"]:
         return random.permutation(self._items)
