@@ -14,7 +14,9 @@ from ulmus.teachers.custom.arbor import ArborCell
 from ulmus.teachers.integrate_and_fire import IntegrateAndFire
 from ulmus.teachers.runner import simulate
 from ulmus.trials import Store, Windows, events_from_trials
-from ulmus.trials.trial import Channel, Header, Trial, validate
+from ulmus.trials.header import Channel, Header
+from ulmus.trials.trial import Trial
+from ulmus.trials.validation import validate
 
 LIF = IntegrateAndFire()
 

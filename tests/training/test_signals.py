@@ -14,7 +14,7 @@ from ulmus.cli import main
 from ulmus.errors import ConfigError, DataError
 from ulmus.training import fit
 from ulmus.trials import Signal, open_trials
-from ulmus.trials.trial import LOGIT_SITE
+from ulmus.trials.header import LOGIT_SITE
 
 CALCIUM = Signal("calcium", "mM")
 REST_MM = 5e-5

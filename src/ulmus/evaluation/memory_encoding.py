@@ -13,7 +13,8 @@ from ulmus.evaluation.scores import score
 from ulmus.neuron import ELM, Surrogate
 from ulmus.neuron.evaluating import evaluating
 from ulmus.trials import JoinedTrials, TrialSource, whole_trials
-from ulmus.trials.trial import Header, Trial
+from ulmus.trials.header import Header
+from ulmus.trials.trial import Trial
 
 FILTERS_MS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 """Time constants of the low-pass filters through which each input is seen."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.trials.header import Header
 from ulmus.trials.neuronio import PATTERN, NeuronIOFile, pickles_in, trials_by_name
 from ulmus.trials.paths import named_paths
 from ulmus.trials.store import Store, StoreWriter
-from ulmus.trials.trial import Header
 
 if TYPE_CHECKING:  # a mapping brings pydantic, which published files do without
     from ulmus.recordings.mapping import Mapping

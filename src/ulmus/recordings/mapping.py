@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ulmus.files.reading import read_yaml
 from ulmus.settings import Settings, validated
-from ulmus.trials.trial import LARGEST_MV, MAX_INPUTS
+from ulmus.trials.header import MAX_INPUTS
+from ulmus.trials.validation import LARGEST_MV
 
 TimeUnit = Literal["s", "ms", "us"]
 VoltageUnit = Literal["V", "mV", "uV"]

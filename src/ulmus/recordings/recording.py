@@ -31,7 +31,9 @@ from ulmus.recordings.voltage import (
     detected_spikes,
     in_bins,
 )
-from ulmus.trials.trial import Header, Trial, label_bins, validate
+from ulmus.trials.header import Header
+from ulmus.trials.trial import Trial, label_bins
+from ulmus.trials.validation import validate
 
 SLOW_HZ = 1000.0
 """A voltage of fewer samples a second is rare enough to be a mistake where times do not fit it."""

@@ -19,7 +19,8 @@ from ulmus.recordings.mapping import (
     Sampled,
     Voltage,
 )
-from ulmus.trials.trial import LARGEST_MV, Channel, Signal
+from ulmus.trials.header import Channel, Signal
+from ulmus.trials.validation import LARGEST_MV
 
 SMALLEST_MV = 0.2
 

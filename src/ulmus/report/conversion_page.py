@@ -13,7 +13,9 @@ from ulmus.report import style
 from ulmus.report.page import Panel, render_page, write_page
 from ulmus.report.traces import Place, draw_raster, raster
 from ulmus.trials import TrialSource
-from ulmus.trials.trial import USUAL_MV, Header, Trial
+from ulmus.trials.header import Header
+from ulmus.trials.trial import Trial
+from ulmus.trials.validation import USUAL_MV
 from ulmus.trials.voltage_range import share_above, site_voltage, voltage_range
 
 with extra("report", "a report page"):

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from ulmus.errors import ConfigError, closest
 from ulmus.teachers.regimes import InputRegime
 from ulmus.teachers.stimulus import DrawnInput, Inputs, Stimulus
-from ulmus.trials.trial import Channel
+from ulmus.trials.header import Channel
 
 Kind = Literal["step", "ramp", "chirp", "noise"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

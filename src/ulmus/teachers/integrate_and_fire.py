@@ -12,7 +12,7 @@ from ulmus.errors import ConfigError
 from ulmus.teachers.regimes import InputRegime, SpikeCounts
 from ulmus.teachers.stimulus import InputGroup
 from ulmus.teachers.teacher import Answer, Drive, Teacher
-from ulmus.trials.trial import MAX_INPUTS
+from ulmus.trials.header import MAX_INPUTS
 
 WEIGHT_OF_ALL_MV = 480.0
 """Drive of one event at every excitatory input, from which the weight of one follows."""

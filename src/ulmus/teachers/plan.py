@@ -15,7 +15,8 @@ from ulmus.errors import ConfigError, UlmusError
 from ulmus.teachers.spike_trains import SpikeTrains
 from ulmus.teachers.stimulus import DrawnInput, Stimulus
 from ulmus.teachers.teacher import Teacher, group_spans
-from ulmus.trials.trial import Header, Trial
+from ulmus.trials.header import Header
+from ulmus.trials.trial import Trial
 
 
 class SimulatedTrial(NamedTuple):

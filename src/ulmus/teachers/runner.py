@@ -20,8 +20,9 @@ from ulmus.teachers.plan import Plan, SimulatedTrial, check_amount
 from ulmus.teachers.processes import results_of_processes
 from ulmus.teachers.stimulus import Stimulus
 from ulmus.teachers.teacher import Teacher, check_step
+from ulmus.trials.header import Header
 from ulmus.trials.store import Store, StoreWriter
-from ulmus.trials.trial import USUAL_MV, Header
+from ulmus.trials.validation import USUAL_MV
 
 SECONDS_BETWEEN_LINES = 10.0
 SILENT_MS = 5000  # in less, a neuron may well be silent by chance

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int8, Int32, UInt16
 
-from ulmus.trials.trial import Channel
+from ulmus.trials.header import Channel
 
 
 @dataclass(frozen=True, eq=False)

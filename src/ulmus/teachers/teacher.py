@@ -12,7 +12,9 @@ from ulmus.errors import ConfigError, DataError
 from ulmus.geometry import Geometry
 from ulmus.teachers.regimes import InputRegime
 from ulmus.teachers.stimulus import InputGroup
-from ulmus.trials.trial import LARGEST_MV, Signal, Trial
+from ulmus.trials.header import Signal
+from ulmus.trials.trial import Trial
+from ulmus.trials.validation import LARGEST_MV
 
 SPIKE_ABOVE_MV = -25.0
 

@@ -29,7 +29,7 @@ from ulmus.trials import (
     Windows,
     events_from_trials,
 )
-from ulmus.trials.trial import LOGIT_SITE
+from ulmus.trials.header import LOGIT_SITE
 
 _TRIALS_AT_ONCE = 8
 

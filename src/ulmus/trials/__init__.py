@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from ulmus.lazy import lazy
 
 if TYPE_CHECKING:
+    from ulmus.trials.header import Channel, Header, Signal
     from ulmus.trials.paths import open_trials
     from ulmus.trials.store import Store, StoreWriter
-    from ulmus.trials.trial import Channel, Header, Signal, Trial, spike_bins, validate
+    from ulmus.trials.trial import Trial, spike_bins
     from ulmus.trials.trial_source import JoinedTrials, TrialSource
+    from ulmus.trials.validation import validate
     from ulmus.trials.windows import Batch, Windows, events_from_trials, whole_trials
 
 __all__ = [

@@ -13,7 +13,9 @@ from jaxtyping import Shaped
 
 from ulmus.errors import DataError
 from ulmus.files.restricted_pickle import array, read_pickle
-from ulmus.trials.trial import MAX_INPUTS, Header, Trial, validate
+from ulmus.trials.header import MAX_INPUTS, Header
+from ulmus.trials.trial import Trial
+from ulmus.trials.validation import validate
 
 PATTERN = "*sim__*"
 VALID_FOLDER, TRAIN_FOLDERS, TEST_FOLDER = (

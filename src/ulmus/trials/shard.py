@@ -14,8 +14,10 @@ from jaxtyping import Int64
 from ulmus.errors import DataError
 from ulmus.files.hdf5 import new_hdf5
 from ulmus.files.reading import bytes_at, explained
-from ulmus.trials.trial import Header, Trial, label_bins, step_offsets, validate
+from ulmus.trials.header import Header
+from ulmus.trials.trial import Trial, label_bins, step_offsets
 from ulmus.trials.trial_source import Clip, as_trial
+from ulmus.trials.validation import validate
 
 DESCRIPTIONS = {
     "event_input": "input of each event; trials behind each other, ordered by step",

@@ -17,9 +17,11 @@ from ulmus.errors import ConfigError, DataError, closest
 from ulmus.files.lock import LOCK_FILE
 from ulmus.files.reading import read_json, sha256_of_file, sha256_of_json
 from ulmus.files.writing import PARTIAL, remove_leftovers, write_file, write_json
+from ulmus.trials.header import Header
 from ulmus.trials.shard import UNITS, Shard, open_shard, read_layout, write_shard
-from ulmus.trials.trial import Header, Trial, validate
+from ulmus.trials.trial import Trial
 from ulmus.trials.trial_source import Clip, TrialSource
+from ulmus.trials.validation import validate
 
 FORMAT = "ulmus event store"
 SCHEMA = 1

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float32, Float64, Int, UInt16
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.reading import sha256_of_json
-from ulmus.trials.trial import LOGIT_SITE, Header, Trial
+from ulmus.trials.header import LOGIT_SITE, Header
+from ulmus.trials.trial import Trial
 
 
 class Clip(NamedTuple):

@@ -13,7 +13,8 @@ from ulmus.errors import ConfigError
 from ulmus.files.batch_loading import Numbered, random_of
 from ulmus.kernels.events import Events
 from ulmus.trials.augmentation import Augmentation
-from ulmus.trials.trial import Header, Trial, label_bins, step_offsets
+from ulmus.trials.header import Header
+from ulmus.trials.trial import Trial, label_bins, step_offsets
 from ulmus.trials.trial_source import Clip, TrialSource
 
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -16,7 +16,7 @@ from ulmus.teachers.arbor_engine import SIMULATOR, CableModel, run_cable
 from ulmus.teachers.catalogue import compiled_mechanisms, load_mechanisms
 from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
 from ulmus.teachers.teacher import Answer, Drive
-from ulmus.trials.trial import Signal
+from ulmus.trials.header import Signal
 
 with extra("simulate", "simulating a detailed neuron"):
     import arbor

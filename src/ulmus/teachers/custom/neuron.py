@@ -16,7 +16,7 @@ from ulmus.geometry import ON_SOMA, Geometry
 from ulmus.teachers.custom.cell import REVERSAL_NAMES, CustomCell, Synapse, place_name, sha256_of
 from ulmus.teachers.custom.neuron_description import described, mechanisms, variables
 from ulmus.teachers.teacher import Answer, Drive, cable_answer
-from ulmus.trials.trial import Signal
+from ulmus.trials.header import Signal
 
 _ONE_AT_A_TIME = threading.RLock()  # NEURON has one clock in a process
 QUIET_MS = 50
