@@ -15,6 +15,7 @@ class Example(Settings):
     rate: float = Field(default=1.0, gt=0)
     count: int = 0
     names: tuple[str, ...] = ()
+    pair: tuple[int, int] = (0, 0)
 
 
 def read(text):
@@ -40,6 +41,7 @@ def lines(levels):
         ("rate: .inf", "'rate' is inf"),
         ("rate: .nan", "'rate' is nan"),
         ("names: 5", "'names' is 5: expected a list"),
+        ("pair: [1, 2, 3]", "list should have at most 2 items"),
         ("{[a]: 1}", "not YAML"),
         ("a: [", "not YAML"),
         ("\x00", "not YAML"),

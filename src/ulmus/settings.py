@@ -170,9 +170,8 @@ def _explain(kind: type[BaseModel], problem: Any, values: Any, if_missing: str) 
         found = problem["ctx"]["tag"]
         known = [tag.strip().strip("'") for tag in problem["ctx"]["expected_tags"].split(",")]
         return f"'{key}.kind' is {found!r}; expected one of {known}.{closest(found, known)}"
-    message = (
-        "expected a list" if problem["type"] == "tuple_type" else problem["msg"].removeprefix("Value error, ")
-    )
+    message = problem["msg"].removeprefix("Value error, ").replace("Tuple", "List")
+    message = "expected a list" if problem["type"] == "tuple_type" else message
     found = repr(key) if isinstance(problem["input"], Mapping) else f"{key!r} is {_short(problem['input'])}"
     return f"{found}: {message[:1].lower()}{message[1:]}" if key else message
 

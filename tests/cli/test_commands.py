@@ -179,6 +179,11 @@ def test_published_files_convert_and_the_authors_neuron_imports(reference_data, 
         (["train", "l5pc-branch-20", "--model.memry", "5"], 2, "Did you mean 'model.memory'"),
         (["train", "l5pc-branch-20", "--rum", "x"], 2, "Did you mean 'run'"),
         (["train", "l5pc-branch-20", "--model.memory"], 2, "has no value"),
+        (
+            ["train", "l5pc-branch-20", "--seed", "1", "--seed=2"],
+            2,
+            "--seed is given twice; expected it once",
+        ),
         (["train", "l5pc-branch-20"], 2, "--data.train"),
         (["train"], 2, "no recipe"),
         (

@@ -82,6 +82,20 @@ def test_training_that_begins_meanwhile_does_not_reach_those_who_come_later():
     assert module.training
 
 
+def test_a_module_that_does_more_than_set_a_mode_does_it_once():
+    class Merging(torch.nn.Module):
+        weight = 1.0
+
+        def train(self, mode=True):
+            self.weight *= 0.5 if mode else 2
+            return super().train(mode)
+
+    module = Merging()
+    with evaluating(module), evaluating(module):
+        assert module.weight == 2
+    assert module.weight == 1
+
+
 def test_of_two_threads_neither_ends_what_the_other_is_in():
     module, both, left = torch.nn.Dropout(0.5).train(), Barrier(2), Barrier(2)
     seen = []

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 
 from ulmus.errors import ConfigError, DataError
@@ -37,12 +38,24 @@ def test_foreign_data_are_refused_and_leftovers_are_none(tmp_path):
         making.begin(tmp_path, {"seed": 0})
 
 
+def test_whole_numbers_of_numpy_are_whole_numbers_and_others_are_not(tmp_path):
+    making.check_counts(images=np.int64(3))
+    making.check_seed(np.int64(3))
+    making.begin(tmp_path, {"seed": np.int64(3)})
+    making.begin(tmp_path, {"seed": 3})
+    for wrong in (2.0, True, "2"):
+        with pytest.raises(ConfigError, match="images=.*: expected a whole number"):
+            making.check_counts(images=wrong)
+        with pytest.raises(ConfigError, match="seed=.*: expected a whole number"):
+            making.check_seed(wrong)
+
+
 def test_of_lists_that_differ_only_what_differs_is_said(tmp_path):
     voices = [f"m{number}" for number in range(12)]
     making.begin(tmp_path, {"speakers": voices, "order": [1, 2]})
-    with pytest.raises(ConfigError, match=r"speakers: \[\] != \['m11'\] \(asked"):
+    with pytest.raises(ConfigError, match=r"speakers: only asked for \[\], only present \['m11'\]; expected"):
         making.begin(tmp_path, {"speakers": voices[:-1], "order": [1, 2]})
-    with pytest.raises(ConfigError, match=r"order: \[2, 1\] != \[1, 2\]"):
+    with pytest.raises(ConfigError, match=r"order: asked for \[2, 1\], present \[1, 2\]"):
         making.begin(tmp_path, {"speakers": voices, "order": [2, 1]})
 
 

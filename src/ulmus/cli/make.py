@@ -41,16 +41,18 @@ def spoken_digits(
         workers: Processes; all cores by default.
     """
     from ulmus.sequences.digits.speech import FEW, MANY, ORIGIN, speak_digits
-    from ulmus.sequences.digits.spoken_digits import check_arguments, make_spoken_digits
+    from ulmus.sequences.digits.spoken_digits import check_arguments, check_speakers, make_spoken_digits
 
     check_arguments(test_share, seed, workers)
     if many_voices and source is not None:
         raise ConfigError(f"--many-voices, --from {source}: expected one of the two; leave one out")
     origin = "recordings"
     if source is None:
-        origin, source = ORIGIN, out / "recordings"
+        origin, source, manner = ORIGIN, out / "recordings", MANY if many_voices else FEW
+        if test_speakers is not None:
+            check_speakers(test_speakers, manner.speakers)
         with progress("speak") as show:
-            speak_digits(source, trials=trials, manner=MANY if many_voices else FEW, seed=seed, on_clip=show)
+            speak_digits(source, trials=trials, manner=manner, seed=seed, on_clip=show)
     with progress("listen") as show:
         files = make_spoken_digits(
             source,

@@ -151,6 +151,10 @@ def parse_overrides(tokens: Iterable[str], flags: Sequence[str] = _FLAGS) -> dic
             raise ConfigError(
                 f"unknown option --{key}; expected a key of the recipe or a flag of the command.{closest(key, known)}"
             )
+        if key in values:
+            raise ConfigError(
+                f"--{key} is given twice; expected it once; give several values as a list, '[a, b]'."
+            )
         given = value if equals else next(rest, None)
         if given is None:
             raise ConfigError(f"--{key} has no value; write --{key} VALUE.")

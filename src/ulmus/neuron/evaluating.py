@@ -27,7 +27,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         _inside[key] = _inside.get(key, 0) + 1
     try:
         with _lock:
-            module.eval()
+            if any(
+                part.training for part in module.modules()
+            ):  # not again where one is inside: some do more than set a mode
+                module.eval()
         yield
     finally:
         with _lock:

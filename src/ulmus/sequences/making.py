@@ -7,10 +7,11 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from ulmus.arguments import MOST_WORKERS
+from ulmus.arguments import MOST_WORKERS, plain
 from ulmus.errors import ConfigError, DataError, UlmusError, extra
 from ulmus.files.lock import LOCK_FILE
 from ulmus.files.reading import read_json
@@ -91,7 +92,7 @@ def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: st
         ConfigError: it was begun with other settings.
         DataError: it holds data that Ulmus did not make, or is a file.
     """
-    settings = json.loads(json.dumps(settings))  # as they are read back
+    settings = json.loads(json.dumps(settings, default=plain))  # as they are read back
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; expected a folder for the data; give another path")
     present = generated_by_us(folder, record)
@@ -113,22 +114,22 @@ def begin(folder: Path, settings: dict[str, Any], record: str = RECORD, data: st
     ]
     if differences:
         raise ConfigError(
-            f"{folder} was begun with other settings: {'; '.join(differences[:4])} (asked for != present); expected "
-            "the same; use these settings again, or another folder"
+            f"{folder} was begun with other settings: {'; '.join(differences[:4])}; expected the same; use these settings "
+            "again, or another folder"
         )
 
 
 def _compared(asked: Any, present: Any) -> str:
     """Two values; of two lists, what only one of them has, since lists of voices fill a screen."""
     if isinstance(asked, list) and isinstance(present, list):
-        only = (
-            [value for value in asked if value not in present],
-            [value for value in present if value not in asked],
-        )
-        asked, present = only if any(only) else (asked, present)
-    return " != ".join(
+        new = [value for value in asked if value not in present]
+        old = [value for value in present if value not in asked]
+        if new or old:
+            return f"only asked for {reprlib.repr(new)}, only present {reprlib.repr(old)}"
+    asked, present = (
         reprlib.repr(value) if isinstance(value, list | dict) else str(value) for value in (asked, present)
     )
+    return f"asked for {asked}, present {present}"
 
 
 def give_up(folder: Path, record: str = RECORD, pending: str = "pending") -> None:
@@ -140,15 +141,15 @@ def give_up(folder: Path, record: str = RECORD, pending: str = "pending") -> Non
 
 
 def check_counts(**values: int | None) -> None:
-    """Refuse counts below 1 or beyond all reason; None is what a default stands for.
+    """Refuse counts that are no whole numbers, below 1 or beyond all reason; None is what a default stands for.
 
     Raises:
         ConfigError: names the first such value.
     """
     for name, value in values.items():
         most = MOST_WORKERS if name == "workers" else _MOST
-        if value is not None and not 1 <= value <= most:
-            raise ConfigError(f"{name}={value}: expected 1 to {most:,}; correct {name}")
+        if value is not None and not (_whole(value) and 1 <= value <= most):
+            raise ConfigError(f"{name}={value}: expected a whole number from 1 to {most:,}; correct {name}")
 
 
 def check_seed(seed: int) -> None:
@@ -157,8 +158,12 @@ def check_seed(seed: int) -> None:
     Raises:
         ConfigError: a seed below 0, or 2**63 or above (those are for measuring the balance).
     """
-    if not 0 <= seed < 2**63:
-        raise ConfigError(f"seed={seed}: expected 0 to 2**63 - 1; choose another seed")
+    if not _whole(seed) or not 0 <= seed < 2**63:
+        raise ConfigError(f"seed={seed}: expected a whole number from 0 to 2**63 - 1; choose another seed")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def in_order(

@@ -214,11 +214,21 @@ def test_recordings_that_may_be_held_out_are_no_further_clips(tmp_path):
         (tmp_path / folder).mkdir()
         for number, split in enumerate(("train", "test")):
             write_digits(tmp_path / folder / f"a_{split}.h5", seed=7 + number)
-    with pytest.raises(DataError, match="are the same in data.more"):
+    telling = sum(len(times) >= 10 for times, _ in make_spikes(24, 7))
+    with pytest.raises(
+        DataError, match=f"data.more have {telling} clips with the same spikes in common; expected each once"
+    ):
         further_files([tmp_path / "copy", tmp_path / "published"], tmp_path / "own")
-    with pytest.raises(DataError, match="23 clips with the same spikes in common"):
+    with pytest.raises(DataError, match=f"{telling} clips with the same spikes in common"):
         further_files([tmp_path / "copy"], tmp_path / "published")
+    few = make_spikes(24, 9, spikes=10)  # may be the same by chance
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        write_digits(tmp_path / folder / "a_train.h5", trains=few)
+    write_digits(tmp_path / "one" / "a_valid.h5", seed=20)
+    write_digits(tmp_path / "one" / "b_valid.h5", seed=21)  # one file more than is read
+    assert len(further_files([tmp_path / "other"], tmp_path / "one")) == 1
     assert further_files([], tmp_path / "nowhere") == []
     write_digits(tmp_path / "again" / "a_train.h5", seed=5, classes=10)
-    with pytest.raises(DataError, match="expected the same"):
+    with pytest.raises(DataError, match=r"has the classes zero, one, .*, nine, .* expected the same; leave"):
         DigitsData(kind="digits", folder=f"{tmp_path / 'own'}", more=f"{tmp_path / 'again'}").open(4, 0)

@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import zipfile
@@ -9,6 +10,7 @@ import pytest
 from digits_examples import make_recordings, write_wav
 
 from ulmus.errors import ConfigError, DataError, MissingToolError, UlmusError
+from ulmus.files.lock import only_one
 from ulmus.sequences.digits import speech, spoken_digits
 from ulmus.sequences.digits.clips import open_digits
 from ulmus.sequences.digits.cochlea import hear, read_wav
@@ -122,7 +124,9 @@ def test_an_interrupted_conversion_goes_on(made, recordings, tmp_path, monkeypat
 
 
 def test_other_settings_need_another_folder(made, recordings):
-    with pytest.raises(ConfigError, match="begun with other settings: seed: 1 != 0; test_speakers"):
+    with pytest.raises(
+        ConfigError, match="begun with other settings: seed: asked for 1, present 0; test_speakers"
+    ):
         make_spoken_digits(recordings, made, seed=1, test_speakers=["ann", "bob"])
     with pytest.raises(ConfigError, match="begun with other settings: test_speakers"):
         make_spoken_digits(recordings, made, test_speakers=["bob", "cy"])
@@ -200,8 +204,10 @@ def test_speech_needs_espeak(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingToolError, match="espeak-ng is not installed"):
         speech.speak_digits(tmp_path)
-    with pytest.raises(ConfigError, match="expected at least one of each"):
+    with pytest.raises(ConfigError, match="trials=0: expected a whole number from 1"):
         speech.speak_digits(tmp_path, trials=0)
+    with pytest.raises(ConfigError, match="expected at least one of each"):
+        speech.speak_digits(tmp_path, speakers=[])
 
 
 def engine(monkeypatch, say):
@@ -240,14 +246,36 @@ def test_a_voice_that_the_engine_lacks_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "wavs").exists()
 
 
+def test_what_a_broken_engine_says_is_passed_on(tmp_path, monkeypatch):
+    engine = tmp_path / "espeak-ng"
+    engine.write_text("#!/bin/sh\necho 'no libespeak-ng.so.1' >&2\nexit 127\n")
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(UlmusError, match=r"`espeak-ng --voices` failed \(no libespeak-ng\.so\.1\)"):
+        speech.speak_digits(tmp_path / "wavs", trials=1)
+    engine.write_text("#!/bin/sh\nprintf 'Pty Language\\n\\n 5 en-us x\\n'\n")
+    with pytest.raises(UlmusError, match="no voice de, f1"):
+        speech.speak_digits(tmp_path / "wavs", trials=1)
+
+
+def test_two_processes_do_not_speak_into_one_folder(tmp_path, monkeypatch):
+    engine(monkeypatch, say=None)
+    with (
+        only_one(tmp_path / "wavs", "filled"),
+        pytest.raises(ConfigError, match="is being filled with spoken digits by"),
+    ):
+        speech.speak_digits(tmp_path / "wavs", trials=1)
+
+
 def test_arguments_that_cannot_be_spoken_leave_nothing_behind(tmp_path, monkeypatch):
     engine(
         monkeypatch, say=lambda command: write_wav(command[command.index("-w") + 1], np.zeros(9000), 22050)
     )
-    with pytest.raises(ConfigError, match="seed=-1: expected 0 to"):
+    with pytest.raises(ConfigError, match="seed=-1: expected a whole number from 0"):
         speech.speak_digits(tmp_path / "wavs", seed=-1)
-    with pytest.raises(ConfigError, match=r"trials=2\.5"):
-        speech.speak_digits(tmp_path / "wavs", trials=2.5)
+    for wrong in ({"trials": 2.5}, {"trials": 2.0}, {"seed": 1.5}, {"trials": True}):
+        with pytest.raises(ConfigError, match=r"(trials|seed)=.*: expected a whole number"):
+            speech.speak_digits(tmp_path / "wavs", **wrong)
     assert not (tmp_path / "wavs").exists()
     for trials in (1, 2):  # a folder in which nothing came to be takes other settings
         with pytest.raises(UlmusError, match="silent on 'zero' with voice en-us"):

@@ -163,28 +163,36 @@ def further_files(folders: Iterable[str | Path], beside: str | Path) -> list[Spi
         DataError: a file is missing or damaged, is given twice, or has recordings of that folder.
     """
     further = [open_split(folder, "train") for folder in folders]
-    for one, other in combinations(further, 2):
-        if one.content_hash == other.content_hash:
+    for file, other in combinations(further, 2):
+        if what := _in_common(file, other):
             raise DataError(
-                f"{one.path} and {other.path} are the same in data.more; expected each once; leave one out"
+                f"{file.path} and {other.path} of data.more have {what}; expected each once; leave one out"
             )
-    parts = [split for split in SPLITS if further and files_in(Path(beside).expanduser(), f"*_{split}.h5")]
-    known = [open_split(beside, split) for split in parts]
-    for file, other in product(further, known):
-        remedy = "leave the folder out of data.more"
-        if names := file.names & other.names:
-            what = f"{len(names)} names of recordings in common, such as {min(names)}"
-            remedy += (
-                ", or, where only the names are the same, rename the recordings and make the digits again"
+    place = Path(beside).expanduser()
+    found = [file for split in SPLITS if further for file in files_in(place, f"*_{split}.h5")]
+    for file, other in product(further, map(SpikeFile, found)):
+        if file.classes != other.classes:
+            raise DataError(
+                f"{file.path} has the classes {', '.join(file.classes)}, {other.path} {', '.join(other.classes)}; expected "
+                "the same; leave the folder out of data.more, or make the digits with the same languages"
             )
-        elif clips := file.clip_hashes & other.clip_hashes:
-            what = f"{len(clips)} clips with the same spikes in common"
-        else:
-            continue
-        raise DataError(
-            f"{file.path} and {other.path} have {what}; expected none, since some of them may be held out; {remedy}"
-        )
+        if what := _in_common(file, other):
+            raise DataError(
+                f"{file.path} and {other.path} have {what}; expected none, since some of them may be held out; leave the folder "
+                "out of data.more"
+            )
     return further
+
+
+def _in_common(file: SpikeFile, other: SpikeFile) -> str:
+    """Recordings that two files share, for a message; empty where they share none."""
+    if names := file.names & other.names:
+        return (
+            f"{len(names)} names of recordings in common, such as {min(names)} (where only the names are the same, rename the "
+            "recordings and make the digits again)"
+        )
+    clips = file.clip_hashes & other.clip_hashes
+    return f"{len(clips)} clips with the same spikes in common" if clips else ""
 
 
 def open_split(folder: str | Path, split: str) -> SpikeFile:

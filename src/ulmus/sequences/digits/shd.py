@@ -22,6 +22,7 @@ CHANNELS = 700
 _LONGEST_S = 1000.0  # of a clip; the longest window
 _SAMPLE, _USUAL_S = 20, 20.0  # clips that are looked at on opening, and the longest that they usually last
 _MOST_CLASSES = 10_000
+_TELLING = 10  # spikes, of which no two clips have the same by chance
 _REMEMBERED_BYTES = 512 * 2**20  # of clips, for each file and process: all of SHD's training file
 _REFERENCE = np.dtype(
     [("length", "<u4"), ("place", "<u8"), ("entry", "<u4")]
@@ -155,10 +156,12 @@ class SpikeFile:
 
     @cached_property
     def clip_hashes(self) -> frozenset[bytes]:
-        """SHA-256 of the spikes of every clip that has any, by which the same clip is known under another name."""
+        """SHA-256 of the spikes of every clip of ten and more, by which the same clip is known under another name."""
         clips = (self.spikes(index) for index in range(len(self)))
         return frozenset(
-            hashlib.sha256(times.tobytes() + units.tobytes()).digest() for times, units in clips if times.size
+            hashlib.sha256(times.tobytes() + units.tobytes()).digest()
+            for times, units in clips
+            if times.size >= _TELLING
         )
 
     @cached_property

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from ulmus.errors import ConfigError, MissingToolError, UlmusError, extra
+from ulmus.files.lock import only_one
 from ulmus.files.writing import write_file
 from ulmus.sequences.digits.cochlea.wav import Sound, read_wav
 from ulmus.sequences.digits.spoken_digits import DIGITS
-from ulmus.sequences.making import Report, begin, check_seed, give_up
+from ulmus.sequences.making import Report, begin, check_counts, check_seed, give_up
 
 ORIGIN = "synthetic speech of espeak-ng"
 SPEAKERS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "f5")
@@ -96,10 +97,11 @@ def speak_digits(
         UlmusError: espeak-ng failed, or lacks a voice.
     """
     check_seed(seed)
+    check_counts(trials=trials)
     languages = tuple(manner.accents) if languages is None else languages
     speakers = manner.speakers if speakers is None else speakers
     unknown = [*(set(languages) - set(manner.accents)), *(set(speakers) - set(manner.speakers))]
-    if unknown or trials not in range(1, _MOST_TRIALS + 1) or not languages or not speakers:
+    if unknown or trials > _MOST_TRIALS or not languages or not speakers:
         raise ConfigError(
             f"trials={trials}, languages={list(languages)}, speakers={list(speakers)}: expected at least one of each, "
             f"at most {_MOST_TRIALS:,} trials, languages of {sorted(manner.accents)} and speakers of {list(manner.speakers)}; "
@@ -108,22 +110,23 @@ def speak_digits(
     program = _engine({accent for name in languages for accent in manner.accents[name]}, set(speakers))
     folder = Path(folder).expanduser()
     asked = {"trials": trials, "languages": list(languages), "speakers": list(speakers), "seed": seed}
-    begin(folder, asdict(manner) | asked, _RECORD, "*.wav")
     wanted = list(product(languages, speakers, range(trials), range(10)))
-    for done, (language, speaker, trial, digit) in enumerate(wanted, 1):
-        file = folder / f"lang-{language}_speaker-{speaker}_trial-{trial}_digit-{digit}.wav"
-        if not file.exists():
-            number, accents = manner.speakers.index(speaker), manner.accents[language]
-            random = np.random.default_rng([seed, number, trial, digit, *language.encode()])
-            voice = f"{accents[(number + trial) % len(accents)]}+{speaker}"
-            try:
-                sound = _say(program, DIGITS[language][digit], voice, manner, random)
-            except UlmusError:
-                give_up(folder, _RECORD)
-                raise
-            write_file(file, partial(_write, sound=sound), replace=False)
-        if on_clip is not None:
-            on_clip(done, len(wanted))
+    with only_one(folder, "filled with spoken digits"):
+        begin(folder, asdict(manner) | asked, _RECORD, "*.wav")
+        for done, (language, speaker, trial, digit) in enumerate(wanted, 1):
+            file = folder / f"lang-{language}_speaker-{speaker}_trial-{trial}_digit-{digit}.wav"
+            if not file.exists():
+                number, accents = manner.speakers.index(speaker), manner.accents[language]
+                random = np.random.default_rng([seed, number, trial, digit, *language.encode()])
+                voice = f"{accents[(number + trial) % len(accents)]}+{speaker}"
+                try:
+                    sound = _say(program, DIGITS[language][digit], voice, manner, random)
+                except UlmusError:
+                    give_up(folder, _RECORD)
+                    raise
+                write_file(file, partial(_write, sound=sound), replace=False)
+            if on_clip is not None:
+                on_clip(done, len(wanted))
     return folder
 
 
@@ -147,9 +150,13 @@ def _engine(accents: set[str], variants: set[str]) -> str:
 
 def _listed(program: str, kind: str) -> set[str]:
     """Languages, or files of variants, in a table of the engine's voices."""
-    table = subprocess.run([program, kind], capture_output=True, text=True, check=False).stdout
-    words = [line.split() for line in table.splitlines()[1:]]
-    return {row[1] for row in words} | {
+    result = subprocess.run([program, kind], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise UlmusError(
+            f"`espeak-ng {kind}` failed ({result.stderr.strip()}); expected its voices; try it by hand, install it anew"
+        )
+    words = [line.split() for line in result.stdout.splitlines()[1:]]
+    return {row[1] for row in words if len(row) > 1} | {
         word.removeprefix("!v/") for row in words for word in row if "!v/" in word
     }
 

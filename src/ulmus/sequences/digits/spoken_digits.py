@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -181,6 +181,18 @@ def check_arguments(test_share: float, seed: int, workers: int | None) -> None:
         raise ConfigError(f"test share {test_share}: expected more than 0 and less than 1; correct it")
 
 
+def check_speakers(chosen: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse speakers to hold out who are none of those there are, or all of them.
+
+    Raises:
+        ConfigError: names those there are.
+    """
+    if not set() < set(chosen) < set(names):
+        raise ConfigError(
+            f"test speakers {list(chosen)}: expected some but not all of {sorted(set(names))}; correct them"
+        )
+
+
 def _held_out(
     recordings: list[Recording],
     test_speakers: Sequence[str] | None,
@@ -197,10 +209,7 @@ def _held_out(
         return _test_clips(recordings, share, seed), {"test_speakers": [], "test_share_of_clips": share}
     names = [recording.speaker for recording in recordings]
     chosen = choose_speakers(names, share, seed) if test_speakers is None else sorted(set(test_speakers))
-    if not set() < set(chosen) < set(names):
-        raise ConfigError(
-            f"test speakers {list(test_speakers or chosen)}: expected some but not all of {sorted(set(names))}; correct them"
-        )
+    check_speakers(chosen, names)
     return [name in chosen for name in names], {"test_speakers": chosen}
 
 
