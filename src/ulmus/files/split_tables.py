@@ -56,6 +56,10 @@ class SplitTables(Container):
         """Size of the file, or of the files of a folder."""
         return self._file.bytes()
 
+    def series(self, key: str) -> dict[str, Any]:
+        """What the file tells by itself of a trace that is no column of these tables."""
+        return self._file.series(key)
+
     def _mark(self, key: str) -> Array:
         """The trial of every row."""
         values = self._file.read(key)
