@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from training_examples import make_recipe
 
 import ulmus
+from ulmus.cli.evaluate import _what
 from ulmus.errors import DataError
 from ulmus.evaluation.predictions import PROTOCOLS, predict
 from ulmus.evaluation.scores import score, scores_of_resamples
@@ -196,6 +197,9 @@ def test_the_report_shows_what_there_is(stores, runs, tmp_path):
 def test_half_of_short_trials_is_scored(stores, surrogate):
     scores = ulmus.evaluate(surrogate, stores["whole"], resamples=0)
     assert scores["skipped_ms"] == 400.0
+    other = scores | {"skipped_ms": 500.0}
+    assert _what([scores]).endswith("whole trials from rest, first 400 ms of each not scored")
+    assert _what([other, scores]).endswith("first 400 ms of each not scored; of some data 500 ms")
     assert PROTOCOLS["stream"].fitted_to(stores["gaps"]).skip_ms == SKIP
     predictions = predict(surrogate, stores["whole"], PROTOCOLS["stream"])
     assert scores["spikes"] == predictions.spikes[:, 400:].sum()

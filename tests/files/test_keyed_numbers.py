@@ -101,10 +101,31 @@ def test_columns_by_name(tmp_path, text):
     assert np.asarray(found.read("e1")).tolist() == [5.0, 6.0]
 
 
+def test_what_pandas_and_r_write_where_a_number_is_missing_is_nan(tmp_path):
+    (tmp_path / "a.csv").write_text('t,v\n1,\n2,NA\n3,""\n4,4.5\n5,nan\n')
+    found = open_container(tmp_path / "a.csv")
+    np.testing.assert_array_equal(found.read("v"), [np.nan, np.nan, np.nan, 4.5, np.nan])
+    np.testing.assert_array_equal(found.read("t"), [1, 2, 3, 4, 5])
+    (tmp_path / "a.csv").write_text("t;v\n1;2,5\n")
+    with pytest.raises(DataError, match="v has decimal commas; expected points"):
+        open_container(tmp_path / "a.csv").read("v")
+
+
+@pytest.mark.parametrize(
+    "text", ['"t"\n"1",5\n"2",6\n', '"t" "e1"\n', "t,e1\n1,5,\n2,6,\n", "t;e1\nx;1;5\ny;2;6\n"]
+)
+def test_rows_of_r_have_a_name_that_the_header_leaves_out(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    found = open_container(tmp_path / "a.csv")
+    last = list(found.entries)[-1]
+    assert np.asarray(found.read(last)).tolist() == ([5.0, 6.0] if "5" in text else [])
+
+
 def test_columns_that_cannot_be_told_apart_or_read(tmp_path):
     for content, message in [
         (b"t,v,t\n1,2,3\n", "2 columns called 't'"),
         (b"1,2\n3,4\n", "names of columns"),
+        (b"t,v\n1,2,3,4\n", "2 names of columns and 4 values"),
         (b"", "is empty"),
         (b"t,\xff\n1,2\n", "cannot be read"),
         (b"t" * 3_000_000, "cannot be read"),

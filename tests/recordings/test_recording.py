@@ -18,6 +18,7 @@ from trial_examples import folder_bytes
 from ulmus.errors import ConfigError, DataError
 from ulmus.recordings.conversion import convert
 from ulmus.recordings.mapping import event_bins, parse_mapping
+from ulmus.report.conversion_page import summarise
 from ulmus.trials import Store
 from ulmus.trials.neuronio import NeuronIOFile
 
@@ -289,6 +290,76 @@ def test_a_mapping_that_does_not_fit_its_file(part, change, error, message, tmp_
     with pytest.raises(error, match=message):
         convert(path, tmp_path / "store", mapping=parse_mapping(values))
     assert not (tmp_path / "store").exists()
+
+
+def test_a_clock_that_runs_on_through_all_sweeps(tmp_path):
+    """Sweeps with the time of the session, a protocol with a clock of its own, events on the clock of the session."""
+    (folder,), mapping = examples.csv_tables(tmp_path)
+    later_s = {7: 0.5, 8: 12.0, 9: 33.3}
+    for name, unit in (("events", 1000), ("soma", 1), ("spikes", 1000)):
+        lines = (folder / f"{name}.csv").read_text().splitlines()
+        names = lines[0].split(",")
+        time, sweep = (
+            next(k for k, found in enumerate(names) if found.startswith(what)) for what in ("time", "sweep")
+        )
+        table = [line.split(",") for line in lines[1:]]
+        for row in table:
+            row[time] = repr(float(row[time]) + unit * later_s[int(row[sweep])])
+        (folder / f"{name}.csv").write_text("\n".join([lines[0], *map(",".join, table)]))
+    (folder / "protocol.csv").write_text("\n".join(["i", *map(str, range(20))]))
+    values = mapping.model_dump(exclude_unset=True)
+    values["continuous"] = {
+        "current": {"values": "protocol/i", "unit": "nA", "sampling_hz": 100, "scale": 10}
+    }
+    values["trial_start"] = "first_sample"
+    store = convert(folder, tmp_path / "store", mapping=parse_mapping(values))
+    for index, recording in enumerate(recordings()):
+        trial = store.trial(index)
+        order = np.lexsort((recording.input, recording.time_ms.astype(int)))
+        np.testing.assert_array_equal(trial.event_step, recording.time_ms[order].astype(int))
+        np.testing.assert_array_equal(trial.voltage_mv[:, 0], recording.voltage_mv[:: examples.PER_MS])
+        np.testing.assert_allclose(trial.spike_time_ms, recording.spike_ms, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(trial.continuous[:, 0], np.minimum(np.arange(200) / 10, 19), rtol=1e-6)
+        assert trial.attributes["start_ms"] == pytest.approx(1000 * later_s[7 + index])
+    values.pop("trial_start")
+    with pytest.raises(DataError, match="begin at 0 ms unless the mapping says `trial_start: first_sample`"):
+        convert(folder, tmp_path / "other", mapping=parse_mapping(values))
+
+
+def test_rows_that_were_left_out_are_said_and_sweeps_of_one_number_are_not_joined(tmp_path):
+    (folder,), mapping = examples.csv_tables(tmp_path)
+    header, *rows = (folder / "soma.csv").read_text().splitlines()
+    left = [row for number, row in enumerate(rows) if not 100 <= number < 400]
+    (folder / "soma.csv").write_text("\n".join([header, *left]))
+    store = convert(folder, tmp_path / "store", mapping=mapping)
+    assert [store.trial(k).attributes.get("samples_apart_ms") for k in range(3)] == [301 / 8, None, None]
+    assert "in 1 trials samples of the voltage are up to 37.62 ms apart" in " ".join(
+        map(" ".join, summarise(store).rows)
+    )
+    (folder / "soma.csv").write_text("\n".join([header, *rows, *rows]))
+    values = mapping.model_dump(exclude_unset=True)
+    values["voltage"] = {"values": "soma/{trial}/v", "unit": "mV", "sampling_hz": 8000}
+    with pytest.raises(DataError, match="rows of other trials lie between those of soma/7/v"):
+        convert(folder, tmp_path / "other", mapping=parse_mapping(values))
+
+
+def test_sweeps_are_told_by_their_column_alone(tmp_path):
+    (folder,), mapping = examples.csv_tables(tmp_path)
+    values = mapping.model_dump(exclude_unset=True)
+    for part, change in (
+        ("output_spikes", {"times": "spikes/time", "trial": "spikes/sweep"}),
+        ("inputs", {**values["inputs"][0], "times": "events/time (ms)", "trial": "events/sweep"}),
+        ("gaps", {"starts": "gaps/a", "stops": "gaps/b", "trial": "gaps/sweep"}),
+    ):
+        with pytest.raises(
+            ConfigError, match="both `trial_column`, which names trials as the file does, and `trial`"
+        ):
+            parse_mapping({**values, part: change})
+    header, *rows = (folder / "spikes.csv").read_text().splitlines()
+    (folder / "spikes.csv").write_text("\n".join([header, *(row for row in rows if not row.endswith(",8"))]))
+    (folder / "meta.csv").write_text("sweep,day\n7,1\n8,1\n9,2\n10,2\n")  # one that was not recorded
+    store = convert(folder, tmp_path / "store", mapping=mapping)
+    assert [store.trial(k).spike_time_ms.size for k in range(len(store))] == [1, 0, 3]
 
 
 def test_files_that_do_not_fit(tmp_path):

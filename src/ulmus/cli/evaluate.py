@@ -1,6 +1,7 @@
 """``ulmus evaluate``."""
 
 import json as json_format
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +92,7 @@ def evaluate(
     if json:
         console.print_json(json_format.dumps(results[0] if len(results) == 1 else results))
     elif len(results) == 1:
-        print_table(f"{models[0]}, {_what(results[0])}", score_rows(results[0]) + site_rows(results[0]))
+        print_table(f"{models[0]}, {_what(results)}", score_rows(results[0]) + site_rows(results[0]))
     else:
         _print_comparison(results)
 
@@ -131,11 +132,15 @@ def _check_place(model: Path, trained: nn.Module, data: list[str], alone: bool) 
         )
 
 
-def _what(result: dict[str, Any]) -> str:
+def _what(results: list[dict[str, Any]]) -> str:
+    result = results[0]
     if "sequences" in result:
         return f"split {result['protocol']}"
     note = ", 95 % intervals over trials" if "intervals" in result else ""
-    return f"protocol {result['protocol']}{note}\n{PROTOCOLS[result['protocol']].scope}"
+    skipped_ms = [found["skipped_ms"] for found in results]
+    protocol = replace(PROTOCOLS[result["protocol"]], skip_ms=min(skipped_ms))
+    longer = f"; of some data {max(skipped_ms):g} ms" if max(skipped_ms) > min(skipped_ms) else ""
+    return f"protocol {protocol.name}{note}\n{protocol.scope}{longer}"
 
 
 def _print_comparison(results: list[dict[str, Any]]) -> None:
@@ -145,7 +150,7 @@ def _print_comparison(results: list[dict[str, Any]]) -> None:
         parameters = f"{result['parameters']:,} parameters"
         named = f"{number}  {result['model']}: {parameters}{f', on {on}' if on else ''}"
         console.print(named, soft_wrap=True, highlight=False)
-    title = _what(results[0])
+    title = _what(results)
     for part in COMPARED:
         if shown := [key for key in part if any(key in result for result in results)]:
             print_table(title, _compared(results, shown), ("", *(part[key] for key in shown)))

@@ -1,18 +1,21 @@
 """Columns of CSV files by name."""
 
 import csv
+import math
 import re
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from ulmus.errors import DataError
 from ulmus.files.keyed_numbers import Array, Container, Entry, Part, known_unit
+from ulmus.files.reading import explained
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_MISSING = {"", "na", "n/a", "nan", "null", "none", "-"}
 _LONGEST_LINE = 1 << 20
 
 
@@ -39,21 +42,57 @@ class CsvFiles(Container):
         """Size of the file, or of the files of a folder."""
         return sum(file.stat().st_size for file in {place[0] for place in self._places.values()})
 
+    def table_of(self, key: str) -> str:
+        """What the keys of the columns of the same file begin with; a slash may also be of a name, as in ``U/mV``."""
+        return key[: key.find("/") + 1] if self.path.is_dir() else ""
+
+    def labels(self, key: str) -> Array:
+        """Numbers under a key, or text where they are none."""
+        try:
+            return np.asarray(self.read(key))
+        except DataError:
+            with explained(f"{self.path}: {key}"):
+                return self._load(key.strip("/"), dtype=str)
+
     def _read(self, key: str, part: Part) -> Any:
         if key not in self._columns:
-            file, separator, row, number = self._places[key]
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "loadtxt: input contained no data")  # a silent trial
-                self._columns[key] = np.loadtxt(
-                    file,
-                    delimiter=separator,
-                    skiprows=row,
-                    usecols=[number],
-                    ndmin=1,
-                    quotechar='"',
-                    encoding="utf-8-sig",
-                )
+            try:
+                self._columns[key] = self._load(key)
+            except ValueError as error:  # the message of the reader, which says the line
+                self._columns[key] = self._with_missing(key, error)
         return self._columns[key][part]
+
+    def _with_missing(self, key: str, error: ValueError) -> Array:
+        """Numbers, some of which may be missing: several times slower to read."""
+        try:
+            return self._load(key, converters=_number)
+        except ValueError:
+            commas = self._load(key, dtype=str)
+            if any(re.fullmatch(r"[-+]?\d+,\d+", text) for text in commas[:100].tolist()):
+                raise DataError(
+                    f"{self.path}: {key} has decimal commas; expected points; write the table with them, in pandas by decimal='.'"
+                ) from error
+            raise error from None
+
+    def _load(self, key: str, **settings: Any) -> Array:
+        file, separator, row, number = self._places[key]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "loadtxt: input contained no data")  # a silent trial
+            return np.loadtxt(
+                file,
+                delimiter=separator,
+                skiprows=row,
+                usecols=[number],
+                ndmin=1,
+                quotechar='"',
+                encoding="utf-8-sig",
+                **settings,
+            )
+
+
+def _number(text: str) -> float:
+    """A number, or NaN for what pandas and R write where there is none."""
+    return math.nan if text.strip().lower() in _MISSING else float(text)
 
 
 def csv_files(folder: Path) -> list[Path]:
@@ -69,7 +108,10 @@ def _header(file: Path) -> tuple[str, int, list[str]]:
             row += 1
             if not line.strip() or line.startswith("#"):
                 continue
+            first = _next_line(lines)
             separator = max(",;\t", key=line.count)
+            if line.count(separator) == 0:  # R leaves out the name of the names of rows
+                separator = max(",;\t", key=first.count)
             names = [name.strip() for name in next(csv.reader([line], delimiter=separator))]
             if not any(names) or any(_NUMBER.fullmatch(name) for name in names):
                 raise DataError(
@@ -80,5 +122,21 @@ def _header(file: Path) -> tuple[str, int, list[str]]:
                 raise DataError(
                     f"{file} has {names.count(twice[0])} columns called {twice[0]!r}; expected every name once; rename them"
                 )
+            values = next(csv.reader([first], delimiter=separator), [])
+            if len(values) > len(names) and any(value.strip() for value in values[len(names) + 1 :]):
+                raise DataError(
+                    f"{file} has {len(names)} names of columns and {len(values)} values in its first row; expected a name "
+                    "for each; correct that line"
+                )
+            if len(values) == len(names) + 1 and values[-1].strip():
+                names = ["", *names]
             return separator, row, names
     raise DataError(f"{file} is empty; expected a line with names of columns; add it")
+
+
+def _next_line(lines: TextIO) -> str:
+    """The first row of numbers, empty where there is none."""
+    while line := lines.readline(_LONGEST_LINE):
+        if line.strip() and not line.startswith("#"):
+            return line
+    return ""

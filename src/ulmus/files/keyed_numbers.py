@@ -60,6 +60,22 @@ class Container(ABC):
         """Size of the file, or of the files of a folder."""
         return self.path.stat().st_size
 
+    def table_of(self, key: str) -> str:
+        """What the keys of the columns beside this one begin with."""
+        return key[: key.rfind("/") + 1]
+
+    def labels(self, key: str) -> Array | list[Array]:
+        """Numbers or text under a key.
+
+        Raises:
+            DataError: no such key, damaged, or of another kind.
+        """
+        return self.read(key, kinds="iufSU")
+
+    def scattered(self, key: str) -> bool:
+        """Whether something of another trial lies between the numbers under a key."""
+        return False
+
     def series(self, key: str) -> dict[str, Any]:
         """Settings of a trace that the file tells by itself of what is under a key; nothing where it tells none."""
         return {}

@@ -1,5 +1,6 @@
 """Tables of several trials below each other, as one table for each."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,50 +8,87 @@ import numpy as np
 from ulmus.errors import DataError, closest
 from ulmus.files.keyed_numbers import Array, Container, Entry, Part
 
+_MOST_TRIALS = 100_000
+_EMPTY = np.empty(0)
+
 
 class SplitTables(Container):
-    """A file whose tables have a column that names the trial of every row.
+    """A file whose tables have columns that name the trial of every row.
 
-    A column ``v`` beside it becomes ``3/v``, a column ``soma/v`` becomes ``soma/3/v``. What lies beside no such column keeps its
-    key. A trial without rows in one of the tables has empty columns there.
+    A column ``v`` beside them becomes ``3/v``, a column ``soma/v`` becomes ``soma/3/v``; with two columns that name trials,
+    ``cell2_3/v``. What lies beside no such columns keeps its key. A trial without rows in a table has empty columns there.
 
     Args:
-        file: what holds the tables; columns beside each other have the same length and the same key up to their last part.
-        column: last part of the key of the column.
+        file: what holds the tables; the columns of one have the same length, and the same key up to their name.
+        columns: names of the columns, which hold whole numbers or text.
 
     Raises:
-        DataError: no such column, or it names no trials.
+        DataError: no table has these columns, or they name no trials.
     """
 
-    def __init__(self, file: Container, column: str) -> None:
+    def __init__(self, file: Container, columns: Sequence[str]) -> None:
         super().__init__(file.path)
         self._file = file
         self._whole: dict[str, Any] = {}
-        self._rows: dict[str, tuple[str, Array]] = {}
-        self.entries = {key: entry for key, entry in file.entries.items() if _last(key) != column}
-        marks = {key: self._mark(key) for key in file.entries if _last(key) == column}
-        if not marks:
-            known = list(dict.fromkeys(map(_last, file.entries)))
+        self._rows: dict[str, dict[str, Array]] = {}
+        self.entries = dict(file.entries)
+        tables = dict.fromkeys(file.table_of(key) for key in file.entries)
+        for table in tables:
+            if all(f"{table}{column}" in file.entries for column in columns):
+                self._split(table, columns)
+        if not self._rows:
+            known = list(dict.fromkeys(key.removeprefix(file.table_of(key)) for key in file.entries))
+            wrong = next((column for column in columns if column not in known), columns[0])
             raise DataError(
-                f"{file.path} has no column {column!r} to name the trial of each row; expected one of {', '.join(known)[:200]}; "
-                f"correct `trial_column` in the mapping.{closest(column, known)}"
+                f"{file.path} has no table with the column {' and '.join(map(repr, columns))} to name the trial of each row; "
+                f"expected some of {', '.join(known)[:200]}; correct `trial_column` in the mapping.{closest(wrong, known)}"
             )
-        trials = np.unique(np.concatenate(list(marks.values())))
-        longest = max(map(len, marks.values()))
-        if 2 * len(trials) > longest:
+
+    def _split(self, table: str, columns: Sequence[str]) -> None:
+        labels, codes = zip(*(self._labels(f"{table}{column}") for column in columns), strict=True)
+        rows = len(codes[0])
+        found, code = np.unique(np.stack(codes, axis=1), axis=0, return_inverse=True)
+        if len(found) > _MOST_TRIALS:
             raise DataError(
-                f"{file.path}: {column} names {len(trials)} trials in {longest} rows; expected many rows of each; correct "
-                "`trial_column` in the mapping"
+                f"{self.path}: {table}{', '.join(columns)} names {len(found):,} trials in {rows:,} rows; expected at most "
+                f"{_MOST_TRIALS:,}; correct `trial_column` in the mapping"
             )
-        for key, mark in marks.items():
-            order = np.argsort(mark, kind="stable")
-            edges = np.searchsorted(mark[order], trials).tolist()
-            for other in self._beside(key, len(mark)):
-                _, dtype, unit = self.entries.pop(other)
-                for trial, start, stop in zip(trials, edges, [*edges[1:], len(mark)], strict=True):
-                    name = f"{other.removesuffix(_last(other))}{trial}/{_last(other)}"
-                    self.entries[name] = Entry((stop - start,), dtype, unit)
-                    self._rows[name] = other, order[start:stop]
+        names = ["_".join(label[number] for label, number in zip(labels, row, strict=True)) for row in found]
+        order = np.argsort(code.ravel(), kind="stable")
+        parts = np.split(order, np.cumsum(np.bincount(code.ravel(), minlength=len(names)))[:-1])
+        self._rows[table] = dict(zip(names, parts, strict=True))
+        for key in [key for key in self.entries if self._file.table_of(key) == table]:
+            shape, dtype, unit = self.entries[key]
+            if dtype == "column" or (max(shape, default=0) == rows == np.prod(shape)):
+                del self.entries[key]
+                if key.removeprefix(table) not in columns:
+                    self.entries |= {
+                        f"{table}{name}/{key.removeprefix(table)}": Entry((len(part),), dtype, unit)
+                        for name, part in self._rows[table].items()
+                    }
+
+    def _labels(self, key: str) -> tuple[list[str], Array]:
+        """Names of trials, and which of them every row has."""
+        values = self._file.labels(key)
+        if isinstance(values, list) or values.size != max(values.shape, default=0):
+            raise DataError(
+                f"{self.path}: {key} is no column; expected the trial of every row; correct `trial_column` in the mapping"
+            )
+        values = values.ravel()
+        numbers = values.dtype.kind in "iuf"
+        if numbers:
+            wrong = ~((np.abs(values) < 2**53) & (values == np.floor(values)))
+        else:
+            values = np.char.strip(values.astype(str))
+            wrong = (values == "") | (np.char.find(values, "/") >= 0) | (np.char.find(values, "{") >= 0)
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                f"{self.path}: {key} holds {values[at].item()!r} in row {at}; expected the trial of every row, a whole number or "
+                "a name without / and {; correct the file, or `trial_column` in the mapping"
+            )
+        found, code = np.unique(values.astype(np.int64) if numbers else values, return_inverse=True)
+        return [str(value) for value in found.tolist()], code
 
     def bytes(self) -> int:
         """Size of the file, or of the files of a folder."""
@@ -60,39 +98,49 @@ class SplitTables(Container):
         """What the file tells by itself of a trace that is no column of these tables."""
         return self._file.series(key)
 
-    def _mark(self, key: str) -> Array:
-        """The trial of every row."""
-        values = self._file.read(key)
-        if isinstance(values, list) or values.ndim != 1:
-            raise DataError(
-                f"{self.path}: {key} is no column; expected the trial of every row; correct `trial_column` in the mapping"
-            )
-        wrong = np.flatnonzero(~((np.abs(values) < 2**31) & (values == np.floor(values))))
-        if wrong.size:
-            raise DataError(
-                f"{self.path}: {key} holds {values[wrong[0]]} in row {wrong[0]}; expected whole numbers of trials; "
-                "number them, or correct `trial_column` in the mapping"
-            )
-        return values.astype(np.int64)
+    def scattered(self, key: str) -> bool:
+        """Whether rows of other trials lie between those of a column."""
+        place = self._place(key)
+        return place is not None and bool((np.diff(place[1]) != 1).any())
 
-    def _beside(self, key: str, rows: int) -> list[str]:
-        """The columns of a table; arrays of another length at the same place are not of it."""
-        folder = key.removesuffix(_last(key))
-        return [
-            other
-            for other, entry in self.entries.items()
-            if other.removesuffix(_last(other)) == folder
-            and (entry.dtype == "column" or entry.shape == (rows,))
-        ]
+    def entry(self, key: str) -> Entry:
+        """What a key holds; nothing, of a trial without rows in a table.
+
+        Raises:
+            DataError: the file has no such key; names the nearest one.
+        """
+        place = self._place(key)
+        if place is not None:
+            _, dtype, unit = self._file.entry(place[0])
+            return Entry((len(place[1]),), dtype, unit)
+        known = key.strip("/")
+        table = self._file.table_of(known) if known in self._file.entries else ""
+        if known not in self.entries and table in self._rows and known in self._file.entries:
+            raise DataError(
+                f"{self.path}: {key} is of all trials, which `trial_column` tells apart; expected "
+                f"'{table}{{trial}}/{known.removeprefix(table)}'; write that in the mapping"
+            )
+        return super().entry(key)
+
+    def _place(self, key: str) -> tuple[str, Array] | None:
+        """The column that a key is a part of, and its rows."""
+        for table, rows in self._rows.items():
+            name, _, column = key.strip("/").removeprefix(table).partition("/")
+            whole = f"{table}{column}"
+            if (
+                key.strip("/").startswith(table)
+                and "{" not in name
+                and whole in self._file.entries
+                and whole not in self.entries
+            ):
+                return whole, rows.get(name, _EMPTY.astype(np.int64))
+        return None
 
     def _read(self, key: str, part: Part) -> Any:
-        if key not in self._rows:
+        place = self._place(key)
+        if place is None:
             return self._file.read(key, part)
-        other, rows = self._rows[key]
-        if other not in self._whole:
-            self._whole[other] = self._file.read(other)
-        return self._whole[other][rows[part]]
-
-
-def _last(key: str) -> str:
-    return key.rpartition("/")[2]
+        whole, rows = place
+        if whole not in self._whole:
+            self._whole[whole] = np.ravel(self._file.read(whole))
+        return self._whole[whole][rows[part]]

@@ -12,6 +12,7 @@ from ulmus.files.keyed_numbers import Array, Container
 from ulmus.recordings.mapping import LARGEST_MS, MILLISECONDS, Inputs, OutputSpikes, event_bins, selected
 
 _LARGEST_NUMBER = 2**31  # of an input or a trial
+_ROUNDING_MS = 1e-6
 
 
 class Events(NamedTuple):
@@ -31,25 +32,27 @@ class Events(NamedTuple):
     trial: Int64[np.ndarray, "events"] | None
     rounding_ms: float
 
-    def of_trial(self, trial: int, where: str) -> "Events":
-        """Those of one trial, which ascend within every input and begin at 0 or later.
+    def of_trial(self, trial: int, where: str, start_ms: float = 0.0) -> "Events":
+        """Those of one trial that begins at `start_ms`: they ascend within every input, and none is before the beginning.
 
         Raises:
             DataError: they do not; names `where` and the times.
         """
         mine = slice(None) if self.trial is None else self.trial == trial
-        time, event_id = self.time_ms[mine], self.id[mine]
+        time, event_id = self.time_ms[mine] - start_ms, self.id[mine]
         order = np.argsort(event_id, kind="stable")
         falls = np.flatnonzero((np.diff(event_id[order]) == 0) & (np.diff(time[order]) < 0))
         if falls.size:
             one, other = time[order][falls[0]], time[order][falls[0] + 1]
             raise DataError(
-                f"{where}: {self.key} falls from {one:g} to {other:g} ms within one list; expected ascending times; sort "
-                "them, or name the key that holds times"
+                f"{where}: {self.key} falls from {one + start_ms:g} to {other + start_ms:g} ms within one list; expected "
+                "ascending times; sort them, or name the key that holds times"
             )
+        if start_ms:  # subtracting rounds
+            time = np.where((time < 0) & (time > -_ROUNDING_MS - 2 * self.rounding_ms), 0.0, time)
         if time.size and time.min() < 0:
             raise DataError(
-                f"{where}: {self.key} holds {time.min():g} ms; expected times from 0 on; correct the data"
+                f"{where}: {self.key} holds {time.min() + start_ms:g} ms; expected times from {start_ms:g} on; correct the data"
             )
         return Events(self.key, time, event_id, None, self.rounding_ms)
 
@@ -175,7 +178,17 @@ def matches(file: Container, key: str, placeholder: str) -> list[str]:
     found = [match[1] for match in (re.fullmatch(pattern + "(?:/data)?", known) for known in likely) if match]
     if not found:
         file.entry(key)
-    return sorted(found, key=lambda name: [part.zfill(20) for part in re.split(r"(\d+)", name)])
+    return sorted(found, key=_natural)
+
+
+def _natural(name: str) -> tuple[bool, int, list[str]]:
+    """Whole numbers first, by their size; others by the numbers in them."""
+    number = re.fullmatch(r"-?\d{1,20}", name) is not None
+    return (
+        not number,
+        int(name) if number else 0,
+        [part.zfill(20) if part.isdigit() else part for part in re.split(r"(\d+)", name)],
+    )
 
 
 def flat(file: Container, key: str) -> Array:

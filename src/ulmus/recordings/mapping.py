@@ -43,6 +43,10 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, dict) else value
 
 
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 class Inputs(Settings):
     """A group of inputs; groups are numbered one after the other."""
 
@@ -193,9 +197,11 @@ class Mapping(Settings):
     """Format of the files; by default as their names end. ``neo``: any that the package Neo reads."""
     dt_ms: Milliseconds = 1.0
     """Width of a time bin of the trials to be made."""
-    trial_column: str | None = None
-    """Column that names the trial of every row of a table: ``v`` beside it then has the key ``{trial}/v``, in a folder of CSV
-    files ``soma/{trial}/v``."""
+    trial_column: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Column that names the trial of every row of a table, or several that do so together: ``v`` beside it then has the key
+    ``{trial}/v``, in a folder of CSV files ``soma/{trial}/v``."""
+    trial_start: Literal["zero", "first_sample"] = "zero"
+    """Where on its clock a trial begins: at 0, so that what is sampled before is left out, or at the first sample."""
     inputs: Annotated[tuple[Inputs, ...], BeforeValidator(_several)] = ()
     """One or more groups of inputs that have events."""
     voltage: Voltage | None = None
@@ -230,6 +236,18 @@ class Mapping(Settings):
             raise ValueError("`sites` are beside the soma: give its `voltage` too")
         if self.voltage is None and not self.signals and not self.continuous and self.trials is None:
             raise ValueError("no trace that says how long a trial is: give `trials` with its `duration_ms`")
+        lists = (*self.inputs, spikes, self.gaps)
+        if self.trial_column and any(group.trial for group in lists if group is not None):
+            raise ValueError(
+                "both `trial_column`, which names trials as the file does, and `trial`, which counts them from 0; give "
+                "`trial_column`, and {trial} in the keys of every table"
+            )
+        if self.trial_start == "first_sample" and (
+            self.trials is not None or not (self.voltage or self.signals or self.continuous)
+        ):
+            raise ValueError(
+                "`trial_start: first_sample` is of trials with traces of their own; leave it out, or `trials`"
+            )
         if self.trials is None:
             return self
         bins = self.trials.duration_ms / self.dt_ms

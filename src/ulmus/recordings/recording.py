@@ -30,6 +30,7 @@ from ulmus.recordings.voltage import (
     Trace,
     detected_spikes,
     in_bins,
+    widest_ms,
 )
 from ulmus.trials.header import Header
 from ulmus.trials.trial import Trial, label_bins
@@ -57,7 +58,7 @@ class MappedFile:
     def __init__(self, path: Path, mapping: Mapping, steps: int | None = None, gaps: bool = True) -> None:
         self.path, self.mapping = path, mapping
         self._file = open_container(path, mapping.format)
-        if mapping.trial_column is not None:
+        if mapping.trial_column:
             self._file = SplitTables(self._file, mapping.trial_column)
         sites = {} if mapping.voltage is None else {"soma": mapping.voltage, **mapping.sites}
         self._traces = {site: Trace(self._file, voltage) for site, voltage in sites.items()}
@@ -117,7 +118,7 @@ class MappedFile:
             duration_ms = self.mapping.trials.duration_ms
         elif leading is not None:
             clock = leading.clock(place.name)
-            duration_ms, rounding_ms = clock.end_ms, clock.rounding_ms
+            duration_ms, rounding_ms = clock.end_ms - place.start_ms, clock.rounding_ms
         dt_ms = self.mapping.dt_ms
         return int(duration_ms / dt_ms + 1e-6 + 2 * rounding_ms / dt_ms)
 
@@ -138,11 +139,16 @@ class MappedFile:
 
     def _find_places(self, leading: Trace | None, trials: Trials | None) -> list[Place]:
         if trials is None:
-            if leading is None or (leading.names is None and not leading.rows):
+            if leading is None:
                 return [Place()]
-            if leading.names is not None:
-                return [Place(name=name) for name in leading.names]
-            return [Place(row=row) for row in range(leading.rows or 0)]
+            names: list[str | None] = [*leading.names] if leading.names else [None]
+            rows: list[int | None] = [*range(leading.rows)] if leading.rows else [None]
+            first = self.mapping.trial_start == "first_sample"
+            return [
+                Place(name, row, leading.clock(name).begin_ms if first else 0.0)
+                for name in names
+                for row in rows
+            ]
         if leading is None and not trials.starts:
             times = "" if self.mapping.known_spikes is None else self.mapping.known_spikes.times or ""
             if "{trial}" in times:
@@ -207,14 +213,16 @@ class MappedFile:
         spikes = self._spikes(index, samples.get("soma"), where)
         recorded = self._recorded(index, np.concatenate([voltage, signals], axis=1))
         voltage[~recorded], signals[~recorded] = np.nan, np.nan
-        cut = {"start_ms": place.start_ms} if self._cut else {}
+        cut = {"start_ms": place.start_ms} if self._cut or place.start_ms else {}
+        widest = max(map(widest_ms, samples.values()), default=0.0)
+        apart = {"samples_apart_ms": widest} if widest > mapping.dt_ms else {}
         named = {"name": place.name} if place.name else {}
         trial = Trial(
             event_step=step[order].astype(np.int32),
             event_input=event_input[order].astype(np.uint16),
             voltage_mv=voltage,
             spike_time_ms=spikes[recorded[label_bins(spikes, mapping.dt_ms)]],
-            attributes={"file": self.path.name, "trial": index, **named, **cut},
+            attributes={"file": self.path.name, "trial": index, **named, **cut, **apart},
             continuous=self._series(place, steps, where) if self._continuous else None,
             recorded=recorded if self.header.gaps else None,
             signals=signals if self._signals else None,
@@ -272,6 +280,10 @@ class MappedFile:
             own = Place(
                 place.name if trace.names else None, place.row if trace.rows else None, place.start_ms
             )
+            if (
+                not self._cut and place.start_ms and not (trace.names or trace.rows)
+            ):  # one of all trials, with a clock of its own
+                own = Place(start_ms=trace.clock().begin_ms)
             samples = trace.samples(own, steps * self.mapping.dt_ms, where)
             column[:steps] = in_bins(samples, steps, self.mapping.dt_ms, trace.voltage.at)
         return series
@@ -299,7 +311,8 @@ class MappedFile:
         """The times of a group of inputs or of the output in one trial, from its beginning."""
         place = self._places[index]
         if place.name is not None and "{trial}" in f"{group.times}{group.trial}{group.ids}":
-            events = read_events(self._file, group, place.name, len(self)).of_trial(index, where)
+            events = read_events(self._file, group, place.name, len(self))
+            events = events.of_trial(index, where, place.start_ms)
         else:
             if group not in self._whole:
                 events = read_events(self._file, group, None, len(self))
@@ -313,7 +326,7 @@ class MappedFile:
             if self._cut:
                 events = events.cut(place.start_ms, self.header.dt_ms, self.lengths[index])
             else:
-                events = events.of_trial(index, where)
+                events = events.of_trial(index, where, place.start_ms)
         number, latest = self.latest.get(group, (0, 0.0))
         self.latest[group] = number + events.time_ms.size, max(latest, float(events.time_ms.max(initial=0.0)))
         return events

@@ -23,6 +23,7 @@ from ulmus.trials.header import Channel, Signal
 from ulmus.trials.validation import LARGEST_MV
 
 SMALLEST_MV = 0.2
+_FAR = 10.0  # times the usual interval between samples
 
 
 class Place(NamedTuple):
@@ -38,6 +39,13 @@ class Samples(NamedTuple):
 
     time_ms: Float64[np.ndarray, "samples"]
     voltage_mv: Float64[np.ndarray, "samples"]
+
+
+def widest_ms(samples: Samples) -> float:
+    """The longest interval between two samples where it is far longer than most; else 0."""
+    intervals = np.diff(samples.time_ms)
+    longest = float(intervals.max(initial=0))
+    return longest if longest > _FAR * np.median(intervals) else 0.0
 
 
 class _Clock(NamedTuple):
@@ -65,6 +73,11 @@ class _Clock(NamedTuple):
     def period_ms(self) -> float:
         """Time between two samples."""
         return 1 / self.per_ms
+
+    @property
+    def begin_ms(self) -> float:
+        """When the first sample was taken."""
+        return self.start_ms if self.time_ms is None else float(self.time_ms[0])
 
     @property
     def end_ms(self) -> float:
@@ -129,6 +142,12 @@ class Trace:
             rounding_ms = rounding(stored) * scale
             period_ms = float(np.median(np.diff(time_ms)))
             return _Clock(key, shape, samples, float(time_ms[0]), 1 / period_ms, time_ms, rounding_ms)
+        if self._file.scattered(key):
+            raise DataError(
+                f"{path}: rows of other trials lie between those of {key}, and nothing says when each was sampled; expected "
+                "the rows of a trial behind each other, or `times`; where several columns number trials, name them all in "
+                "`trial_column`"
+            )
         if not settings.sampling_hz:
             raise ConfigError(
                 f"{path} does not say when {key} was sampled; expected `sampling_hz`, or `times` with the key of the sample "
@@ -149,8 +168,8 @@ class Trace:
         if start < clock.start_ms - clock.period_ms - slack or end > clock.end_ms + slack:
             raise DataError(
                 f"{where}: {clock.key} runs from {clock.start_ms:g} to {clock.end_ms:g} ms, the trial from {start:g} to "
-                f"{end:g} ms; expected a trace of the whole trial; trials are equally long, and begin at 0 ms unless "
-                "`trials` in the mapping gives `starts` or cuts one recording into pieces"
+                f"{end:g} ms; expected a trace of the whole trial; trials begin at 0 ms unless the mapping says `trial_start: "
+                "first_sample`, or `trials` gives `starts` or cuts one recording into pieces"
             )
         if clock.time_ms is None:
             low, high = ((edge - clock.start_ms) * clock.per_ms for edge in (start, end))
@@ -267,7 +286,7 @@ def _wrong_times(time_ms: Float64[np.ndarray, "times"], samples: int) -> str | N
     at = int(back[0]) + 1
     return (
         f"goes from {time_ms[at - 1]:g} to {time_ms[at]:g} ms at entry {at}; expected times that ascend; if sweeps follow each "
-        "other, name the column that numbers them with `trial_column`, or give `sampling_hz` instead of times and cut with "
+        "other, name the columns that number them with `trial_column`, or give `sampling_hz` instead of times and cut with "
         "`trials: {duration_ms: ...}`"
     )
 

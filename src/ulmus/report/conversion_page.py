@@ -51,15 +51,16 @@ def summarise(trials: TrialSource) -> ConversionSummary:
     """
     header, count = trials.header, len(trials)
     events, seconds, spikes = np.zeros(header.inputs, dtype=np.int64), np.zeros(count), np.zeros(count)
-    longest = np.zeros(count)
+    longest, apart_ms = np.zeros(count), np.zeros(count)
     voltage, drive, other = (_Ranges(len(part)) for part in (header.sites, header.continuous, header.signals))
     for index in range(count):
         clip = trials.clip(index, 0, header.steps)
         events += np.bincount(clip.event_input, minlength=header.inputs)
-        voltage.add(clip.voltage_mv)
-        drive.add(clip.continuous)
-        other.add(clip.signals)
         known = np.ones(header.steps, dtype=bool) if clip.recorded is None else clip.recorded
+        voltage.add(clip.voltage_mv)
+        drive.add(None if clip.continuous is None else clip.continuous[known])
+        other.add(clip.signals)
+        apart_ms[index] = trials.attributes(index).get("samples_apart_ms", 0.0)
         longest[index] = (np.flatnonzero(known)[-1] + 1) * header.dt_ms
         seconds[index] = known.sum() * header.dt_ms / 1000
         spikes[index] = clip.spike_time_ms.size
@@ -80,6 +81,15 @@ def summarise(trials: TrialSource) -> ConversionSummary:
         )
         rows.append(("output spikes", f"{int(spikes.sum()):,} ({origin}), {rate}"))
     rows += [("note", doubt) for doubt in _doubts(header, int(spikes.sum()), count, drive, voltage)]
+    if apart_ms.any():
+        rows.append(
+            (
+                "note",
+                f"in {np.count_nonzero(apart_ms)} trials samples of the voltage are up to {apart_ms.max():,.4g} ms apart, more "
+                "than ten times as far as most, and what lies between is interpolated; if rows were left out there, write NaN, "
+                "or give `gaps`",
+            )
+        )
     return ConversionSummary(rows, input_hz, spikes / seconds)
 
 
