@@ -101,6 +101,12 @@ def test_columns_by_name(tmp_path, text):
     assert np.asarray(found.read("e1")).tolist() == [5.0, 6.0]
 
 
+def test_tabs_separate_too(tmp_path):
+    (tmp_path / "a.tsv").write_text("t\tv\n1\t2,5\n")
+    found = open_container(tmp_path / "a.tsv")
+    assert np.asarray(found.read("t")).tolist() == [1]
+
+
 def test_what_pandas_and_r_write_where_a_number_is_missing_is_nan(tmp_path):
     (tmp_path / "a.csv").write_text('t,v\n1,\n2,NA\n3,""\n4,4.5\n5,nan\n')
     found = open_container(tmp_path / "a.csv")

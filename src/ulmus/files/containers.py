@@ -17,6 +17,7 @@ FORMATS = {
     ".mat": "hdf5",
     ".npz": "npz",
     ".csv": "csv",
+    ".tsv": "csv",
     ".nwb": "nwb",
 }
 
