@@ -47,6 +47,10 @@ def compare(store: Store, reference: Store) -> StepRow:
         raise DataError(
             f"{store.path} holds {len(store)} trials, {reference.path} {len(reference)}; expected as many"
         )
+    if found := store.header.differences(reference.header, layout_only=True):
+        raise DataError(
+            f"{store.path} differs from {reference.path} in {'; '.join(found)}; expected the same cell and input"
+        )
     squares, spikes, wanted, matched, lags = [], 0, 0, 0, []
     for index in range(len(store)):
         ours, theirs = store.trial(index), reference.trial(index)

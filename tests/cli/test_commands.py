@@ -85,7 +85,11 @@ def test_several_models_and_data_sets_make_one_table(run, integrator_store):
 def test_a_comparison_is_whole_in_eighty_columns(capsys):
     ends = {"auc": [-0.1234, -0.0123], "tpr_at_fpr_01": [-0.1111, -0.0222], "rmse_mv": [-0.333, -0.222]}
     ends |= {"f1_2ms": [-0.125, -0.111]}
-    scores = {key: low for key, (low, _) in ends.items()} | {"parameters": 8002, "protocol": "stream"}
+    scores = {key: low for key, (low, _) in ends.items()} | {
+        "parameters": 8002,
+        "protocol": "stream",
+        "skipped_ms": 500.0,
+    }
     models = ["runs/2026-11-24T18-45-23-l5pc-branch-20-tuned-s0", "runs/other"]
     first, second = ({**scores, "model": model, "data": ["test[96:]"], "intervals": ends} for model in models)
     _print_comparison([first, {**second, "difference_to_first": ends}])

@@ -112,6 +112,11 @@ def test_what_pandas_and_r_write_where_a_number_is_missing_is_nan(tmp_path):
     found = open_container(tmp_path / "a.csv")
     np.testing.assert_array_equal(found.read("v"), [np.nan, np.nan, np.nan, 4.5, np.nan])
     np.testing.assert_array_equal(found.read("t"), [1, 2, 3, 4, 5])
+    (tmp_path / "a.csv").write_text("t,v\n1,5 # first, of many\n2,1_0\n")
+    found = open_container(tmp_path / "a.csv")
+    assert list(found.entries) == ["t", "v"]
+    with pytest.raises(DataError, match="v cannot be read"):  # Python reads 10
+        found.read("v")
     (tmp_path / "a.csv").write_text("t;v\n1;2,5\n")
     with pytest.raises(DataError, match="v has decimal commas; expected points"):
         open_container(tmp_path / "a.csv").read("v")
@@ -132,6 +137,8 @@ def test_columns_that_cannot_be_told_apart_or_read(tmp_path):
         (b"t,v,t\n1,2,3\n", "2 columns called 't'"),
         (b"1,2\n3,4\n", "names of columns"),
         (b"t,v\n1,2,3,4\n", "2 names of columns and 4 values"),
+        (b"v,i\n-70,1,0\n", "2 names of columns and 3 values"),
+        (b"v\n-70,0\n", "1 names of columns and 2 values .* decimal points"),
         (b"", "is empty"),
         (b"t,\xff\n1,2\n", "cannot be read"),
         (b"t" * 3_000_000, "cannot be read"),

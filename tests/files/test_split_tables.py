@@ -47,6 +47,34 @@ def test_a_slash_may_be_of_a_name_and_text_and_several_columns_name_trials(tmp_p
         found.read("U/mV")
 
 
+def test_names_that_python_takes_for_numbers_stay_names(tmp_path):
+    (tmp_path / "a.csv").write_text("sweep,v\n1_11,1\n11_1,2\n2024_01_05,3\n")
+    found = SplitTables(open_container(tmp_path / "a.csv"), ["sweep"])
+    assert list(found.entries) == ["11_1/v", "1_11/v", "2024_01_05/v"]
+    np.savez(tmp_path / "a.npz", sweep=np.array([b"caf\xc3\xa9", b"x"]), v=[1.0, 2.0], w=[1.0, 2.0, 3.0])
+    found = SplitTables(open_container(tmp_path / "a.npz"), ["sweep"])
+    assert set(found.entries) == {"caf\u00e9/v", "x/v", "w"}
+    with pytest.raises(DataError, match=r"w has the shape \(3,\), and 2 rows name a trial; expected as many"):
+        found.read("{trial}/w")
+    np.savez(tmp_path / "a.npz", sweep=np.array([b"caf\xe9", b"x"]), v=[1.0, 2.0])
+    with pytest.raises(DataError, match=r"sweep cannot be read .*expected text in UTF-8"):
+        SplitTables(open_container(tmp_path / "a.npz"), ["sweep"])
+
+
+def test_trials_that_would_be_one_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("cell,sweep,v\na_b,c,1\na,b_c,2\n")
+    with pytest.raises(DataError, match="cell, sweep two trials have the same name, such as 'a_b_c'"):
+        SplitTables(open_container(tmp_path / "a.csv"), ["cell", "sweep"])
+
+
+def test_a_table_without_a_row_has_empty_columns(tmp_path):
+    (tmp_path / "soma.csv").write_text("sweep,v\n1,0\n1,1\n")
+    (tmp_path / "spikes.csv").write_text("sweep,t\n")
+    found = SplitTables(open_container(tmp_path), ["sweep"])
+    assert np.asarray(found.read("spikes/1/t")).tolist() == []
+    assert found.names == {"soma/": ["1"], "spikes/": []}
+
+
 def test_columns_as_matlab_writes_them(tmp_path):
     with h5py.File(tmp_path / "a.mat", "w") as file:
         file["sweep"], file["v"], file["pairs"] = (

@@ -17,6 +17,7 @@ from trial_examples import folder_bytes
 
 from ulmus.errors import ConfigError, DataError
 from ulmus.recordings.conversion import convert
+from ulmus.recordings.event_lists import Events
 from ulmus.recordings.mapping import event_bins, parse_mapping
 from ulmus.report.conversion_page import summarise
 from ulmus.trials import Store
@@ -341,6 +342,119 @@ def test_rows_that_were_left_out_are_said_and_sweeps_of_one_number_are_not_joine
     values["voltage"] = {"values": "soma/{trial}/v", "unit": "mV", "sampling_hz": 8000}
     with pytest.raises(DataError, match="rows of other trials lie between those of soma/7/v"):
         convert(folder, tmp_path / "other", mapping=parse_mapping(values))
+
+
+def test_a_current_of_the_whole_session_is_read_on_its_clock(tmp_path):
+    for name, rows in (
+        ("soma", [f"{s},{t},-70" for s, start in ((1, 0), (2, 100)) for t in range(start, start + 20)]),
+        ("ev", ["1,3,0", "2,103,0"]),
+        ("gaps", ["2,105,107"]),
+    ):
+        names = {"soma": "sweep,t,v", "ev": "sweep,t,id", "gaps": "sweep,from,to"}[name]
+        (tmp_path / f"{name}.csv").write_text("\n".join([names, *rows]))
+    values = {
+        "trial_column": "sweep",
+        "trial_start": "first_sample",
+        "inputs": {
+            "times": "ev/{trial}/t",
+            "ids": "ev/{trial}/id",
+            "unit": "ms",
+            "count": 1,
+            "inhibitory": "none",
+        },
+        "continuous": {
+            "i": {"values": "cur/i", "times": "cur/t", "time_unit": "ms", "unit": "nA", "scale": 100}
+        },
+        "voltage": {"values": "soma/{trial}/v", "unit": "mV", "times": "soma/{trial}/t", "time_unit": "ms"},
+        "output_spikes": "none",
+        "gaps": {"starts": "gaps/{trial}/from", "stops": "gaps/{trial}/to", "unit": "ms"},
+    }
+    for number, (last, expected) in enumerate(((120, 100), (20, 0), (60, None))):
+        (tmp_path / "cur.csv").write_text(
+            "\n".join(["t,i", *(f"{t},{t}" for t in range(-5 * (number == 2), last))])
+        )
+        if expected is None:
+            with pytest.raises(
+                DataError, match="cur/i runs from -5 to 60 ms, through some trials and not through others"
+            ):
+                convert(tmp_path, tmp_path / "no", mapping=parse_mapping(values))
+            continue
+        second = convert(tmp_path, tmp_path.parent / f"store{number}", mapping=parse_mapping(values)).trial(1)
+        assert second.continuous[:, 0].tolist() == [expected + k for k in range(20)]
+        assert second.event_step.tolist() == [3]
+        assert np.flatnonzero(~second.recorded).tolist() == [5, 6]
+
+
+def test_subtracting_the_beginning_of_a_trial_does_not_put_events_before_it():
+    one = Events("t", np.array([12100.0 - 1e-9]), np.array([0]), None, 0.0)
+    assert one.of_trial(0, "here", 12100.0).time_ms.tolist() == [0]
+    with pytest.raises(DataError, match="holds 12000 ms; expected times from 12100 on"):
+        one._replace(time_ms=np.array([12000.0])).of_trial(0, "here", 12100.0)
+
+
+def test_tables_that_number_trials_otherwise_are_refused_and_rows_beyond_are_said(tmp_path):
+    (folder,), mapping = examples.csv_tables(tmp_path)
+    header, *rows = (folder / "events.csv").read_text().splitlines()
+    (folder / "events.csv").write_text("\n".join([header, *rows, "12,3.5,0"]))
+    store = convert(folder, tmp_path / "store", mapping=mapping)
+    assert "events has rows of 1 trials without a voltage, such as 12, which are left out" in str(
+        summarise(store).rows
+    )
+    (folder / "events.csv").write_text("\n".join([header, *("s" + row for row in rows)]))
+    with pytest.raises(
+        DataError, match="events/ has the trials s7, s8, s9, the voltage has 7, 8, 9; expected the same"
+    ):
+        convert(folder, tmp_path / "other", mapping=mapping)
+
+
+def test_of_spikes_alone_silent_sweeps_are_trials_too(tmp_path):
+    (tmp_path / "ev.csv").write_text("sweep,t,id\n" + "".join(f"{s},{s}.5,0\n" for s in range(1, 6)))
+    (tmp_path / "spikes.csv").write_text("sweep,t\n1,4\n3,5\n3,7\n")
+    values = {
+        "trial_column": "sweep",
+        "inputs": {
+            "times": "ev/{trial}/t",
+            "ids": "ev/{trial}/id",
+            "unit": "ms",
+            "count": 1,
+            "inhibitory": "none",
+        },
+        "output_spikes": {"times": "spikes/{trial}/t", "unit": "ms"},
+        "trials": {"duration_ms": 20, "count": 5},
+    }
+    store = convert(tmp_path, tmp_path.parent / "alone", mapping=parse_mapping(values))
+    assert [store.trial(k).spike_time_ms.tolist() for k in range(len(store))] == [[4], [], [5, 7], [], []]
+    values["trials"]["count"] = 4
+    with pytest.raises(ConfigError, match="has 5 trials, `count` says 4"):
+        convert(tmp_path, tmp_path.parent / "other", mapping=parse_mapping(values))
+
+
+def test_the_range_of_a_current_is_that_of_the_trials(tmp_path):
+    rows = [(1, t, "nan" if 5 <= t < 9 else -70, 50 if t == 6 else 30) for t in range(20)]
+    rows += [(2, t, -70, 20) for t in range(10)]  # what is behind its end is stored as 0
+    (tmp_path / "a.csv").write_text(
+        "\n".join(["sweep,t (ms),v (mV),i (nA)", *(",".join(map(str, row)) for row in rows)])
+    )
+    values = {
+        "trial_column": "sweep",
+        "continuous": {"i": {"values": "{trial}/i (nA)", "times": "{trial}/t (ms)", "scale": 30}},
+        "voltage": {"values": "{trial}/v (mV)", "times": "{trial}/t (ms)"},
+    }
+    store = convert(tmp_path / "a.csv", tmp_path / "store", mapping=parse_mapping(values))
+    assert ("i", "20 to 50 nA, usual size 30 nA") in summarise(store).rows
+
+
+def test_pauses_between_trials_are_not_within_them(tmp_path):
+    times = [start + t / 10 for start in (0, 1000, 2000) for t in range(300)]
+    (tmp_path / "a.csv").write_text("\n".join(["t (ms),v (mV),i (nA)", *(f"{t},-70,1" for t in times)]))
+    (tmp_path / "starts.csv").write_text("s (ms)\n0\n1000\n2000\n")
+    values = {
+        "continuous": {"i": {"values": "a/i (nA)", "times": "a/t (ms)"}},
+        "voltage": {"values": "a/v (mV)", "times": "a/t (ms)"},
+        "trials": {"duration_ms": 30, "starts": "starts/s (ms)"},
+    }
+    store = convert(tmp_path, tmp_path / "store", mapping=parse_mapping(values))
+    assert [store.trial(k).attributes.get("samples_apart_ms") for k in range(3)] == [None] * 3
 
 
 def test_sweeps_are_told_by_their_column_alone(tmp_path):

@@ -153,7 +153,7 @@ def parse_overrides(tokens: Iterable[str], flags: Sequence[str] = _FLAGS) -> dic
             )
         if key in values:
             raise ConfigError(
-                f"--{key} is given twice; expected it once; give several values as a list, '[a, b]'."
+                f"--{key} is given twice; expected it once; where it takes several values, give a list: '[a, b]'."
             )
         given = value if equals else next(rest, None)
         if given is None:

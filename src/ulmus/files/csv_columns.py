@@ -92,6 +92,8 @@ class CsvFiles(Container):
 
 def _number(text: str) -> float:
     """A number, or NaN for what pandas and R write where there is none."""
+    if "_" in text:  # which Python reads over
+        raise ValueError(f"could not convert {text!r}")
     return math.nan if text.strip().lower() in _MISSING else float(text)
 
 
@@ -108,9 +110,9 @@ def _header(file: Path) -> tuple[str, int, list[str]]:
             row += 1
             if not line.strip() or line.startswith("#"):
                 continue
-            first = _next_line(lines)
-            separator = max(",;\t", key=line.count)
-            if line.count(separator) == 0:  # R leaves out the name of the names of rows
+            first = _next_line(lines).partition("#")[0].strip("\r\n")
+            separator = "\t" if file.suffix.lower() == ".tsv" else max(",;\t", key=line.count)
+            if line.count(separator) == 0:  # one name: R leaves out that of the names of rows
                 separator = max(",;\t", key=first.count)
             names = [name.strip() for name in next(csv.reader([line], delimiter=separator))]
             if not any(names) or any(_NUMBER.fullmatch(name) for name in names):
@@ -122,16 +124,23 @@ def _header(file: Path) -> tuple[str, int, list[str]]:
                 raise DataError(
                     f"{file} has {names.count(twice[0])} columns called {twice[0]!r}; expected every name once; rename them"
                 )
-            values = next(csv.reader([first], delimiter=separator), [])
-            if len(values) > len(names) and any(value.strip() for value in values[len(names) + 1 :]):
-                raise DataError(
-                    f"{file} has {len(names)} names of columns and {len(values)} values in its first row; expected a name "
-                    "for each; correct that line"
-                )
-            if len(values) == len(names) + 1 and values[-1].strip():
-                names = ["", *names]
-            return separator, row, names
+            return separator, row, _with_names_of_rows(file, names, first, separator)
     raise DataError(f"{file} is empty; expected a line with names of columns; add it")
+
+
+def _with_names_of_rows(file: Path, names: list[str], first: str, separator: str) -> list[str]:
+    """The names, and one before them where rows have a name that R left out of the header."""
+    values = next(csv.reader([first], delimiter=separator), [])
+    while len(values) > len(names) and not values[-1].strip():  # of a separator at the end
+        values.pop()
+    if len(values) <= len(names):
+        return names
+    if len(values) == len(names) + 1 and (first.startswith('"') or not _NUMBER.fullmatch(values[0].strip())):
+        return ["", *names]
+    raise DataError(
+        f"{file} has {len(names)} names of columns and {len(values)} values in its first row; expected a name for each, and "
+        "decimal points instead of commas; correct the file"
+    )
 
 
 def _next_line(lines: TextIO) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ulmus.errors import DataError, closest
 from ulmus.files.keyed_numbers import Array, Container, Entry, Part
+from ulmus.files.reading import explained
 
 _MOST_TRIALS = 100_000
 _EMPTY = np.empty(0)
@@ -54,9 +55,17 @@ class SplitTables(Container):
                 f"{_MOST_TRIALS:,}; correct `trial_column` in the mapping"
             )
         names = ["_".join(label[number] for label, number in zip(labels, row, strict=True)) for row in found]
+        if len(set(names)) < len(names):
+            raise DataError(
+                f"{self.path}: of {', '.join(columns)} two trials have the same name, such as "
+                f"{max(names, key=names.count)!r}; expected other names; give them without _ where columns are joined"
+            )
         order = np.argsort(code.ravel(), kind="stable")
-        parts = np.split(order, np.cumsum(np.bincount(code.ravel(), minlength=len(names)))[:-1])
-        self._rows[table] = dict(zip(names, parts, strict=True))
+        ends = np.cumsum(np.bincount(code.ravel(), minlength=len(names)))
+        self._rows[table] = {
+            name: order[stop - count : stop]
+            for name, stop, count in zip(names, ends, np.diff(ends, prepend=0), strict=True)
+        }
         for key in [key for key in self.entries if self._file.table_of(key) == table]:
             shape, dtype, unit = self.entries[key]
             if dtype == "column" or (max(shape, default=0) == rows == np.prod(shape)):
@@ -79,7 +88,9 @@ class SplitTables(Container):
         if numbers:
             wrong = ~((np.abs(values) < 2**53) & (values == np.floor(values)))
         else:
-            values = np.char.strip(values.astype(str))
+            with explained(f"{self.path}: {key}", "text in UTF-8"):
+                text = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(str)
+            values = np.char.strip(text)
             wrong = (values == "") | (np.char.find(values, "/") >= 0) | (np.char.find(values, "{") >= 0)
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
@@ -89,6 +100,11 @@ class SplitTables(Container):
             )
         found, code = np.unique(values.astype(np.int64) if numbers else values, return_inverse=True)
         return [str(value) for value in found.tolist()], code
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """Trials of every table."""
+        return {table: list(rows) for table, rows in self._rows.items()}
 
     def bytes(self) -> int:
         """Size of the file, or of the files of a folder."""
@@ -114,6 +130,13 @@ class SplitTables(Container):
             _, dtype, unit = self._file.entry(place[0])
             return Entry((len(place[1]),), dtype, unit)
         known = key.strip("/")
+        whole = known.replace("{trial}/", "", 1)
+        if whole != known and whole in self.entries and (rows := self._rows.get(self._file.table_of(whole))):
+            count = sum(map(len, rows.values()))
+            raise DataError(
+                f"{self.path}: {whole} has the shape {self.entries[whole].shape}, and {count} rows name a trial; expected as "
+                "many; correct the file, or the mapping"
+            )
         table = self._file.table_of(known) if known in self._file.entries else ""
         if known not in self.entries and table in self._rows and known in self._file.entries:
             raise DataError(

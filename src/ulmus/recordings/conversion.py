@@ -99,7 +99,8 @@ def _plan(
     files = named_paths(sources)
     known = load_mapping(mapping) if isinstance(mapping, (str, Path)) else mapping
     found = check_files(files, known, on_check or (lambda done, total: None))
-    described = {"mapping": known.model_dump(mode="json", exclude_unset=True)}
+    described: dict[str, Any] = {"mapping": known.model_dump(mode="json", exclude_unset=True)}
+    described |= {"left_out": found.left_out} if found.left_out else {}
     opened = partial(MappedFile, mapping=known, steps=found.steps, gaps=found.gaps)
     return files, list(found.trials), opened, described
 

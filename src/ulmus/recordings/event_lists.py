@@ -178,10 +178,10 @@ def matches(file: Container, key: str, placeholder: str) -> list[str]:
     found = [match[1] for match in (re.fullmatch(pattern + "(?:/data)?", known) for known in likely) if match]
     if not found:
         file.entry(key)
-    return sorted(found, key=_natural)
+    return sorted(found, key=natural)
 
 
-def _natural(name: str) -> tuple[bool, int, list[str]]:
+def natural(name: str) -> tuple[bool, int, list[str]]:
     """Whole numbers first, by their size; others by the numbers in them."""
     number = re.fullmatch(r"-?\d{1,20}", name) is not None
     return (

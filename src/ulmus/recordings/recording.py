@@ -17,6 +17,7 @@ from ulmus.recordings.event_lists import (
     flat,
     input_count,
     matches,
+    natural,
     read_events,
     time_scale,
     with_name,
@@ -76,6 +77,8 @@ class MappedFile:
         sign = [self._sign(group) for group in mapping.inputs]
         self._first_input = np.cumsum([0, *map(len, sign)])
         self.lengths = [self._steps(place, leading) for place in self._places]
+        self._protocols = self._find_protocols()
+        self.left_out = self._find_left_out()
         check_unpacked(
             8 * max(self.lengths), self._file.bytes(), f"{path}: trials of {max(self.lengths)} steps"
         )
@@ -122,6 +125,56 @@ class MappedFile:
         dt_ms = self.mapping.dt_ms
         return int(duration_ms / dt_ms + 1e-6 + 2 * rounding_ms / dt_ms)
 
+    def _find_protocols(self) -> list[ContinuousTrace]:
+        """Continuous inputs that are one trace for all trials, on a clock of their own: each trial begins with its beginning."""
+        if self.mapping.trial_start == "zero":
+            return []
+        found = []
+        for trace in self._continuous:
+            if trace.names or trace.rows:
+                continue
+            clock = trace.clock()
+            slack = clock.period_ms + 2 * clock.rounding_ms
+            covered = [
+                clock.begin_ms - slack <= place.start_ms
+                and place.start_ms + steps * self.mapping.dt_ms <= clock.end_ms + slack
+                for place, steps in zip(self._places, self.lengths, strict=True)
+                if abs(place.start_ms - clock.begin_ms) > slack
+            ]
+            if any(covered) and not all(covered):
+                raise DataError(
+                    f"{self.path}: {clock.key} runs from {clock.begin_ms:g} to {clock.end_ms:g} ms, through some trials and "
+                    "not through others; expected it to run through all of them, or to be a protocol that begins with each"
+                )
+            if not any(covered):
+                found.append(trace)
+        return found
+
+    def _find_left_out(self) -> list[str]:
+        """What is said of trials that other tables than that of the voltage have."""
+        if not isinstance(self._file, SplitTables):
+            return []
+        spikes, gaps = self.mapping.known_spikes, self.mapping.gaps
+        keys = [group.times for group in self.mapping.inputs]
+        keys += [spikes.times] if spikes and spikes.times else []
+        keys += [gaps.starts] if gaps else []
+        trials, found = {place.name for place in self._places}, []
+        for table, names in self._file.names.items():
+            if not any(key.strip("/").startswith(f"{table}{{trial}}/") for key in keys):
+                continue
+            beyond = [name for name in names if name not in trials]
+            if names and len(beyond) == len(names):
+                raise DataError(
+                    f"{self.path}: {table or 'the table'} has the trials {', '.join(names[:5])}, the voltage has "
+                    f"{', '.join(map(str, sorted(map(str, trials))[:5]))}; expected the same; number them alike"
+                )
+            if beyond:
+                found.append(
+                    f"{table.rstrip('/') or 'the table'} has rows of {len(beyond)} trials without a voltage, such as "
+                    f"{beyond[0]}, which are left out; look whether all tables number trials alike"
+                )
+        return found
+
     def __len__(self) -> int:
         return len(self._places)
 
@@ -152,7 +205,16 @@ class MappedFile:
         if leading is None and not trials.starts:
             times = "" if self.mapping.known_spikes is None else self.mapping.known_spikes.times or ""
             if "{trial}" in times:
-                return [Place(name=name) for name in matches(self._file, times, "trial")]
+                found = matches(self._file, times, "trial")
+                if isinstance(self._file, SplitTables):  # also those without a spike
+                    found = sorted(
+                        {name for names in self._file.names.values() for name in names}, key=natural
+                    )
+                if trials.count not in (None, len(found)):
+                    raise ConfigError(
+                        f"{self.path} has {len(found)} trials, `count` says {trials.count}; expected the same; leave out `count`"
+                    )
+                return [Place(name=name) for name in found]
             return [Place(row=row) for row in range(trials.count)] if trials.count else [Place()]
         self._cut = True
         return [Place(start_ms=start) for start in self._starts_ms(leading, trials).tolist()]
@@ -214,7 +276,7 @@ class MappedFile:
         recorded = self._recorded(index, np.concatenate([voltage, signals], axis=1))
         voltage[~recorded], signals[~recorded] = np.nan, np.nan
         cut = {"start_ms": place.start_ms} if self._cut or place.start_ms else {}
-        widest = max(map(widest_ms, samples.values()), default=0.0)
+        widest = max((widest_ms(trace, steps * mapping.dt_ms) for trace in samples.values()), default=0.0)
         apart = {"samples_apart_ms": widest} if widest > mapping.dt_ms else {}
         named = {"name": place.name} if place.name else {}
         trial = Trial(
@@ -280,9 +342,7 @@ class MappedFile:
             own = Place(
                 place.name if trace.names else None, place.row if trace.rows else None, place.start_ms
             )
-            if (
-                not self._cut and place.start_ms and not (trace.names or trace.rows)
-            ):  # one of all trials, with a clock of its own
+            if trace in self._protocols:
                 own = Place(start_ms=trace.clock().begin_ms)
             samples = trace.samples(own, steps * self.mapping.dt_ms, where)
             column[:steps] = in_bins(samples, steps, self.mapping.dt_ms, trace.voltage.at)
@@ -353,11 +413,13 @@ class Checked(NamedTuple):
         trials: number of trials of every file.
         steps: of the longest trial.
         gaps: whether some steps of some trials were not recorded, or trials differ in length.
+        left_out: what is not read, for the user.
     """
 
     trials: list[int]
     steps: int
     gaps: bool
+    left_out: list[str]
 
 
 def check_files(
@@ -370,12 +432,14 @@ def check_files(
         DataError: names file, trial, key and value.
     """
     trials: list[int] = []
+    left_out: list[str] = []
     steps, gaps = 1, False
     first = MappedFile(files[0][0], mapping).header
     for path, part in files:  # a mistake in the last file is found before all of the first one is read
         recording = MappedFile(path, mapping)
         lengths = recording.lengths[part]
         trials.append(len(lengths))
+        left_out += recording.left_out
         steps = max(steps, *lengths) if lengths else steps
         if differences := replace(recording.header, steps=first.steps).differences(first):
             raise DataError(
@@ -405,4 +469,4 @@ def check_files(
                         else "check `unit` in the mapping (s instead of ms?)"
                     )
                 )
-    return Checked(trials, steps, gaps)
+    return Checked(trials, steps, gaps, left_out)

@@ -41,11 +41,10 @@ class Samples(NamedTuple):
     voltage_mv: Float64[np.ndarray, "samples"]
 
 
-def widest_ms(samples: Samples) -> float:
-    """The longest interval between two samples where it is far longer than most; else 0."""
-    intervals = np.diff(samples.time_ms)
-    longest = float(intervals.max(initial=0))
-    return longest if longest > _FAR * np.median(intervals) else 0.0
+def widest_ms(samples: Samples, duration_ms: float) -> float:
+    """The longest stretch of a trial between two samples where it is far longer than most; else 0."""
+    longest = float(np.diff(np.clip(samples.time_ms, 0, duration_ms)).max(initial=0))
+    return longest if longest > _FAR * np.median(np.diff(samples.time_ms)) else 0.0
 
 
 class _Clock(NamedTuple):

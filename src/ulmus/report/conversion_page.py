@@ -58,7 +58,7 @@ def summarise(trials: TrialSource) -> ConversionSummary:
         events += np.bincount(clip.event_input, minlength=header.inputs)
         known = np.ones(header.steps, dtype=bool) if clip.recorded is None else clip.recorded
         voltage.add(clip.voltage_mv)
-        drive.add(None if clip.continuous is None else clip.continuous[known])
+        drive.add(None if clip.continuous is None else clip.continuous[: int(np.flatnonzero(known)[-1]) + 1])
         other.add(clip.signals)
         apart_ms[index] = trials.attributes(index).get("samples_apart_ms", 0.0)
         longest[index] = (np.flatnonzero(known)[-1] + 1) * header.dt_ms
@@ -112,6 +112,7 @@ def _doubts(header: Header, spikes: int, trials: int, drive: "_Ranges", voltage:
                 f"{channel.name} reaches {largest:.3g} {channel.unit}, {largest / channel.scale:.3g} times its usual size; check "
                 "its unit (pA instead of nA?), and give a usual size as its scale"
             )
+    yield from header.settings.get("left_out", [])
     sampling_hz = header.settings.get("mapping", {}).get("voltage", {}).get("sampling_hz")
     if sampling_hz and 1000 / sampling_hz > 2 * header.dt_ms:
         yield (
