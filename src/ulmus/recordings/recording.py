@@ -16,13 +16,12 @@ from ulmus.recordings.event_lists import (
     Events,
     flat,
     input_count,
-    matches,
-    natural,
     read_events,
     time_scale,
     with_name,
 )
-from ulmus.recordings.mapping import LARGEST_MS, Inputs, Mapping, OutputSpikes, Trials, event_bins, selected
+from ulmus.recordings.mapping import Inputs, Mapping, OutputSpikes, event_bins, selected
+from ulmus.recordings.places import find_places, find_protocols, rows_left_out
 from ulmus.recordings.voltage import (
     ContinuousTrace,
     Place,
@@ -68,8 +67,11 @@ class MappedFile:
         leading = next(iter((*self._traces.values(), *self._signals, *self._continuous)), None)
         if leading is not None:
             self._check_same_trials(leading)
-        self._cut = False  # whether trials are pieces of one recording
-        self._places = self._find_places(leading, mapping.trials)
+        self._places = find_places(self._file, mapping, leading)
+        trials = mapping.trials
+        self._cut = trials is not None and (
+            leading is not None or trials.starts is not None
+        )  # pieces of one recording
         self._whole: dict[Inputs | OutputSpikes, Events] = {}  # lists of the whole file
         self.latest: dict[
             Inputs | OutputSpikes, tuple[int, float]
@@ -77,8 +79,15 @@ class MappedFile:
         sign = [self._sign(group) for group in mapping.inputs]
         self._first_input = np.cumsum([0, *map(len, sign)])
         self.lengths = [self._steps(place, leading) for place in self._places]
-        self._protocols = self._find_protocols()
-        self.left_out = self._find_left_out()
+        self._protocols: list[ContinuousTrace] = []
+        if mapping.trial_start == "first_sample":
+            steps_ms = [length * mapping.dt_ms for length in self.lengths]
+            spans_ms = [
+                (place.start_ms, place.start_ms + ms)
+                for place, ms in zip(self._places, steps_ms, strict=True)
+            ]
+            self._protocols = find_protocols(self._file, self._continuous, spans_ms)
+        self.left_out = rows_left_out(self._file, mapping, {place.name for place in self._places})
         check_unpacked(
             8 * max(self.lengths), self._file.bytes(), f"{path}: trials of {max(self.lengths)} steps"
         )
@@ -125,56 +134,6 @@ class MappedFile:
         dt_ms = self.mapping.dt_ms
         return int(duration_ms / dt_ms + 1e-6 + 2 * rounding_ms / dt_ms)
 
-    def _find_protocols(self) -> list[ContinuousTrace]:
-        """Continuous inputs that are one trace for all trials, on a clock of their own: each trial begins with its beginning."""
-        if self.mapping.trial_start == "zero":
-            return []
-        found = []
-        for trace in self._continuous:
-            if trace.names or trace.rows:
-                continue
-            clock = trace.clock()
-            slack = clock.period_ms + 2 * clock.rounding_ms
-            covered = [
-                clock.begin_ms - slack <= place.start_ms
-                and place.start_ms + steps * self.mapping.dt_ms <= clock.end_ms + slack
-                for place, steps in zip(self._places, self.lengths, strict=True)
-                if abs(place.start_ms - clock.begin_ms) > slack
-            ]
-            if any(covered) and not all(covered):
-                raise DataError(
-                    f"{self.path}: {clock.key} runs from {clock.begin_ms:g} to {clock.end_ms:g} ms, through some trials and "
-                    "not through others; expected it to run through all of them, or to be a protocol that begins with each"
-                )
-            if not any(covered):
-                found.append(trace)
-        return found
-
-    def _find_left_out(self) -> list[str]:
-        """What is said of trials that other tables than that of the voltage have."""
-        if not isinstance(self._file, SplitTables):
-            return []
-        spikes, gaps = self.mapping.known_spikes, self.mapping.gaps
-        keys = [group.times for group in self.mapping.inputs]
-        keys += [spikes.times] if spikes and spikes.times else []
-        keys += [gaps.starts] if gaps else []
-        trials, found = {place.name for place in self._places}, []
-        for table, names in self._file.names.items():
-            if not any(key.strip("/").startswith(f"{table}{{trial}}/") for key in keys):
-                continue
-            beyond = [name for name in names if name not in trials]
-            if names and len(beyond) == len(names):
-                raise DataError(
-                    f"{self.path}: {table or 'the table'} has the trials {', '.join(names[:5])}, the voltage has "
-                    f"{', '.join(map(str, sorted(map(str, trials))[:5]))}; expected the same; number them alike"
-                )
-            if beyond:
-                found.append(
-                    f"{table.rstrip('/') or 'the table'} has rows of {len(beyond)} trials without a voltage, such as "
-                    f"{beyond[0]}, which are left out; look whether all tables number trials alike"
-                )
-        return found
-
     def __len__(self) -> int:
         return len(self._places)
 
@@ -189,66 +148,6 @@ class MappedFile:
                 "`inhibitory` or `count` in the mapping"
             ) from error
         return np.where(inhibitory, -1, 1).astype(np.int8)
-
-    def _find_places(self, leading: Trace | None, trials: Trials | None) -> list[Place]:
-        if trials is None:
-            if leading is None:
-                return [Place()]
-            names: list[str | None] = [*leading.names] if leading.names else [None]
-            rows: list[int | None] = [*range(leading.rows)] if leading.rows else [None]
-            first = self.mapping.trial_start == "first_sample"
-            return [
-                Place(name, row, leading.clock(name).begin_ms if first else 0.0)
-                for name in names
-                for row in rows
-            ]
-        if leading is None and not trials.starts:
-            times = "" if self.mapping.known_spikes is None else self.mapping.known_spikes.times or ""
-            if "{trial}" in times:
-                found = matches(self._file, times, "trial")
-                if isinstance(self._file, SplitTables):  # also those without a spike
-                    found = sorted(
-                        {name for names in self._file.names.values() for name in names}, key=natural
-                    )
-                if trials.count not in (None, len(found)):
-                    raise ConfigError(
-                        f"{self.path} has {len(found)} trials, `count` says {trials.count}; expected the same; leave out `count`"
-                    )
-                return [Place(name=name) for name in found]
-            return [Place(row=row) for row in range(trials.count)] if trials.count else [Place()]
-        self._cut = True
-        return [Place(start_ms=start) for start in self._starts_ms(leading, trials).tolist()]
-
-    def _starts_ms(self, leading: Trace | None, trials: Trials) -> Float64[np.ndarray, "trials"]:
-        """When the pieces of one recording begin."""
-        if leading is not None and (leading.names is not None or leading.rows):
-            raise ConfigError(
-                f"{self.path} holds several traces under {leading.voltage.values!r}; expected one long trace for "
-                "`trials` to cut; leave out `trials`, or name another voltage"
-            )
-        duration_ms = trials.duration_ms
-        if trials.starts is None and leading is not None:
-            clock = leading.clock()
-            pieces = int((clock.end_ms - clock.start_ms) / duration_ms + 1e-6)
-            check_unpacked(8 * pieces, self._file.bytes(), f"{self.path}: {pieces} trials")
-            starts = clock.start_ms + duration_ms * np.arange(pieces)
-            recording_ms = clock.end_ms - clock.start_ms
-        else:
-            key = trials.starts or ""
-            starts = flat(self._file, key) * time_scale(self._file, key, trials.unit)
-            recording_ms = np.inf
-            wrong = np.flatnonzero(~(np.abs(starts) <= LARGEST_MS))
-            if wrong.size:
-                raise DataError(
-                    f"{self.path}: {trials.starts} holds {starts[wrong[0]]:g} ms in row {wrong[0]}; expected the beginning of "
-                    "every trial; remove the row, or correct it"
-                )
-        if not len(starts):
-            raise DataError(
-                f"{self.path}: not one trial of {duration_ms:g} ms in a recording of {recording_ms:g} ms; "
-                "expected at least one; correct `trials` in the mapping"
-            )
-        return np.asarray(starts, dtype=np.float64)
 
     def trial(self, index: int) -> Trial:
         """One trial, checked.
