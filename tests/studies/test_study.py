@@ -308,7 +308,7 @@ def test_scores_are_renewed_for_other_test_trials_and_runs_keep_their_own(
     data = ["--data.train", f"{moved}[:8]", "--data.validation", f"{moved}[8:10]"]
     assert reproduce(f"{integrator_store}[14:]", *data) == (other, renewed)
     with pytest.raises(SystemExit) as refused:
-        reproduce(f"{integrator_store}[14:]", *data, "--data.train", f"{moved}[:4]")
+        reproduce(f"{integrator_store}[14:]", "--data.train", f"{moved}[:4]", *data[2:])
     assert refused.value.code == 3
     told = " ".join(capsys.readouterr().err.split())
     assert "was trained with other data than are asked for now: data.train was" in told

@@ -186,7 +186,7 @@ def test_missing_folders_are_named(tmp_path):
 
 
 def test_other_settings_and_the_published_archive_are_refused(copy, tmp_path):
-    with pytest.raises(ConfigError, match="seed: 4 != 3"):
+    with pytest.raises(ConfigError, match="seed: asked for 4, present 3"):
         make_pathfinder(copy, SETTINGS, images=IMAGES, seed=4, workers=1)
     write_published(tmp_path / "archive")
     with pytest.raises(DataError, match="may be from elsewhere"):
