@@ -22,6 +22,11 @@ def plain(value: Any) -> Any:
     return list(map(plain, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number by its type, also of NumPy; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_sizes(**values: Any) -> None:
     """Every value is a whole number above zero.
 
@@ -29,7 +34,7 @@ def check_sizes(**values: Any) -> None:
         ConfigError: one is not; the message names it.
     """
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ConfigError(f"{name}={value!r} is no size; expected a whole number, positive.")
 
 

@@ -23,6 +23,9 @@ from ulmus.report.conversion_page import summarise
 from ulmus.trials import Store
 from ulmus.trials.neuronio import NeuronIOFile
 
+EVENTS = {"times": "ev/{trial}/t", "ids": "ev/{trial}/id", "unit": "ms", "count": 1, "inhibitory": "none"}
+"""One input, in a table of its own."""
+
 
 def assert_expected(store):
     assert store.verify() == []
@@ -355,13 +358,7 @@ def test_a_current_of_the_whole_session_is_read_on_its_clock(tmp_path):
     values = {
         "trial_column": "sweep",
         "trial_start": "first_sample",
-        "inputs": {
-            "times": "ev/{trial}/t",
-            "ids": "ev/{trial}/id",
-            "unit": "ms",
-            "count": 1,
-            "inhibitory": "none",
-        },
+        "inputs": EVENTS,
         "continuous": {
             "i": {"values": "cur/i", "times": "cur/t", "time_unit": "ms", "unit": "nA", "scale": 100}
         },
@@ -412,13 +409,7 @@ def test_of_spikes_alone_silent_sweeps_are_trials_too(tmp_path):
     (tmp_path / "spikes.csv").write_text("sweep,t\n1,4\n3,5\n3,7\n")
     values = {
         "trial_column": "sweep",
-        "inputs": {
-            "times": "ev/{trial}/t",
-            "ids": "ev/{trial}/id",
-            "unit": "ms",
-            "count": 1,
-            "inhibitory": "none",
-        },
+        "inputs": EVENTS,
         "output_spikes": {"times": "spikes/{trial}/t", "unit": "ms"},
         "trials": {"duration_ms": 20, "count": 5},
     }

@@ -10,7 +10,7 @@ from ulmus.files.keyed_numbers import Array, Container, Entry, Part
 from ulmus.files.reading import explained
 
 _MOST_TRIALS = 100_000
-_EMPTY = np.empty(0)
+_NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 class SplitTables(Container):
@@ -137,8 +137,8 @@ class SplitTables(Container):
                 f"{self.path}: {whole} has the shape {self.entries[whole].shape}, and {count} rows name a trial; expected as "
                 "many; correct the file, or the mapping"
             )
-        table = self._file.table_of(known) if known in self._file.entries else ""
-        if known not in self.entries and table in self._rows and known in self._file.entries:
+        if known in self._file.entries and known not in self.entries:
+            table = self._file.table_of(known)
             raise DataError(
                 f"{self.path}: {key} is of all trials, which `trial_column` tells apart; expected "
                 f"'{table}{{trial}}/{known.removeprefix(table)}'; write that in the mapping"
@@ -147,16 +147,13 @@ class SplitTables(Container):
 
     def _place(self, key: str) -> tuple[str, Array] | None:
         """The column that a key is a part of, and its rows."""
+        known = key.strip("/")
         for table, rows in self._rows.items():
-            name, _, column = key.strip("/").removeprefix(table).partition("/")
+            name, _, column = known.removeprefix(table).partition("/")
             whole = f"{table}{column}"
-            if (
-                key.strip("/").startswith(table)
-                and "{" not in name
-                and whole in self._file.entries
-                and whole not in self.entries
-            ):
-                return whole, rows.get(name, _EMPTY.astype(np.int64))
+            split = whole in self._file.entries and whole not in self.entries
+            if split and known.startswith(table) and "{" not in name:
+                return whole, rows.get(name, _NO_ROWS)
         return None
 
     def _read(self, key: str, part: Part) -> Any:

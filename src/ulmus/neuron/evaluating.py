@@ -27,9 +27,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         _inside[key] = _inside.get(key, 0) + 1
     try:
         with _lock:
-            if any(
-                part.training for part in module.modules()
-            ):  # not again where one is inside: some do more than set a mode
+            # Not again where one is inside: some do more than set a mode.
+            if any(part.training for part in module.modules()):
                 module.eval()
         yield
     finally:

@@ -57,11 +57,12 @@ def summarise(trials: TrialSource) -> ConversionSummary:
         clip = trials.clip(index, 0, header.steps)
         events += np.bincount(clip.event_input, minlength=header.inputs)
         known = np.ones(header.steps, dtype=bool) if clip.recorded is None else clip.recorded
+        steps = int(np.flatnonzero(known)[-1]) + 1
         voltage.add(clip.voltage_mv)
-        drive.add(None if clip.continuous is None else clip.continuous[: int(np.flatnonzero(known)[-1]) + 1])
+        drive.add(None if clip.continuous is None else clip.continuous[:steps])
         other.add(clip.signals)
         apart_ms[index] = trials.attributes(index).get("samples_apart_ms", 0.0)
-        longest[index] = (np.flatnonzero(known)[-1] + 1) * header.dt_ms
+        longest[index] = steps * header.dt_ms
         seconds[index] = known.sum() * header.dt_ms / 1000
         spikes[index] = clip.spike_time_ms.size
     input_hz = events / max(longest.sum() / 1000, 1e-9)

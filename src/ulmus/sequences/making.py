@@ -7,11 +7,10 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from ulmus.arguments import MOST_WORKERS, plain
+from ulmus.arguments import MOST_WORKERS, is_whole, plain
 from ulmus.errors import ConfigError, DataError, UlmusError, extra
 from ulmus.files.lock import LOCK_FILE
 from ulmus.files.reading import read_json
@@ -148,7 +147,7 @@ def check_counts(**values: int | None) -> None:
     """
     for name, value in values.items():
         most = MOST_WORKERS if name == "workers" else _MOST
-        if value is not None and not (_whole(value) and 1 <= value <= most):
+        if value is not None and not (is_whole(value) and 1 <= value <= most):
             raise ConfigError(f"{name}={value}: expected a whole number from 1 to {most:,}; correct {name}")
 
 
@@ -158,12 +157,8 @@ def check_seed(seed: int) -> None:
     Raises:
         ConfigError: a seed below 0, or 2**63 or above (those are for measuring the balance).
     """
-    if not _whole(seed) or not 0 <= seed < 2**63:
+    if not is_whole(seed) or not 0 <= seed < 2**63:
         raise ConfigError(f"seed={seed}: expected a whole number from 0 to 2**63 - 1; choose another seed")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def in_order(
