@@ -1,5 +1,6 @@
 """NPZ archives and CSV columns as they lie on people's disks."""
 
+import gzip
 import io
 import struct
 import zipfile
@@ -9,6 +10,7 @@ import pytest
 
 from ulmus.errors import DataError
 from ulmus.files.containers import open_container
+from ulmus.files.split_tables import SplitTables
 
 
 def npy(array):
@@ -105,6 +107,61 @@ def test_tabs_separate_too(tmp_path):
     (tmp_path / "a.tsv").write_text("t\tv\n1\t2,5\n")
     found = open_container(tmp_path / "a.tsv")
     assert np.asarray(found.read("t")).tolist() == [1]
+
+
+def test_packed_tables_and_folders_of_them(tmp_path):
+    with gzip.open(tmp_path / "spikes.tsv.gz", "wt") as file:
+        file.write("t (ms)\tcell\n1\t2.5\n")
+    (tmp_path / "SOMA.CSV").write_text("v\r\n-70\r\n-69\r\n")
+    (tmp_path / "notes.txt").write_text("t\n1\n")
+    found = open_container(tmp_path)
+    assert set(found.entries) == {"spikes/t (ms)", "spikes/cell", "SOMA/v"}
+    assert found.entry("spikes/t (ms)").unit == "ms"
+    assert np.asarray(found.read("spikes/cell")).tolist() == [2.5]
+    assert np.asarray(found.read("SOMA/v")).tolist() == [-70, -69]
+    (tmp_path / "spikes.csv").write_text("t\n1\n")
+    with pytest.raises(
+        DataError, match=r"holds spikes\.csv, spikes\.tsv\.gz; expected one table called 'spikes'"
+    ):
+        open_container(tmp_path)
+
+
+def test_packed_tables_that_are_damaged_or_hold_too_much_are_refused(tmp_path, monkeypatch):
+    text = gzip.compress(b"v\n" + b"0\n" * 2_000_000)
+    (tmp_path / "a.csv.gz").write_bytes(text)
+    assert len(np.asarray(open_container(tmp_path / "a.csv.gz").read("v"))) == 2_000_000
+    (tmp_path / "b.csv.gz").write_bytes(text[:-1000])
+    with pytest.raises(DataError, match=r"b\.csv\.gz cannot be read \("):
+        open_container(tmp_path / "b.csv.gz")
+    monkeypatch.setenv("ULMUS_UNPACKED_MB", "1")
+    with pytest.raises(DataError, match=r"a\.csv\.gz declares .* set ULMUS_UNPACKED_MB="):
+        open_container(tmp_path / "a.csv.gz")
+
+
+def test_columns_of_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = {
+        "sweep": pyarrow.array(["a", "b", "b"]).dictionary_encode(),
+        "U/mV": [1.5, None, 3.0],
+        "t (ms)": pyarrow.array([1, 2, None], pyarrow.int32()),
+        "spikes": [[1.0, 2.5], [], None],
+        "__index_level_0__": [0, 1, 2],
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    found = open_container(tmp_path / "a.parquet")
+    assert list(found.entries) == ["sweep", "U/mV", "t (ms)", "spikes"]
+    assert found.entry("t (ms)").unit == "ms"
+    np.testing.assert_array_equal(found.read("t (ms)"), [1, 2, np.nan])
+    assert [part.tolist() for part in found.read("spikes")] == [[1.0, 2.5], [], []]
+    with pytest.raises(DataError, match="sweep holds <U1; expected numbers"):
+        found.read("sweep")
+    split = SplitTables(found, ["sweep"])
+    np.testing.assert_array_equal(split.read("b/U/mV"), [np.nan, 3])
+    (tmp_path / "b.parquet").write_text("v\n1\n")
+    with pytest.raises(DataError, match=r"b\.parquet cannot be read .*; expected a file of format parquet"):
+        open_container(tmp_path / "b.parquet")
 
 
 def test_what_pandas_and_r_write_where_a_number_is_missing_is_nan(tmp_path):

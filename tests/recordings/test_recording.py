@@ -481,7 +481,7 @@ def test_files_that_do_not_fit(tmp_path):
             tmp_path / "cell *",
             r"cell 2, trial 0: events/time .* holds 198.5 ms; expected times within the 124 ms",
         ),
-        (tmp_path / "empty", r"without \.csv files"),
+        (tmp_path / "empty", r"without \.csv and \.tsv files"),
         (tmp_path / "a.npz", "cannot be read"),
         (tmp_path / "b.h5", "cannot be read"),
         (tmp_path / "a.dat", "give `format`"),

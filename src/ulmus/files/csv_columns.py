@@ -1,6 +1,7 @@
 """Columns of CSV files by name."""
 
 import csv
+import gzip
 import math
 import re
 import warnings
@@ -11,9 +12,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from ulmus.errors import DataError
-from ulmus.files.keyed_numbers import Array, Container, Entry, Part, known_unit
-from ulmus.files.reading import explained
+from ulmus.files.keyed_numbers import Array, Container, Entry, Part, unit_in_name
+from ulmus.files.limits import check_gzip
+from ulmus.files.reading import explained, files_in
 
+CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "-"}
 _LONGEST_LINE = 1 << 20
@@ -26,16 +29,24 @@ class CsvFiles(Container):
         super().__init__(path)
         self._columns: dict[str, Array] = {}
         self._places: dict[str, tuple[Path, str, int, int]] = {}
-        for file in csv_files(path) if path.is_dir() else [path]:
+        files = csv_files(path) if path.is_dir() else [path]
+        if twice := [name for name, count in Counter(map(_table, files)).items() if count > 1]:
+            same = ", ".join(file.name for file in files if _table(file) == twice[0])
+            raise DataError(f"{path} holds {same}; expected one table called {twice[0]!r}; keep one of them")
+        for file in files:
+            if _packed(file):
+                check_gzip(file)
             separator, row, names = _header(file)
             for number, name in enumerate(names):
                 if not name:  # the index of pandas and R, or what follows a separator at the end
                     continue
-                key = f"{file.stem}/{name}" if path.is_dir() else name
+                key = f"{_table(file)}/{name}" if path.is_dir() else name
                 self._places[key] = file, separator, row, number
-                self.entries[key] = Entry((), "column", known_unit(*re.findall(r"[(\[](.+)[)\]]$", name)))
+                self.entries[key] = Entry((), "column", unit_in_name(name))
         if not self._places:
-            what = "has no columns with names" if path.is_file() else "is a folder without .csv files"
+            what = (
+                "has no columns with names" if path.is_file() else "is a folder without .csv and .tsv files"
+            )
             raise DataError(f"{path} {what}; expected some; give files or a folder of CSV")
 
     def bytes(self) -> int:
@@ -76,10 +87,10 @@ class CsvFiles(Container):
 
     def _load(self, key: str, **settings: Any) -> Array:
         file, separator, row, number = self._places[key]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _opened(file) as lines:
             warnings.filterwarnings("ignore", "loadtxt: input contained no data")  # a silent trial
             return np.loadtxt(
-                file,
+                lines,
                 delimiter=separator,
                 skiprows=row,
                 usecols=[number],
@@ -98,20 +109,35 @@ def _number(text: str) -> float:
 
 
 def csv_files(folder: Path) -> list[Path]:
-    """The CSV files in a folder, in order, without those that macOS leaves beside files on other disks."""
-    return sorted(file for file in folder.glob("*.csv") if not file.name.startswith("._"))
+    """The CSV and TSV files in a folder, in order, without those that macOS leaves beside files on other disks."""
+    return [file for file in files_in(folder, "*") if file.name.lower().endswith(CSV)]
+
+
+def _packed(file: Path) -> bool:
+    return file.suffix.lower() == ".gz"
+
+
+def _opened(file: Path) -> TextIO:
+    # Not the lines' ends as Python would have them: a quoted field may hold some.
+    opened: Any = gzip.open if _packed(file) else open
+    return opened(file, "rt", encoding="utf-8-sig", newline="")  # type: ignore[no-any-return]
+
+
+def _table(file: Path) -> str:
+    """Name of a table: that of its file, without what says how it is stored."""
+    return Path(file.stem).stem if _packed(file) else file.stem
 
 
 def _header(file: Path) -> tuple[str, int, list[str]]:
     """Separator, number of lines up to the header, and names of the columns."""
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+    with _opened(file) as lines:
         row = 0
         while line := lines.readline(_LONGEST_LINE):
             row += 1
             if not line.strip() or line.startswith("#"):
                 continue
             first = _next_line(lines).partition("#")[0].strip("\r\n")
-            separator = "\t" if file.suffix.lower() == ".tsv" else max(",;\t", key=line.count)
+            separator = "\t" if ".tsv" in file.name.lower() else max(",;\t", key=line.count)
             if line.count(separator) == 0:  # one name: R leaves out that of the names of rows
                 separator = max(",;\t", key=first.count)
             names = [name.strip() for name in next(csv.reader([line], delimiter=separator))]

@@ -1,5 +1,6 @@
 """Numbers that can be asked for by key: what files of several formats have in common."""
 
+import re
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,3 +125,8 @@ def known_unit(name: Any = None) -> str | None:
     if not isinstance(text, str):
         return None
     return _CONCENTRATIONS.get(text.strip()) or _UNITS.get(text.strip().lower())
+
+
+def unit_in_name(name: str) -> str | None:
+    """The unit that stands in brackets at the end of a column's name, as in ``v (mV)``."""
+    return known_unit(*re.findall(r"[(\[](.+)[)\]]$", name))

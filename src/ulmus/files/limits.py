@@ -1,6 +1,8 @@
 """How much of the memory a file may ask for: what is declared is compared with what is there before anything is reserved."""
 
+import gzip
 import os
+from pathlib import Path
 
 from ulmus.errors import ConfigError, DataError
 
@@ -8,6 +10,7 @@ UNPACKED_MB = 256
 """What a file of any size may unpack to."""
 TIMES_STORED = 20
 """What more a file may unpack to, in sizes of what is stored: numbers that compress better hold little."""
+_PIECE = 1 << 20
 VARIABLE = "ULMUS_UNPACKED_MB"
 """The environment variable that lifts the first of the two."""
 
@@ -28,6 +31,20 @@ def check_unpacked(size: int, stored: int, what: str) -> None:
             f"{what} declares {_in_mb(size)} in {stored} bytes of the file; expected at most {_in_mb(unpacked_limit())}, or "
             f"{TIMES_STORED} times what is stored; if you trust the file, set {VARIABLE}={-(-size // 10**6)}"
         )
+
+
+def check_gzip(path: Path) -> None:
+    """Refuse a file of gzip that unpacks to more than `check_unpacked` allows, by unpacking it piece by piece.
+
+    Raises:
+        DataError: it does.
+        OSError, EOFError, zlib.error: it is damaged.
+    """
+    size, stored = 0, path.stat().st_size
+    with gzip.open(path) as file:
+        while part := file.read(_PIECE):
+            size += len(part)
+            check_unpacked(size, stored, str(path))
 
 
 def unpacked_limit() -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulmus.errors import ConfigError, DataError
+from ulmus.files.csv_columns import csv_files
 from ulmus.trials.header import Header
 from ulmus.trials.neuronio import PATTERN, NeuronIOFile, pickles_in, trials_by_name
 from ulmus.trials.paths import named_paths
@@ -143,7 +144,7 @@ def _pickles(folder: Path) -> list[Path]:
 
 
 def _bytes(file: Path) -> int:
-    return sum(part.stat().st_size for part in (file.glob("*.csv") if file.is_dir() else [file]))
+    return sum(part.stat().st_size for part in (csv_files(file) if file.is_dir() else [file]))
 
 
 def _count(file: Path, part: slice) -> int | None:

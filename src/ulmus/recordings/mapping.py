@@ -193,7 +193,7 @@ class Mapping(Settings):
     continuous input or, without one, the output spikes do.
     """
 
-    format: Literal["hdf5", "npz", "csv", "nwb", "neo"] | None = None
+    format: Literal["hdf5", "npz", "csv", "parquet", "nwb", "neo"] | None = None
     """Format of the files; by default as their names end. ``neo``: any that the package Neo reads."""
     dt_ms: Milliseconds = 1.0
     """Width of a time bin of the trials to be made."""

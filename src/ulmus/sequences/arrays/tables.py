@@ -3,14 +3,14 @@
 import csv
 import gzip
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ulmus.errors import DataError, closest, extra
-from ulmus.files.limits import check_unpacked
+from ulmus.files.limits import check_gzip, check_unpacked
 from ulmus.files.reading import explained
 from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import SequenceSet, sequence_set
@@ -29,13 +29,17 @@ def read_table(path: Path) -> dict[str, list[str]]:
     if path.suffix.lower() == PARQUET:
         columns = parquet_columns(path)
         return {name: [_text(cell) for cell in cells] for name, cells in columns.items()}
-    opened = gzip.open if path.name.endswith(".gz") else open
-    delimiter = "\t" if ".tsv" in path.name else ","
+    name = path.name.lower()
+    packed = name.endswith(".gz")
+    opened: Any = gzip.open if packed else open
+    delimiter = "\t" if ".tsv" in name else ","
     with (
         explained(str(path), "UTF-8 text with a line of names", "save it again"),
         opened(path, "rt", newline="", encoding="utf-8-sig") as file,
     ):
-        rows = csv.reader(_limited(file, path), delimiter=delimiter)
+        if packed:
+            check_gzip(path)
+        rows = csv.reader(file, delimiter=delimiter)
         heads = next(rows, [])
         lines = [row for row in rows if row]
     if not lines or len(set(heads)) < len(heads):
@@ -52,15 +56,6 @@ def read_table(path: Path) -> dict[str, list[str]]:
             f"line {short} of {path} has {len(lines[short - 2])} cells; expected {len(heads)} like the first line."
         )
     return dict(zip(heads, map(list, zip(*lines, strict=True)), strict=True))
-
-
-def _limited(lines: Iterable[str], path: Path) -> Iterator[str]:
-    """The lines of a table that may be packed."""
-    total, stored = 0, path.stat().st_size
-    for line in lines:
-        total += len(line)
-        check_unpacked(total, stored, str(path))
-        yield line
 
 
 def parquet_columns(path: Path) -> dict[str, list[Any]]:
