@@ -21,7 +21,7 @@ from ulmus.errors import ConfigError
 from ulmus.export import write_explorer
 from ulmus.geometry import Geometry
 from ulmus.report.morphology import seen_flat
-from ulmus.trials import Header, StoreWriter, Trial
+from ulmus.trials import Channel, Header, StoreWriter, Trial
 
 HELPERS = """
 const find = (id) => document.getElementById(id);
@@ -311,6 +311,49 @@ def test_a_recorded_trial_is_replayed_beside_its_voltage(browser, tmp_path, caps
     wanted = predicted(surrogate("published, windows"), x)[:, 1]
     np.testing.assert_allclose(rows[:500, 2], wanted, atol=1e-5)
     np.testing.assert_array_equal(rows[500:, 2], rows[:200, 2])  # it starts at rest again
+
+
+def with_current(folder, scale=0.5):
+    """A neuron whose last input is a current, and a trial of it."""
+    channel = Channel("current", "nA", scale)
+    header = Header(
+        300, 1.0, np.array([1, 1, -1, 1], dtype=np.int8), ("soma",), "test", continuous=(channel,)
+    )
+    rng = np.random.default_rng(0)
+    times, inputs = np.nonzero(rng.random((300, 3)) < 0.05)
+    current, voltage = (rng.normal(0, size, (300, 1)).astype(np.float32) for size in (0.5, 60))
+    writer = StoreWriter(folder, header, trials_total=1)
+    writer.add(
+        0, Trial(times.astype(np.int32), inputs.astype(np.uint16), voltage, np.array([50.0]), {}, current)
+    )
+    writer.finish()
+    model = surrogate("no hidden layer")
+    model.card["continuous"] = [channel._asdict()]
+    x = torch.zeros(300, 4, dtype=torch.float64)
+    x[times, inputs] = torch.from_numpy(np.where(inputs == 2, -1.0, 1.0))
+    x[:, 3] = torch.from_numpy(current[:, 0] / np.float32(scale))
+    return model, ulmus.open_trials(str(folder)), x
+
+
+def test_a_recorded_current_is_replayed_and_gets_no_spikes(browser, tmp_path):
+    model, trials, x = with_current(tmp_path / "trials")
+    with Explorer(browser, write_explorer(model, tmp_path / "page.html", trials=trials)) as page:
+        told = page.run(
+            "return [explorer.world.excitatory, explorer.world.inhibitory, find('drawn').textContent]"
+        )
+        rows = page.run(RECORDED)["rows"]
+    assert told[:2] == [[0, 1], [2]]
+    assert "Input current is zero but in a recorded trial." in told[2]
+    np.testing.assert_allclose([row[2] for row in rows[:300]], predicted(model, x)[:, 1], rtol=1e-6)
+    with Explorer(browser, write_explorer(model, tmp_path / "page.html")) as page:
+        assert page.run("return [explorer.world.excitatory, explorer.world.inhibitory]") == [[0, 1, 2], []]
+
+
+def test_a_current_of_another_scale_is_refused(tmp_path):
+    model, trials, _ = with_current(tmp_path / "trials")
+    model.card["continuous"][0]["scale"] = 2.0
+    with pytest.raises(ConfigError, match=r"'scale': 0\.5.*, the neuron .*'scale': 2\.0.* expected the same"):
+        write_explorer(model, tmp_path / "page.html", trials=trials)
 
 
 def test_the_page_loads_nothing_and_holds_any_text(tmp_path):

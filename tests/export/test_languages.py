@@ -154,6 +154,115 @@ for (const call of told) { try { call(); console.log("nothing"); } catch (error)
     ]
 
 
+JS_CALLS = """
+import { createNeuron } from "./neuron.mjs";
+const mv = (...events) => { const neuron = createNeuron(); neuron.step(...events); return neuron.step().voltageMv; };
+for (const call of CALLS) { try { console.log(mv(...call)); } catch (error) { console.log(`${error.name}: ${error.message}`); } }
+"""
+
+
+def js_calls(folder, model, calls: str) -> list[str]:
+    """What a step with each of these arguments leaves, or its error."""
+    node = program("node")
+    export(model, folder / "neuron.mjs")
+    (folder / "main.mjs").write_text(JS_CALLS.replace("CALLS", calls))
+    done = subprocess.run([node, "main.mjs"], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("language", ["c", "javascript"])
+def test_spikes_are_peaks_of_the_logit_where_the_probability_is_1(language, saturated, tmp_path):
+    model, x = saturated, input_of(saturated, 500)
+    if language == "c":
+        _, found = run_c([program("gcc"), "-std=c99"], export(model, tmp_path / "neuron.c"), model, events(x))
+    else:
+        export(model, tmp_path / "neuron.mjs")
+        (tmp_path / "main.mjs").write_text(NODE_MAIN.replace("MODULE", "neuron.mjs"))
+        done = subprocess.run(
+            [program("node"), tmp_path / "main.mjs"], input=json.dumps(events(x)), capture_output=True, text=True, check=True
+        )  # fmt: skip
+        found = np.array(json.loads(done.stdout))
+    wanted = model.predict(x[None])
+    assert np.flatnonzero(found[:, 0]).tolist() == wanted.spike_times_ms[0].tolist()
+    assert found[:, 0].sum() > 3
+    rounded = showing(wanted.spike_probability[0].tolist(), model.spike_threshold)
+    assert rounded != wanted.spike_times_ms[0].tolist()
+
+
+def test_c_refuses_a_value_that_is_not_finite(tmp_path):
+    model = surrogate("no hidden layer")
+    file = export(model, tmp_path / "neuron.c")
+    for wrong in (np.nan, np.inf):
+        code, found = run_c([program("gcc"), "-std=c99"], file, model, [[(1, 1.0)], [(1, wrong)]])
+        assert (code, len(found)) == (2, 1)
+
+
+def test_javascript_refuses_events_that_cannot_be(tmp_path):
+    calls = "[[[3, 2], [1]], [[3], [NaN]], [[3], ['1']], [3], [[3], 1], [[3], [1], 2]]"
+    assert js_calls(tmp_path, surrogate("no hidden layer"), calls) == [
+        "RangeError: there are 2 inputs, but 1 values; expected one value for each input",
+        "RangeError: input 3 has the value NaN; expected a finite number",
+        "RangeError: input 3 has the value 1; expected a finite number",
+        "TypeError: inputs is 3; expected an array, one number for each event",
+        "TypeError: values is 1; expected an array, one number for each event",
+        "RangeError: events is 2; expected how many of the 1 inputs count",
+    ]
+
+
+def test_values_that_are_left_out_in_javascript_are_the_signs_of_the_inputs(tmp_path):
+    windows = js_calls(
+        tmp_path, surrogate("published, windows"), "[[[3, 700]], [[3, 700], [1, -1]], [[3, 700], [1, 1]]]"
+    )
+    assert windows[0] == windows[1] != windows[2]
+    told = surrogate("no hidden layer")
+    told.card["inhibitory"] = [(1, 3)]
+    found = js_calls(tmp_path, told, "[[[0, 2]], [[0, 2], [1, -1]], [[0, 2], [1, 1]]]")
+    assert found[0] == found[1] != found[2]
+
+
+def test_files_say_what_a_continuous_input_is_divided_by(tmp_path):
+    model = surrogate("no hidden layer")
+    model.card["continuous"] = [{"name": "current */", "unit": "nA", "scale": 0.5}]
+    told = "it has an event in every step, whose value is that in nA divided by 0.5."
+    for end in (".c", ".mjs", ".mod"):
+        text = export(model, tmp_path / f"neuron{end}").read_text()
+        assert told in text
+        assert "Input 3 is continuous, current * /:" in text or end != ".c"
+    assert js_calls(tmp_path, model, "[[[0, 3]], [[0, 3], [1, 0.4]]]")[0] == (
+        "RangeError: input 3 is continuous and has no value; expected values"
+    )
+
+
+@pytest.mark.parametrize("end", [".c", ".js", ".mod"])
+@pytest.mark.parametrize("threshold", [np.nan, -0.1, 2.0])
+def test_a_threshold_that_is_no_probability_is_refused(end, threshold, tmp_path):
+    model = surrogate("no hidden layer")
+    model.spike_threshold = threshold
+    with pytest.raises(ConfigError, match=r"spike_threshold=.* expected a spike probability between 0 and 1"):
+        export(model, tmp_path / f"neuron{end}")
+
+
+@pytest.mark.parametrize("name", ["for", "exp", "t", "ExpSyn", "run", "fired", "soma_mV", "class", "STATE"])
+def test_a_mechanism_gets_no_name_that_is_taken(name, tmp_path):
+    with pytest.raises(
+        ConfigError, match=rf"{name}\.mod makes a mechanism {name}, .* such as fitted_{name}\.mod"
+    ):
+        export(surrogate("no hidden layer"), tmp_path / f"{name}.mod")
+
+
+@pytest.mark.parametrize("name", ["l5pc small", "l5pc-small", "é", "a.b"])
+def test_a_mechanism_has_a_file_name_that_c_plus_plus_can_take(name, tmp_path):
+    with pytest.raises(ConfigError, match=r"expected letters, digits and _\. Write it as \w+\.mod"):
+        export(surrogate("no hidden layer"), tmp_path / f"{name}.mod")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sites_of_one_name_in_neuron_are_refused(tmp_path):
+    model = ulmus.Surrogate(ulmus.ELM(4, 3, memory=3), sites=("apical 5", "apical-5"))
+    with pytest.raises(ConfigError, match="'apical 5' and 'apical-5' would both be apical_5_mV"):
+        export(model, tmp_path / "neuron.mod")
+
+
 @pytest.mark.parametrize("end", [".c", ".js", ".mod"])
 def test_a_model_that_a_format_cannot_hold_is_refused(end, tmp_path):
     with pytest.raises(ConfigError, match=r"Surrogate of kind LSTM .* expected a Surrogate of an ELM"):

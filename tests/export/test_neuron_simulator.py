@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from export_cases import events, input_of, predicted, showing, surrogate
 
+import ulmus
 from ulmus.export import export
 
 pytestmark = pytest.mark.skipif(find_spec("neuron") is None, reason="NEURON is not installed")
@@ -106,14 +107,18 @@ h.quit()
 
 
 @pytest.fixture(scope="module")
-def mechanisms(tmp_path_factory) -> Path:
-    """A folder with two compiled neurons, which NEURON loads by itself when it is started there."""
+def mechanisms(tmp_path_factory, saturated) -> Path:
+    """A folder with compiled neurons, which NEURON loads by itself when it is started there."""
     compile_ = Path(sys.executable).with_name("nrnivmodl")
     if not compile_.exists() or shutil.which("g++") is None:
         pytest.skip("nrnivmodl or a compiler is missing")
     folder = tmp_path_factory.mktemp("mechanisms")
     export(surrogate("published, windows"), folder / "l5pc_branch_20.mod")
     export(surrogate("readout of the hidden layer"), folder / "hidden.mod")
+    alone = ulmus.Surrogate(ulmus.ELM(4, 1, memory=3), sites=())
+    alone.card["recipe"] = 'my "great\\ cell" é, ENDCOMMENT'
+    export(alone, folder / "alone.mod")
+    export(saturated, folder / "saturated.mod")
     done = subprocess.run([compile_, "."], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -153,6 +158,37 @@ def test_the_artificial_cell_computes_the_surrogate(kind, case, mechanisms):
     assert len(spikes) >= 2
     assert idle < wanted[:, 0].max()  # cells do not share their state
     assert memory[0] != memory[1]
+
+
+def test_spikes_are_peaks_of_the_logit_where_the_probability_is_1(mechanisms, saturated):
+    model, x = saturated, input_of(saturated, 500)
+    _, spikes, *_ = nrn(mechanisms, RUN, "saturated", "soma_mV", told=json.dumps(events(x)))
+    wanted = model.predict(x[None])
+    assert [time - 1.0 for time in spikes] == wanted.spike_times_ms[0].tolist()
+    assert showing(wanted.spike_probability[0].tolist(), 0.5) != wanted.spike_times_ms[0].tolist()
+
+
+def test_a_neuron_without_voltage_and_with_any_title_runs(mechanisms):
+    script = "import json; from neuron import h; cell = h.alone(); h.finitialize(); [h.fadvance() for _ in range(100)]"
+    assert 0 < nrn(mechanisms, f"{script}; print(json.dumps(cell.spike_probability))") < 1
+
+
+def test_the_mechanism_says_that_its_state_is_not_saved(mechanisms):
+    assert "SaveState and BBSaveState of NEURON do not keep" in (mechanisms / "hidden.mod").read_text()
+
+
+def test_a_weight_that_is_not_finite_is_an_error_of_neuron(mechanisms):
+    script = """
+import json
+from neuron import h
+cell = h.hidden(); made = h.NetCon(None, cell); made.weight[0] = float("nan")
+h.finitialize(); made.event(1)
+try:
+    [h.fadvance() for _ in range(100)]
+except RuntimeError as error:
+    print(json.dumps(["error", str(error)]))
+"""
+    assert "weight[0] of a NetCon is not finite" in nrn(mechanisms, script)[1]
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from kernel_cases import as_events
 
-from ulmus import ELM, Surrogate
+from ulmus import ELM, Events, Surrogate
 from ulmus.errors import ConfigError, DataError, ShapeError
 from ulmus.neuron.spikes import first_peaks, spike_times
 
@@ -121,6 +121,62 @@ def test_what_is_refused():
         fitted.stepper(refractory_ms=-1)
     with pytest.raises(ConfigError, match="cannot be stepped"):
         surrogate(hidden_readout=True).stepper()
+
+
+def test_events_whose_row_starts_do_not_fit_are_refused():
+    events = Events.counted(np.array([[1, 1]]), np.array([3, 4]), np.ones(2), 40)
+    with pytest.raises(ShapeError, match="3 row starts from 0 to 2.*51 row starts"):
+        surrogate().stepper().run(events._replace(time=50))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "words"),
+    [
+        (np.eye(1, 40, 3)[0], {}, "type float64.*flatnonzero"),
+        (np.eye(1, 40, 3, dtype=bool)[0], {}, "type bool"),
+        ([3.7], {}, "float64"),
+        ([[1, 2]], {}, r"shape \[1, 2\]"),
+        ([[1], [1, 2]], {}, "no array"),
+        (3, {}, r"shape \[\]"),
+        (["a"], {}, "whole number"),
+        ([3], {"values": [np.nan]}, "input 3 has the value nan"),
+        ([3, 4], {"values": [1, np.inf]}, "input 4 has the value inf"),
+        ([3], {"values": ["1"]}, "expected numbers"),
+        ([3, 4], {"neurons": [0.9, 1]}, "neurons = .*float64"),
+        ([3], {"neurons": [np.nan]}, "neurons = .*float64"),
+        ([3], {"neurons": [True]}, "neurons = .*bool"),
+    ],
+)
+def test_events_that_are_no_numbers_are_refused(inputs, options, words):
+    runner = surrogate().stepper(2)
+    state = runner.state
+    with pytest.raises(DataError, match=words):
+        runner.step(inputs, **options)
+    np.testing.assert_array_equal(runner.state, state)
+
+
+def test_dense_input_has_finite_numbers_and_may_have_a_gradient():
+    fitted, x = surrogate(), spikes_in(1)
+    wanted = fitted.stepper().run(x).voltage_mv
+    np.testing.assert_array_equal(fitted.stepper().run(x.clone().requires_grad_()).voltage_mv, wanted)
+    events = as_events(x)
+    events = events._replace(values=events.values.clone().requires_grad_())
+    np.testing.assert_array_equal(fitted.stepper().run(events).voltage_mv, wanted)
+    x[0, 7, 5] = np.nan
+    for given, words in (
+        (x, "input 5 has the value nan"),
+        (as_events(x), "value nan"),
+        ("x", "expected numbers"),
+    ):
+        with pytest.raises(DataError, match=words):
+            fitted.stepper().run(given)
+
+
+def test_a_refractory_time_may_be_a_number_of_numpy():
+    fitted, x = surrogate(), spikes_in(1).numpy()
+    wanted = fitted.stepper(refractory_ms=15.0).run(x).spikes
+    for time in (np.int64(15), np.float32(15)):
+        np.testing.assert_array_equal(fitted.stepper(refractory_ms=time).run(x).spikes, wanted)
 
 
 def test_steps_from_compiled_code():

@@ -6,6 +6,8 @@ import torch
 
 import ulmus
 from ulmus.errors import ConfigError, DataError
+from ulmus.kernels.numba_network import FREE, FREE_COUNT, simulate
+from ulmus.neuron.surrogate import VoltageUnits
 from ulmus.populations import (
     AllToAll,
     Cells,
@@ -175,6 +177,117 @@ def test_arrays_that_are_too_small_grow(monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_run_that_was_interrupted_goes_on(monkeypatch):
+    wanted, net, pieces = started().run(STEPS), started(), []
+    activity = net._started().activity
+    small = {name: getattr(activity, name)[:3] for name in ("queue_neuron", "queue_input", "queue_value")}
+    activity.control[FREE_COUNT] = 3
+    net._running.activity = activity._replace(**small, queue_next=np.array([1, 2, -1]))
+
+    def interrupted(*given):
+        simulate(*given)
+        pieces.append(given)
+        if len(pieces) == 3:  # others before it ended where the queue had to grow
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("ulmus.kernels.numba_network.simulate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        net.run(STEPS)
+    activity, before = net._running.activity, net.time_ms
+    assert 0 < before < STEPS
+    assert 3 < len(activity.queue_next) == len(activity.queue_value) > activity.control[FREE]
+    found = net.run(STEPS - before)
+    later = wanted.spike_time_ms >= before
+    assert later.sum() > 10
+    np.testing.assert_array_equal(found.spike_time_ms, wanted.spike_time_ms[later])
+    np.testing.assert_array_equal(found.spike_neuron, wanted.spike_neuron[later])
+
+
+def neuron_of_a_list(seed, units=None, threshold=0.5, **options):
+    torch.manual_seed(seed)
+    settings = {"memory": 6, "branches": 5, "synapses_per_branch": 8, "activation": "silu"} | options
+    neuron = ulmus.ELM(40, 2, **settings)
+    with torch.no_grad():
+        neuron.readout.weight *= 20
+    return ulmus.Surrogate(neuron.double(), units=units, spike_threshold=threshold)
+
+
+def test_neurons_of_one_list_have_units_thresholds_and_kinds_of_synapses_of_their_own():
+    models = [
+        neuron_of_a_list(1),
+        neuron_of_a_list(2, VoltageUnits(-40, -60, 0.05), threshold=0.7),
+        neuron_of_a_list(3, tau_synapse_ms=[2.0, 3.0, 5.0, 8.0, 9.0]),
+    ]
+    x = np.zeros((3, STEPS, 40))
+    played = events(3)
+    np.add.at(x, (played[1], played[0].astype(int), played[2]), 1.0)
+    for order in ([0, 1, 2], [2, 1, 0]):
+        net = Population([Cells([models[number] for number in order])])
+        found = net.run(STEPS, events=played, record=[2, 0, 1])
+        for neuron, column in ((0, 1), (1, 2), (2, 0)):
+            wanted = models[order[neuron]].predict(torch.from_numpy(x[neuron : neuron + 1]))
+            np.testing.assert_allclose(
+                found.voltage_mv[:, column, 0], wanted.voltage_mv[0, :, 0].numpy(), rtol=1e-9
+            )
+            spikes = found.spike_time_ms[found.spike_neuron == neuron].tolist()
+            assert spikes == [time for time in wanted.spike_times_ms[0].tolist() if time < STEPS]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"memory": 7}, "neuron 1 has memory=7, neuron 0 has 6"),
+        ({"hidden_layers": 2}, "hidden_layers=2"),
+        ({"hidden": 7}, "hidden=7"),
+        ({"activation": "relu"}, "activation=relu"),
+        ({"dt_ms": 0.5}, "dt_ms=0.5"),
+        ({"routing": "windows"}, r"inhibitory inputs=\[20"),
+        (
+            {"branches": 4, "synapses_per_branch": 10, "tau_synapse_ms": [2.0, 3.0, 5.0, 8.0]},
+            "number of branches",
+        ),
+    ],
+)
+def test_neurons_of_one_list_that_differ_in_more_are_refused(options, words):
+    with pytest.raises(ConfigError, match=f"{words}.*Make a separate Cells"):
+        Population([Cells([neuron_of_a_list(1), neuron_of_a_list(2, **options)])])
+
+
+def test_neurons_of_one_list_of_other_precision_or_current_are_refused():
+    for other, words in [
+        (surrogate(2).float(), "dtype=torch.float32"),
+        (driven_by_current(2), "inputs=10"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            Population([Cells([surrogate(1), other])])
+    warm = driven_by_current(2)
+    warm.card["continuous"][1]["unit"] = "C"
+    with pytest.raises(ConfigError, match="continuous inputs="):
+        Population([Cells([driven_by_current(1), warm])])
+
+
+def test_continuous_inputs_of_neurons_of_one_list_have_scales_of_their_own():
+    models, series = [driven_by_current(seed) for seed in (1, 2)], np.ones((STEPS, 2, 2))
+    models[1].card["continuous"][0]["scale"] = 4.0
+    voltage = Population([Cells(models)]).run(STEPS, continuous={"cells": series}, record=[0, 1]).voltage_mv
+    for number, scale in enumerate((0.5, 4.0)):
+        x = torch.zeros(1, STEPS, 10, dtype=torch.float64)
+        x[..., 8:] = torch.tensor([1 / scale, 0.5])
+        wanted = models[number].predict(x).voltage_mv[0, :, 0].numpy()
+        np.testing.assert_allclose(voltage[:, number, 0], wanted, rtol=1e-9)
+
+
+def test_a_population_that_was_saved_at_rest_can_still_be_connected(tmp_path):
+    nets = [Population([Cells(surrogate(1), 11)], seed=7, refractory_ms=np.int64(2)) for _ in range(2)]
+    nets[0].run(0)
+    nets[0].save(tmp_path / "rest.npz")
+    for net in nets:
+        net.connect("cells", "cells", FixedProbability(0.4), delay_ms=30.0)
+    found, wanted = (net.run(STEPS, events=events(11), threads=np.int64(2)) for net in nets)
+    assert len(wanted.spike_time_ms) > 50
+    np.testing.assert_array_equal(found.spike_time_ms, wanted.spike_time_ms)
+
+
 def test_random_input_is_a_poisson_process():
     """Traces that leak are sums over the past, whose mean and variance are known."""
     model, rate_hz = surrogate(1), 30.0
@@ -316,6 +429,13 @@ def test_what_is_refused(tmp_path):
         (lambda: net.poisson("a", "5"), "below a million"),
         (lambda: net.poisson("a", 1e9), "below a million"),
         (lambda: net.connect("a", "b", "all"), "chooses no pairs"),
+        (lambda: net.connect("a", "b", AllToAll), "chooses no pairs"),
+        (lambda: net.connect("a", "b", AllToAll(), delay_ms=0.6), "one time step"),
+        (lambda: net.connect("a", "b", AllToAll(), delay_ms=4294967297), "10000000 steps at most"),
+        (lambda: net.connect("a", "b", AllToAll(), delay_ms="x"), "delay_ms='x' is no number"),
+        (lambda: Population([Cells(surrogate(1))], seed=2**63), "seed=9223372036854775808"),
+        (lambda: net.run("100"), "duration_ms='100'"),
+        (lambda: net.run(None), "duration_ms=None"),
         (lambda: net.connect("a", "b", FromList([(0, 1, 2)])), "expected pairs"),
         (lambda: net.connect("a", "b", FromList([(0, 1), (2,)])), "no whole numbers"),
         (lambda: net.connect("a", "b", AllToAll(), inputs=[0.5]), "no whole numbers"),
@@ -340,6 +460,8 @@ def test_what_is_refused(tmp_path):
         (([float("nan")], [1], [0]), "times of events"),
         (([1.0], [1.5], [0]), "neurons of events"),
         (([1.0], [1]), "a time, a neuron and an input"),
+        ((["1"], [1], [0]), "times that are no numbers"),
+        (([1.0], [[1], [1, 2]], [0]), "a time, a neuron and an input"),
     ]:
         with pytest.raises(DataError, match=words):
             net.run(5, events=played)

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ulmus.errors import DataError
+from ulmus.errors import ConfigError, DataError
 from ulmus.populations import Recording, read_spikes, write_spikes
 
 NEURONS = {"a": range(3), "b": range(3, 5)}
@@ -49,6 +49,54 @@ def test_files_of_others_are_sorted_by_time_or_refused(tmp_path):
     (tmp_path / "bad.h5").write_bytes(b"nothing")
     with pytest.raises(DataError, match="bad.h5"):
         read_spikes(tmp_path / "bad.h5")
+
+
+@pytest.mark.parametrize(("units", "factor"), [("seconds", 1000), (b"ms", 1), (["us"], 0.001)])
+def test_times_are_read_in_their_units(tmp_path, units, factor):
+    write_spikes(tmp_path / "spikes.h5", RECORDING, NEURONS)
+    with h5py.File(tmp_path / "spikes.h5", "a") as file:
+        file["spikes/a/timestamps"].attrs["units"] = units
+    np.testing.assert_allclose(read_spikes(tmp_path / "spikes.h5", "a")[0], [factor, 2.5 * factor])
+
+
+@pytest.mark.parametrize(
+    ("units", "nodes", "words"),
+    [
+        ("steps", [1, 2], r"units=\['steps'\]; expected seconds"),
+        ("mV", [1, 2], "expected seconds"),
+        ("ms", [1.5, 2.0], "node_ids = .* whole numbers"),
+        ("ms", np.array([1, 2**63 + 1], np.uint64), "node_ids = .* whole numbers"),
+        ("ms", [1, -2], "node id -2"),
+    ],
+)
+def test_units_and_node_ids_that_cannot_be_are_refused(tmp_path, units, nodes, words):
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["spikes/a/timestamps"], file["spikes/a/node_ids"] = [3.0, 1.0], nodes
+        file["spikes/a/timestamps"].attrs["units"] = units
+    with pytest.raises(DataError, match=words):
+        read_spikes(tmp_path / "one.h5")
+
+
+def test_the_layout_without_populations_is_refused(tmp_path):
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file["spikes/timestamps"], file["spikes/gids"] = [3.0, 1.0], [7, 8]
+    with pytest.raises(DataError, match="directly under spikes, an older layout"):
+        read_spikes(tmp_path / "old.h5")
+
+
+@pytest.mark.parametrize("name", ["", 5, "/a", "a//b", ".", "a\0b"])
+def test_names_that_could_not_be_read_back_are_not_written(tmp_path, name):
+    with pytest.raises(ConfigError, match="cannot be a population of SONATA"):
+        write_spikes(tmp_path / "spikes.h5", RECORDING, {name: range(5)})
+    assert not list(tmp_path.iterdir())
+    for usable in ("5", "a/b", ".."):
+        write_spikes(tmp_path / "spikes.h5", RECORDING, {usable: range(5)})
+        assert len(read_spikes(tmp_path / "spikes.h5", usable)[0]) == 4
+
+
+def test_neurons_are_those_of_a_population(tmp_path):
+    with pytest.raises(ConfigError, match=r"neurons=\[0, 1\].*Population.neurons"):
+        write_spikes(tmp_path / "spikes.h5", RECORDING, [0, 1])
 
 
 def test_nwb_as_pynwb_sees_it(tmp_path):

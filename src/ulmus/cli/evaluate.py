@@ -57,7 +57,8 @@ def evaluate(
         each: Score every --data by itself instead, for example to see whether a fit fires at the right rate and with the
             right intervals under other input.
         protocol: For trials: stream (whole trials from rest, raw millivolts) or official (the authors' windows and
-            rescaling). Both leave the first 500 ms of every trial out of all scores, rates and spike counts.
+            rescaling). Both leave the first 500 ms of every trial, of short ones under stream half, out of all scores, rates
+            and spike counts.
         split: For a model of sequences: test, or validation, which chose its best checkpoint.
         threshold_on: Trials on which the threshold for spike times is chosen (as many spikes as were recorded); by
             default the one that training chose on its validation trials.

@@ -19,7 +19,6 @@ from ulmus.evaluation.intervals import (
 from ulmus.evaluation.metrics import SpikeMetrics, SpikeRanking, VoltageErrors
 from ulmus.evaluation.predictions import Predictions, Protocol, check_fit, find_protocol, predict
 from ulmus.neuron import Surrogate
-from ulmus.neuron.spikes import input_signs
 from ulmus.trials import TrialSource
 from ulmus.trials.overlap import Part, overlap, parts
 
@@ -317,9 +316,9 @@ def few_note(scores: Mapping[str, Any]) -> str:
 
 def sign_note(surrogate: Surrogate, trials: TrialSource) -> str:
     """What a reader must know of trials that excite where the neuron expects inhibition; else nothing."""
-    signs, known = input_signs(surrogate.neuron, surrogate.geometry, len(surrogate.continuous))
+    signs, known = surrogate.input_signs
     inhibitory = signs < 0
-    if not known or (trials.header.input_sign[inhibitory] < 0).any():
+    if not (known and inhibitory.any()) or (trials.header.input_sign[inhibitory] < 0).any():
         return ""
     return (
         f"none of its {int(inhibitory.sum())} inhibitory inputs inhibits in these trials, whose events are positive there: check "

@@ -5,7 +5,14 @@ from string import Template
 
 import numpy as np
 
-from ulmus.export.constants import NeuronConstants, constants_of, described, identifier, surrogate_of_elm
+from ulmus.export.constants import (
+    NeuronConstants,
+    constants_of,
+    continuous_inputs,
+    described,
+    identifier,
+    surrogate_of_elm,
+)
 from ulmus.neuron import Surrogate
 
 ACTIVATIONS = {
@@ -38,18 +45,21 @@ $static void ${name}_reset(${name}_state *state) {
 }
 
 /* One step: `events` input events, each the number of an input (0 to $last_input) and its value (+1 for a spike of an excitatory
-   input, -1 for an inhibitory one). Gives the probability of an output spike in this step and the voltage of $sites in mV.
+   input, -1 for an inhibitory one).$continuous Gives the probability of an output spike in this step and the voltage of
+   $sites in mV.
    Returns 1 where a spike shows (the step before was the first peak of a stretch above the threshold; the spike's time is the
-   beginning of this step), otherwise 0; or -1, having computed nothing, where an input is out of range. */
+   beginning of this step), otherwise 0; or -1, having computed nothing, where an input is out of range or a value not finite. */
 $static int ${name}_step(${name}_state *state, int events, const int *input, const double *value,
         double *probability, double *voltage_mv) {
     int event;
+    double logit = 0;
     for (event = 0; event < events; ++event)
-        if (input[event] < 0 || input[event] >= ${upper}_INPUTS) return -1;
+        if (input[event] < 0 || input[event] >= ${upper}_INPUTS || !isfinite(value[event])) return -1;
     ${name}_decay(state->branches);
     for (event = 0; event < events; ++event) ${name}_receive(state->branches, input[event], value[event]);
-    ${name}_advance(state->branches, state->memory, probability, voltage_mv);
-    return ${name}_detect(&state->before, &state->phase, *probability, ${upper}_THRESHOLD);
+    ${name}_advance(state->branches, state->memory, &logit, voltage_mv);
+    *probability = 1 / (1 + exp(-logit));
+    return ${name}_detect(&state->before, &state->phase, logit, ${upper}_THRESHOLD);
 }
 $close"""
 )
@@ -76,19 +86,21 @@ static void ${name}_receive(double *branches, int input, double value) {
         branches[${name}_branch[synapse]] += ${name}_weight[synapse] * value;
 }
 
-$activation/* Whether the step before was the first peak of a stretch above the threshold: a peak shows one step later. The phase
-   is 0 below the threshold, 1 while the probability rises above it, 2 after the spike. */
-static int ${name}_detect(double *before, int *phase, double probability, double threshold) {
-    int spike = *phase == 1 && probability < *before;
+$activation/* Whether the step before was the first peak of a stretch above the threshold, a probability: a peak shows one step
+   later. Logits are compared, as rounding of a probability near 1 would flatten peaks. The phase is 0 below the threshold, 1
+   while the logit rises above it, 2 after the spike. */
+static int ${name}_detect(double *before, int *phase, double logit, double threshold) {
+    double limit = threshold <= 0 ? -HUGE_VAL : threshold >= 1 ? HUGE_VAL : log(threshold) - log1p(-threshold);
+    int spike = *phase == 1 && logit < *before;
     if (spike) *phase = 2;
-    if (!(probability > threshold)) *phase = 0;
+    if (!(logit > limit)) *phase = 0;
     else if (*phase == 0) *phase = 1;
-    *before = probability;
+    *before = logit;
     return spike;
 }
 
 /* Memory one step on, then what is read out of it. */
-static void ${name}_advance(const double *branches, double *memory, double *probability, double *voltage_mv) {
+static void ${name}_advance(const double *branches, double *memory, double *logit, double *voltage_mv) {
     int to, from;
     double sum, seen[${upper}_BRANCHES + ${upper}_MEMORY]$layer_arrays;
     for (from = 0; from < ${upper}_BRANCHES; ++from) seen[from] = branches[from];
@@ -102,7 +114,7 @@ $layers
     for (to = 0; to < 1 + ${upper}_SITES; ++to) {
         sum = ${name}_readout_bias[to];
         for (from = 0; from < ${upper}_MEMORY; ++from) sum += ${name}_readout[to][from] * memory[from];
-$hidden_readout        if (to == 0) *probability = 1 / (1 + exp(-sum));
+$hidden_readout        if (to == 0) *logit = sum;
         else voltage_mv[to - 1] = sum / $scale_per_mv + $offset_mv;
     }
 }
@@ -128,14 +140,16 @@ def c_source(model: Surrogate, name: str, *, header: bool = False) -> str:
         header: Whether the functions are static, for a file that is included.
 
     Raises:
-        ConfigError: the model is not a surrogate of an ELM.
+        ConfigError: the model is not a surrogate of an ELM, or its threshold is no probability.
     """
     surrogate, name = surrogate_of_elm(model, "C"), identifier(name)
     upper = name.upper()
     return _FILE.substitute(
         name=name, upper=upper, described=described(surrogate, name).replace("*/", "* /"),
         dt_ms=f"{surrogate.neuron.dt_ms:g}", last_input=surrogate.neuron.inputs - 1,
-        sites=", ".join(surrogate.sites).replace("*/", "* /"), core=core(surrogate, name), static="static" if header else "",
+        sites=(", ".join(surrogate.sites) or "no site").replace("*/", "* /"),
+        continuous=f" {continuous_inputs(surrogate)}".rstrip().replace("*/", "* /"),
+        core=core(surrogate, name), static="static" if header else "",
         declarations=f"typedef struct {{\n    double branches[{upper}_BRANCHES], memory[{upper}_MEMORY], before;\n"
         f"    int phase;\n}} {name}_state;\n",
         open=f"#ifndef {upper}_H\n#define {upper}_H" if header else "", close="#endif\n" if header else "",

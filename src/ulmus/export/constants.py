@@ -70,9 +70,14 @@ def surrogate_of_elm(model: Any, what: str) -> Surrogate:
     """The same model, which is a surrogate of an ELM.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not, or its spike threshold is no probability.
     """
     if isinstance(model, Surrogate) and isinstance(model.neuron, ELM):
+        if not 0 <= model.spike_threshold <= 1:
+            raise ConfigError(
+                f"spike_threshold={model.spike_threshold}; expected a spike probability between 0 and 1. Set it on the "
+                "surrogate."
+            )
         return model
     kind = type(model).__name__
     if isinstance(model, Surrogate):
@@ -87,6 +92,17 @@ def identifier(name: str) -> str:
     """A name that C and NMODL accept: letters, digits and underscores, no digit in front."""
     kept = re.sub(r"\W", "_", name, flags=re.ASCII)
     return kept if re.match(r"[A-Za-z]", kept) else f"neuron_{kept}"
+
+
+def continuous_inputs(surrogate: Surrogate) -> str:
+    """What a file says of continuous inputs, whose values are divided by a scale; nothing where there are none."""
+    first = surrogate.neuron.inputs - len(surrogate.continuous)
+    told = (
+        f"Input {number} is continuous, {one['name']}: it has an event in every step, whose value is that in {one['unit']} "
+        f"divided by {float(one['scale'])!r}."
+        for number, one in enumerate(surrogate.continuous, first)
+    )
+    return " ".join(" ".join(told).split())
 
 
 def described(surrogate: Surrogate, name: str) -> str:

@@ -25,6 +25,7 @@ function useNeuron(neuron, title, given = {}) {
   find("drawn").textContent = place.schematic
     ? "Schematic: the file does not say where the inputs lie. Each ray is a branch of the neuron."
     : "Dendrites seen flat. Glow: input of the last 60 ms.";
+  for (const { name } of neuron.continuous) find("drawn").textContent += ` Input ${name} is zero but in a recorded trial.`;
   measured.steps = measured.ms = 0;
   resize();
 }
@@ -32,7 +33,8 @@ function useNeuron(neuron, title, given = {}) {
 function readTrial(trial, dtMs) {
   const voltageMv = new Float32Array(bytesOf(trial.voltage_mv)), spike = new Uint8Array(voltageMv.length);
   for (const time of trial.spike_time_ms) spike[Math.min(spike.length - 1, Math.max(0, Math.round(time / dtMs)))] = 1;
-  return { first: new Int32Array(bytesOf(trial.first_event)), input: new Int32Array(bytesOf(trial.event_input)), voltageMv, spike };
+  const continuous = new Float32Array(bytesOf(trial.continuous));
+  return { first: new Int32Array(bytesOf(trial.first_event)), input: new Int32Array(bytesOf(trial.event_input)), continuous, voltageMv, spike };
 }
 
 async function openFile(file) {

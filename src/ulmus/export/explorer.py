@@ -61,7 +61,14 @@ def write_explorer(
                 f"the trials have {header.inputs} inputs in steps of {header.dt_ms:g} ms, the neuron {neuron.inputs} in steps "
                 f"of {neuron.dt_ms:g} ms; expected the same. Give trials of the neuron that it was fitted to."
             )
-        facts |= {"signs": header.input_sign.tolist(), "recorded": _recorded(trials)}
+        channels = [channel._asdict() for channel in header.continuous]
+        if channels != surrogate.continuous:
+            raise ConfigError(
+                f"the trials have the continuous inputs {channels}, the neuron {surrogate.continuous}; expected the same. Give "
+                "trials of the neuron that it was fitted to."
+            )
+        signs = [*header.input_sign[: header.event_inputs].tolist(), *(0 for _ in channels)]
+        facts |= {"signs": signs, "recorded": _recorded(trials)}
     place = files("ulmus.export")
     # Of the modules only the words that would make them modules are left out: all share one script element.
     script = "\n".join(
@@ -90,7 +97,11 @@ def _recorded(trials: TrialSource) -> dict[str, Any]:
     order = np.argsort(trial.event_step[kept], kind="stable")
     first = np.searchsorted(trial.event_step[kept][order], np.arange(steps + 1))
     spikes = trial.spike_time_ms[trial.spike_time_ms < steps * trials.header.dt_ms]
+    empty = np.zeros((steps, 0), np.float32)
+    continuous = empty if trial.continuous is None else trial.continuous[:steps]
+    scales = np.array([channel.scale for channel in trials.header.continuous], np.float32)
     return {
+        "continuous": _base64((continuous / scales).astype("<f4")),
         "first_event": _base64(first.astype("<i4")),
         "event_input": _base64(trial.event_input[kept][order].astype("<i4")),
         "voltage_mv": _base64(trial.voltage_mv[:steps, 0].astype("<f4")),

@@ -5,7 +5,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from ulmus.export.constants import described, identifier, surrogate_of_elm
+from ulmus.export.constants import continuous_inputs, described, identifier, surrogate_of_elm
 from ulmus.neuron import Surrogate, save
 
 _MODULE = """\
@@ -14,7 +14,7 @@ _MODULE = """\
 //   import {{ createNeuron }} from "./{name}.mjs";
 //   const neuron = createNeuron();
 //   const {{ spikeProbability, spike, voltageMv }} = neuron.step([3, 700], [1, -1]);  // events: inputs, values
-
+{continuous}
 {runtime}
 const SAVED = "{saved}";
 
@@ -32,8 +32,13 @@ def javascript_source(model: Surrogate, name: str) -> str:
         ConfigError: the model is not a surrogate of an ELM.
     """
     surrogate = surrogate_of_elm(model, "JavaScript")
+    told = continuous_inputs(surrogate)
     return _MODULE.format(
-        described=described(surrogate, name), name=identifier(name), runtime=runtime(), saved=saved(surrogate)
+        continuous=f"// {told}\n" if told else "",
+        described=described(surrogate, name),
+        name=identifier(name),
+        runtime=runtime(),
+        saved=saved(surrogate),
     )
 
 

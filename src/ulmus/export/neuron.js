@@ -33,6 +33,20 @@ function readTensors(buffer) {
   return { header: JSON.parse(saved), tensors };
 }
 
+/** +1 for excitatory, -1 for inhibitory inputs, as far as a saved neuron tells (+1 where it does not); 0 for continuous ones. */
+export function inputSigns(header, inputs) {
+  const events = inputs - continuousOf(header).length, half = Math.floor(events / 2), piece = header.geometry?.input_piece;
+  const ranges = header.card?.inhibitory;  // of the trials that it was fitted to
+  // Windows routing has as many inhibitory inputs after the excitatory ones; so has a cell with one of each on every piece.
+  const paired = piece && events % 2 === 0 && piece.slice(0, half).every((place, i) => place === piece[half + i]);
+  const halves = (header.model.config.routing === "windows" && events === inputs) || paired;
+  const inhibitory = (i) => (ranges ? ranges.some(([first, stop]) => first <= i && i < stop) : halves && i >= half);
+  return Int8Array.from({ length: inputs }, (_, i) => (i >= events ? 0 : inhibitory(i) ? -1 : 1));
+}
+
+/** Name, unit and scale of the last inputs, where these are continuous ones such as a current. */
+const continuousOf = (header) => header.card?.continuous ?? [];
+
 /** A neuron from the bytes (ArrayBuffer) of a file that `ulmus.save` wrote. */
 export function readNeuron(buffer) {
   const { header, tensors } = readTensors(buffer);
@@ -49,6 +63,8 @@ export class Neuron {
     const config = header.model.config, get = (name) => tensors[`neuron.${name}`];
     this.header = header;
     this.inputs = config.inputs;
+    this.signs = inputSigns(header, config.inputs);
+    this.continuous = continuousOf(header);
     this.dtMs = config.dt_ms;
     this.sites = header.sites;
     this.units = header.units;
@@ -78,7 +94,7 @@ export class Neuron {
     this.memory = this.read.subarray(0, memory);
     this.hiddenRead = this.read.subarray(memory);
     this.outputs = new Float64Array(1 + this.sites.length);
-    this.detector = new Float64Array(2);  // the probability of the step before, and the phase of `detect`
+    this.detector = new Float64Array(2);  // the logit of the step before, and the phase of `detect`
   }
 
   /** Synapses input by input: those of input i are from firstSynapse[i] to before firstSynapse[i + 1]. */
@@ -112,37 +128,55 @@ export class Neuron {
   }
 
   /**
-   * Whether the step before was the first peak of a stretch above the threshold: a peak shows one step later. The phase is 0
-   * below the threshold, 1 while the probability rises above it, 2 after the spike.
+   * Whether the step before was the first peak of a stretch above the threshold: a peak shows one step later. Logits are
+   * compared, as rounding of a probability near 1 would flatten peaks. The phase is 0 below the threshold, 1 while the logit
+   * rises above it, 2 after the spike.
    */
-  detect(probability) {
+  detect(logit) {
     let [before, phase] = this.detector;
-    const spike = phase === 1 && probability < before;
+    const limit = Math.log(this.spikeThreshold) - Math.log1p(-this.spikeThreshold), spike = phase === 1 && logit < before;
     if (spike) phase = 2;
-    if (!(probability > this.spikeThreshold)) phase = 0;
+    if (!(logit > limit)) phase = 0;
     else if (phase === 0) phase = 1;
-    this.detector[0] = probability;
+    this.detector[0] = logit;
     this.detector[1] = phase;
     return spike;
+  }
+
+  check(inputs, values, events) {
+    for (const [name, given] of [["inputs", inputs], ["values", values ?? []]]) {
+      if (!Array.isArray(given) && !ArrayBuffer.isView(given)) throw new TypeError(`${name} is ${given}; expected an array, one number for each event`);
+    }
+    if (values && values.length !== inputs.length) {
+      throw new RangeError(`there are ${inputs.length} inputs, but ${values.length} values; expected one value for each input`);
+    }
+    if (!(Number.isInteger(events) && events >= 0 && events <= inputs.length)) {
+      throw new RangeError(`events is ${events}; expected how many of the ${inputs.length} inputs count`);
+    }
+    for (let event = 0; event < events; event += 1) {
+      const input = inputs[event];
+      if (!(Number.isInteger(input) && input >= 0 && input < this.inputs)) {
+        throw new RangeError(`input ${input} does not exist; expected 0 to ${this.inputs - 1}`);
+      }
+      if (values && !Number.isFinite(values[event])) throw new RangeError(`input ${input} has the value ${values[event]}; expected a finite number`);
+      if (!values && this.signs[input] === 0) throw new RangeError(`input ${input} is continuous and has no value; expected values`);
+    }
   }
 
   /**
    * One step.
    * @param inputs numbers of the inputs with an event in this step
-   * @param values one value for each: +1 for a spike of an excitatory input (the default), -1 for an inhibitory one
+   * @param values one value for each: +1 for a spike of an excitatory input, -1 for an inhibitory one (by default the sign of
+   *   the input, as far as the neuron tells; +1 where it does not), that of a continuous input divided by its scale
    * @param events how many of them count; all by default
    * @returns spikeProbability; spike: whether one shows, whose time is the beginning of this step; voltageMv, and of all sites
    */
   step(inputs = [], values = null, events = inputs.length) {
     const { branches, memory, seen, decayed, firstSynapse, branchOfSynapse, weight } = this;
-    for (let event = 0; event < events; event += 1) {
-      if (!(Number.isInteger(inputs[event]) && inputs[event] >= 0 && inputs[event] < this.inputs)) {
-        throw new RangeError(`input ${inputs[event]} does not exist; expected 0 to ${this.inputs - 1}`);
-      }
-    }
+    this.check(inputs, values, events);
     for (let i = 0; i < branches.length; i += 1) branches[i] *= this.branchDecay[i];
     for (let event = 0; event < events; event += 1) {
-      const value = values === null ? 1 : values[event], stop = firstSynapse[inputs[event] + 1];
+      const value = values ? values[event] : this.signs[inputs[event]], stop = firstSynapse[inputs[event] + 1];
       for (let s = firstSynapse[inputs[event]]; s < stop; s += 1) branches[branchOfSynapse[s]] += weight[s] * value;
     }
     for (let i = 0; i < memory.length; i += 1) decayed[i] = memory[i] * this.memoryDecay[i];
@@ -161,7 +195,7 @@ export class Neuron {
     multiply(this.readout.weight, this.readout.bias, this.read, this.outputs);
     const voltages = Array.from(this.outputs.subarray(1), (y, site) => y / this.siteUnits[site].scale_per_mv + this.siteUnits[site].offset_mv);
     const spikeProbability = 1 / (1 + Math.exp(-this.outputs[0]));
-    return { spikeProbability, spike: this.detect(spikeProbability), voltageMv: voltages[0], voltagesMv: voltages };
+    return { spikeProbability, spike: this.detect(this.outputs[0]), voltageMv: voltages[0], voltagesMv: voltages };
   }
 }
 

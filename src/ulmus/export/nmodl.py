@@ -1,9 +1,13 @@
 """A fitted neuron as an artificial cell of the NEURON simulator (NMODL)."""
 
+import re
+from collections.abc import Sequence
+from importlib.resources import files
 from string import Template
 
+from ulmus.errors import ConfigError
 from ulmus.export.c import core
-from ulmus.export.constants import described, identifier, surrogate_of_elm
+from ulmus.export.constants import continuous_inputs, described, identifier, surrogate_of_elm
 from ulmus.neuron import Surrogate
 
 _FILE = Template(
@@ -23,12 +27,14 @@ Events that arrive within a step of $dt_ms ms act together at its end, where the
 there belongs to the next step. A spike is the first peak of a stretch in which the spike probability is above spike_threshold. It
 shows one step later, so it is sent $dt_ms ms after the time that Surrogate.predict gives: shorten the delays of outgoing NetCons
 by as much.
+$continuous
+SaveState and BBSaveState of NEURON do not keep the state of this cell: run from the start instead.
 ENDCOMMENT
 
 NEURON {
     THREADSAFE
     ARTIFICIAL_CELL $name
-    RANGE spike_probability, spike_threshold, $voltages
+    RANGE $ranges
 }
 
 PARAMETER {
@@ -53,7 +59,7 @@ typedef struct {
     double branches[${upper}_BRANCHES], memory[${upper}_MEMORY];
     /* What arrived in this step, and at the very end of it. */
     double now[${upper}_BRANCHES], then[${upper}_BRANCHES];
-    double voltage_mv[${upper}_SITES], before;
+    double voltage_mv[${upper}_SITES + 1], before;
     int phase;
 } ${name}_cell;
 
@@ -116,6 +122,7 @@ VERBATIM
         int number = (int)_linput;
         if (number < 0 || number >= ${upper}_INPUTS || number != _linput)
             hoc_execerror("$name: weight[1] of a NetCon is not the number of an input, 0 to $last_input", 0);
+        if (!isfinite(_lvalue)) hoc_execerror("$name: weight[0] of a NetCon is not finite", 0);
         ${name}_receive(_ltime < next_step - 1e-9 ? cell->now : cell->then, number, _lvalue);
     }
 ENDVERBATIM
@@ -125,15 +132,15 @@ PROCEDURE advance() {
 VERBATIM
     {
         ${name}_cell *cell = *${name}_CELL;
-        double probability;
+        double logit = 0;
         int to;
         ${name}_decay(cell->branches);
         for (to = 0; to < ${upper}_BRANCHES; ++to) cell->branches[to] += cell->now[to];
         memcpy(cell->now, cell->then, sizeof cell->now);
         memset(cell->then, 0, sizeof cell->then);
-        ${name}_advance(cell->branches, cell->memory, &probability, cell->voltage_mv);
-        spike_probability = probability;
-        fired = ${name}_detect(&cell->before, &cell->phase, probability, spike_threshold);
+        ${name}_advance(cell->branches, cell->memory, &logit, cell->voltage_mv);
+        spike_probability = 1 / (1 + exp(-logit));
+        fired = ${name}_detect(&cell->before, &cell->phase, logit, spike_threshold);
 $advance
     }
 ENDVERBATIM
@@ -156,14 +163,52 @@ def nmodl_source(model: Surrogate, name: str) -> str:
     """The mechanism's text.
 
     Raises:
-        ConfigError: the model is not a surrogate of an ELM.
+        ConfigError: the model is not a surrogate of an ELM, its threshold is no probability, or NEURON cannot take a name.
     """
-    surrogate, name = surrogate_of_elm(model, "a mechanism of NEURON"), identifier(name)
-    voltages = [f"{identifier(site)}_mV" for site in surrogate.sites]
+    surrogate = surrogate_of_elm(model, "a mechanism of NEURON")
+    voltages = _voltages(surrogate.sites)
+    name = _mechanism(name, voltages)
     return _FILE.substitute(
-        name=name, upper=name.upper(), described=described(surrogate, name), last_input=surrogate.neuron.inputs - 1,
-        dt_ms=repr(surrogate.neuron.dt_ms), voltages=", ".join(voltages), threshold=repr(surrogate.spike_threshold),
+        name=name, upper=name.upper(), described=_quoted(described(surrogate, name)), last_input=surrogate.neuron.inputs - 1,
+        dt_ms=repr(surrogate.neuron.dt_ms), ranges=", ".join(["spike_probability", "spike_threshold", *voltages]),
+        threshold=repr(surrogate.spike_threshold), continuous=_quoted(continuous_inputs(surrogate)),
         assigned="\n".join(f"    {voltage}" for voltage in voltages), core=core(surrogate, name),
         rest="\n".join(f"    {voltage} = {surrogate.units.offset_mv!r}" for voltage in voltages),
         advance="\n".join(f"        {voltage} = cell->voltage_mv[{k}];" for k, voltage in enumerate(voltages)),
     )  # fmt: skip
+
+
+def _voltages(sites: Sequence[str]) -> list[str]:
+    """Names of the variables that hold voltages, one for each site."""
+    found: dict[str, str] = {}
+    for site in sites:
+        variable = f"{identifier(site)}_mV"
+        if variable in found:
+            raise ConfigError(
+                f"the sites {found[variable]!r} and {site!r} would both be {variable} in NEURON; expected sites that differ in "
+                "letters, digits or _. Rename one of them."
+            )
+        found[variable] = site
+    return list(found)
+
+
+def _mechanism(name: str, voltages: Sequence[str]) -> str:
+    """The mechanism's name, from that of the file."""
+    if not re.fullmatch(r"\w+", name, flags=re.ASCII):
+        raise ConfigError(
+            f"{name}.mod becomes part of a name in C++; expected letters, digits and _. Write it as {identifier(name)}.mod."
+        )
+    mechanism = identifier(name)
+    taken = (files("ulmus.export") / "neuron_names.txt").read_text(encoding="utf-8").split()
+    if mechanism in taken or mechanism in voltages:
+        raise ConfigError(
+            f"{name}.mod makes a mechanism {mechanism}, but NEURON or the mechanism itself uses this name already; expected "
+            f"one of its own. Give the file another name, such as fitted_{mechanism}.mod."
+        )
+    return mechanism
+
+
+def _quoted(text: str) -> str:
+    """Text in ASCII without what ends a string of C or a comment of NMODL: NEURON copies the whole file into a string."""
+    text = text.replace('"', "'").replace("\\", "/").replace("ENDCOMMENT", "END COMMENT")
+    return text.encode("ascii", "replace").decode()

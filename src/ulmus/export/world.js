@@ -21,15 +21,6 @@ function poisson(mean, random) {
   return count;
 }
 
-/** +1 for excitatory, -1 for inhibitory inputs, as far as a saved neuron tells: all excitatory where it does not. */
-export function inputSigns(header, inputs) {
-  const half = inputs / 2, piece = header.geometry && header.geometry.input_piece;
-  // Windows routing has as many inhibitory inputs after the excitatory ones; so has a cell with one of each on every piece.
-  const paired = piece && inputs % 2 === 0 && piece.slice(0, half).every((place, i) => place === piece[half + i]);
-  const halves = header.model.config.routing === "windows" || paired;
-  return Int8Array.from({ length: inputs }, (_, i) => (halves && i >= half ? -1 : 1));
-}
-
 /** A neuron with its input, and what happened during the last second. */
 export class World {
   constructor(neuron, signs, recorded = null) {
@@ -74,10 +65,10 @@ export class World {
     for (const { inputs } of placed) this.pending.push(...inputs);
   }
 
-  add(input) {
+  add(input, value = this.signs[input]) {
     if (this.events === this.inputs.length) return;
     this.inputs[this.events] = input;
-    this.values[this.events] = this.signs[input];
+    this.values[this.events] = value;
     this.events += 1;
   }
 
@@ -87,8 +78,10 @@ export class World {
     for (const input of this.pending) this.add(input);
     this.pending = [];
     if (this.replaying) {
-      const { first, input } = this.recorded, step = this.steps % (first.length - 1);
+      const { first, input, continuous } = this.recorded, step = this.steps % (first.length - 1);
       if (step === 0) this.neuron.reset();
+      const channels = this.neuron.continuous.length, before = this.signs.length - channels;
+      for (let channel = 0; channel < channels; channel += 1) this.add(before + channel, continuous[step * channels + channel]);
       for (let event = first[step]; event < first[step + 1]; event += 1) this.add(input[event]);
       return;
     }
@@ -107,17 +100,18 @@ export class World {
     this.draw();
     const { neuron, signs, glow } = this, at = this.steps % this.window, fade = Math.exp(-neuron.dtMs / GLOW_MS);
     const { spikeProbability, spike, voltageMv } = neuron.step(this.inputs, this.values, this.events);
-    let excited = 0;
+    let excited = 0, inhibited = 0;
     for (let i = 0; i < glow.length; i += 1) glow[i] *= fade;
     for (let event = 0; event < this.events; event += 1) {
       if (signs[this.inputs[event]] > 0) excited += 1;
-      glow[this.inputs[event]] += 1;
+      if (signs[this.inputs[event]] < 0) inhibited += 1;
+      glow[this.inputs[event]] += Math.abs(signs[this.inputs[event]]);
     }
     this.voltageMv[at] = voltageMv;
     this.probability[at] = spikeProbability;
     this.spike[at] = spike ? 1 : 0;
     this.excitation[at] = excited;
-    this.inhibition[at] = this.events - excited;
+    this.inhibition[at] = inhibited;
     const trial = this.replaying ? this.recorded : null, place = trial && this.steps % trial.voltageMv.length;
     this.recordedMv[at] = trial ? trial.voltageMv[place] : NaN;
     this.recordedSpike[at] = trial && trial.spike[place] ? 1 : 0;
@@ -157,7 +151,7 @@ function schematic(neuron, signs) {
   const branch = Array.from({ length: count }, (_, i) => (firstSynapse[i] < firstSynapse[i + 1] ? branchOfSynapse[firstSynapse[i]] : 0));
   const rays = Math.min(branches, 48), members = Array.from({ length: rays }, () => []);
   branch.forEach((number, i) => members[Math.floor((number * rays) / branches)].push(i));
-  const pieces = [], inputs = new Array(count);
+  const pieces = [], inputs = Array.from({ length: count }, () => ({ at: [0, 0], piece: -1 }));  // continuous ones: the soma
   members.forEach((mine, ray) => {
     const angle = (2 * Math.PI * (ray + 0.5)) / rays - Math.PI / 2, [x, y] = [Math.cos(angle), Math.sin(angle)];
     const length = 90 + 160 * (ray % 2 ? 1 : 0.72);

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, Num, UInt8
 
-from ulmus.errors import BackendError
+from ulmus.errors import BackendError, ConfigError
 from ulmus.kernels import folding
 from ulmus.kernels.numba_functions import ACTIVATION_CODES
 from ulmus.kernels.numba_lanes import lane_count
@@ -41,6 +41,7 @@ def arranged(
 
     Raises:
         BackendError: weights of another type than float32 or float64 on the CPU.
+        ConfigError: weights of different shapes.
     """
     first = sets[0].recurrent
     if first.device.type != "cpu" or first.dtype not in (torch.float32, torch.float64):
@@ -48,9 +49,18 @@ def arranged(
             f"{first.dtype} weights on {first.device} cannot be stepped; expected float32 or float64 on the CPU. Convert the "
             "neuron first."
         )
-    plan = np.zeros(LAYERS_AT + 4 * len(sets[0].later), dtype=np.int64)
-    laid_out = [_laid_out(one, activation, logit, plan) for one, logit in zip(sets, logits, strict=True)]
+    # Where all branches decay alike, what they send to the first layer is filtered instead of them: one product less.
+    alike = all(bool((one.branch_decay == one.branch_decay[0]).all()) for one in sets)
+    plans = [np.zeros(LAYERS_AT + 4 * len(one.later), dtype=np.int64) for one in sets]
+    laid_out = [_laid_out(*one, activation, alike) for one in zip(sets, logits, plans, strict=True)]
     synapses, blocks = zip(*laid_out, strict=True)
+    plan = plans[0]
+    odd = next((number for number, one in enumerate(plans) if not np.array_equal(one, plan)), None)
+    if odd is not None:
+        raise ConfigError(
+            f"neuron {odd} has weights of other shapes than neuron 0, such as another number of branches; expected the same "
+            "sizes everywhere. Make a separate Cells of neurons of other sizes."
+        )
     plan[P.neurons], plan[P.set_size], plan[P.set_stride] = len(sets) * set_size, set_size, len(blocks[0])
     plan[P.refractory], plan[P.synapses_at] = refractory_steps, len(sets) * len(blocks[0])
     padded = 1 if set_size == 1 else -(-set_size // TILE) * TILE
@@ -61,15 +71,14 @@ def arranged(
 
 
 @torch.no_grad()
-def _laid_out(weights: Weights, activation: str, logit: float, plan: Any) -> tuple[Any, Any]:
+def _laid_out(weights: Weights, logit: float, plan: Any, activation: str, alike: bool) -> tuple[Any, Any]:
     """Synapses, and all other weights, of one set as flat arrays; writes sizes and places into the plan."""
     decay = weights.branch_decay
     matrix = weights._replace(
         synapses=torch.diag(weights.synapses) if weights.synapses.dim() == 1 else weights.synapses
     )
     layers, _ = folding.folded(matrix, decay, False, False)
-    if layers.projection is not None and bool((decay == decay[0]).all()):
-        # Where all branches decay alike, what they send to the first layer is filtered instead of them: one product less.
+    if layers.projection is not None and alike:
         sent = layers.projection @ layers.synapses
         layers = layers._replace(synapses=sent, branch_decay=decay[:1].expand(len(sent)), projection=None)
     lanes = lane_count(weights.recurrent.element_size())

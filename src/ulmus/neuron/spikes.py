@@ -1,7 +1,9 @@
 """Spikes in and out of a fitted neuron: signs of its inputs, and where its spike probability says that it fires."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int8, Int64
 
 from ulmus.geometry import Geometry
 from ulmus.neuron.elm import ELM
@@ -9,20 +11,35 @@ from ulmus.neuron.sequence_model import SequenceModel
 
 
 def input_signs(
-    neuron: SequenceModel, geometry: Geometry | None, continuous: int = 0
+    neuron: SequenceModel,
+    geometry: Geometry | None,
+    continuous: int = 0,
+    inhibitory: Sequence[tuple[int, int]] | None = None,
 ) -> tuple[Int64[np.ndarray, "inputs"], bool]:
     """+1 for excitatory and -1 for inhibitory inputs, and whether the neuron tells: all +1 where it does not.
 
-    Windows routing has as many inhibitory inputs after the excitatory ones; so has a cell on every piece of which an
-    input of either kind lies. The last inputs, which so many are, may be continuous ones: they have no sign, 0.
+    Ranges of inhibitory inputs come from the trials that it was fitted to. Without them, windows routing has as many
+    inhibitory inputs after the excitatory ones; so has a cell on every piece of which an input of either kind lies. The last
+    inputs, which so many are, may be continuous ones: they have no sign, 0.
     """
     inputs = neuron.inputs - continuous
+    if inhibitory is not None:
+        signs = np.ones(inputs, dtype=np.int64)
+        for first, stop in inhibitory:
+            signs[first:stop] = -1
+        return np.concatenate([signs, np.zeros(continuous, dtype=np.int64)]), True
     half = inputs // 2
     halves = isinstance(neuron, ELM) and neuron.config["routing"] == "windows" and not continuous
     if geometry is not None and inputs > 0 and inputs % 2 == 0:
         halves = halves or bool((geometry.input_piece[:half] == geometry.input_piece[half:inputs]).all())
     signs = np.repeat([1, -1], [half, half]) if halves else np.ones(inputs, dtype=np.int64)
     return np.concatenate([signs, np.zeros(continuous, dtype=np.int64)]), halves
+
+
+def inhibitory_ranges(signs: Int8[np.ndarray, "inputs"]) -> list[tuple[int, int]]:
+    """Ranges of inputs, first and behind the last, whose sign is negative."""
+    edges = np.diff(np.concatenate([[0], np.asarray(signs) < 0, [0]]).astype(np.int8))
+    return list(zip(np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist(), strict=True))
 
 
 def first_peaks(

@@ -1,25 +1,28 @@
 """A fitted neuron in a closed loop: a step at a time, spikes and voltage out, its state inside."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Integer, Num
+from jaxtyping import Bool, Float, Int64, Integer, Num
 
 from ulmus.arguments import check_sizes
 from ulmus.errors import ConfigError, DataError, ShapeError
-from ulmus.geometry import Geometry
 from ulmus.kernels import Events, Weights
 from ulmus.neuron.elm import ELM
 from ulmus.neuron.evaluating import evaluating
 from ulmus.neuron.sequence_model import SequenceModel
-from ulmus.neuron.spikes import input_signs, spike_logit
+from ulmus.neuron.spikes import spike_logit
 
 if TYPE_CHECKING:
     from ulmus.kernels.stepping import Arranged
 
-_NOBODY = np.zeros(0, np.int64)
+_KINDS = {
+    "iu": "a whole number for each event, such as [3, 70]. Pass np.flatnonzero(...) of a dense vector or a mask",
+    "biuf": "numbers",
+}
 
 
 class Stepped(NamedTuple):
@@ -51,7 +54,7 @@ class Stepper:
     def __init__(
         self,
         neuron: SequenceModel,
-        geometry: Geometry | None,
+        signs: tuple[Int64[np.ndarray, "inputs"], bool],
         decode: Callable[[Any], Any],
         spike_threshold: float,
         batch: int,
@@ -62,7 +65,7 @@ class Stepper:
         self.batch, self.inputs, self.dt_ms, self._decode = batch, neuron.inputs, float(neuron.dt_ms), decode
         self.continuous = tuple(f"{one['name']} ({one['unit']})" for one in continuous)
         self._scales = np.array([one["scale"] for one in continuous])
-        self._signs, self.signs_known = input_signs(neuron, geometry, len(continuous))
+        self._signs, self.signs_known = signs
         self._arranged = arranged_neurons([neuron], [spike_threshold], batch, refractory_ms)
 
     def step(
@@ -84,9 +87,10 @@ class Stepper:
 
         Raises:
             ShapeError: an input or a neuron that does not exist, or lists of different lengths.
-            DataError: an event of the wrong sign, or of a continuous input; or no values of those.
+            DataError: no numbers of inputs, such as a dense vector or a mask; an event of the wrong sign or without a finite
+                value, or of a continuous input; or no values of those.
         """
-        given = np.asarray(inputs, np.int64) if len(inputs) else _NOBODY
+        given = _numbers("inputs", inputs)
         amounts = self._amounts(given, values)
         if self.continuous or continuous is not None:
             given, amounts, neurons = self._with_continuous(given, amounts, neurons, continuous)
@@ -103,20 +107,25 @@ class Stepper:
         As for `Surrogate.predict`, values of continuous inputs are divided by their scale.
 
         Raises:
-            ShapeError: input of another shape.
-            DataError: an event of the wrong sign.
+            ShapeError: input of another shape, or events whose numbers do not fit each other.
+            DataError: an event of the wrong sign, or without a finite value.
         """
         if isinstance(inputs, Events):
-            shape = inputs.batch, inputs.time, inputs.channels
-            row_start, places, amounts = (np.asarray(part) for part in inputs[:3])
+            shape: tuple[int, ...] = (inputs.batch, inputs.time, inputs.channels)
         else:
-            dense = np.asarray(inputs)
+            dense = _array("input", inputs, "biuf")
             shape = dense.shape
         if len(shape) != 3 or shape[0] != self.batch or shape[2] != self.inputs:
             raise ShapeError(
                 f"input has shape {list(shape)}; expected [batch, time, inputs] = [{self.batch}, time, {self.inputs}]."
             )
-        if not isinstance(inputs, Events):
+        if isinstance(inputs, Events):
+            from ulmus.kernels.fused import checked
+
+            row_start, places, amounts = (
+                part.detach().numpy() for part in checked(inputs.to(torch.device("cpu")))[:3]
+            )
+        else:
             *row, places = np.nonzero(dense)
             amounts = dense[dense != 0]
             counts = np.bincount(row[0] * shape[1] + row[1], minlength=shape[0] * shape[1])
@@ -159,10 +168,17 @@ class Stepper:
         signs = self._signs[inputs]
         if values is None:
             return signs.astype(self._arranged.state.dtype)
-        amounts = np.asarray(values, self._arranged.state.dtype)
+        amounts = _array("values", values, "biuf").astype(self._arranged.state.dtype, copy=False)
         if amounts.shape != inputs.shape:
             raise ShapeError(
                 f"{len(inputs)} events have values of shape {list(amounts.shape)}; expected one for each."
+            )
+        finite = np.isfinite(amounts)
+        if not finite.all():
+            place = int(np.argmin(finite))
+            raise DataError(
+                f"an event of input {inputs[place]} has the value {amounts[place]}; expected finite values. Correct or leave "
+                "out this event."
             )
         if self.signs_known and (amounts * signs < 0).any():
             wrong = int(inputs[amounts * signs < 0][0])
@@ -185,7 +201,7 @@ class Stepper:
                 f"an event of input {inputs.max()}, which is continuous; expected a value of {', '.join(self.continuous)} in "
                 "every step, through continuous=."
             )
-        values = np.asarray(() if continuous is None else continuous, np.float64)
+        values = _array("continuous", () if continuous is None else continuous, "biuf").astype(np.float64)
         if values.size != self.batch * channels or not np.isfinite(values).all():
             raise DataError(
                 f"continuous has shape {list(values.shape)} or is not finite; expected [batch, channels] = [{self.batch}, "
@@ -198,7 +214,7 @@ class Stepper:
             return *joined, None
         to = np.concatenate(
             [
-                np.asarray(() if neurons is None else neurons, np.int64),
+                _numbers("neurons", () if neurons is None else neurons),
                 np.repeat(np.arange(self.batch), channels),
             ]
         )
@@ -206,7 +222,7 @@ class Stepper:
 
     def _by_neuron(self, inputs: Any, amounts: Any, neurons: Any) -> tuple[Any, Any, Any]:
         """Events in the order of the neurons that they reach."""
-        to = np.asarray(() if neurons is None else neurons, np.int64)
+        to = _numbers("neurons", () if neurons is None else neurons)
         if to.shape != inputs.shape or (len(to) and not (to.min() >= 0 and to.max() < self.batch)):
             raise ShapeError(
                 f"{len(inputs)} events name neurons {to.tolist()[:5]}; expected one for each event, from 0 to batch - 1 = "
@@ -217,17 +233,48 @@ class Stepper:
         return row_start, inputs[order], amounts[order]
 
 
+def _array(name: str, given: Any, kinds: str) -> Any:
+    """An array of numbers of these kinds of NumPy; also from a tensor with a gradient or on a device.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        found = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} = {str(given)[:60]} are no array; expected numbers.") from error
+    if found.size and found.dtype.kind not in kinds:
+        raise DataError(f"{name} = {str(given)[:60]} are of type {found.dtype}; expected {_KINDS[kinds]}.")
+    return found
+
+
+def _numbers(name: str, given: Any) -> Any:
+    """A list of whole numbers: of inputs or neurons.
+
+    Raises:
+        DataError: it is none.
+    """
+    found = _array(name, given, "iu")
+    if found.ndim != 1:
+        raise DataError(
+            f"{name} have shape {list(found.shape)}; expected one list: a number for each event, such as [3, 70]."
+        )
+    return found.astype(np.int64, copy=False)
+
+
 def arranged_neurons(
     neurons: Sequence[SequenceModel], thresholds: Sequence[float], copies: int, refractory_ms: float
 ) -> "Arranged":
     """Fitted neurons of one shape for `ulmus.kernels.numba_step`, so many copies of each.
 
     Raises:
-        ConfigError: a neuron that is not one ELM with a readout of its memory, or a refractory time that is no time.
+        ConfigError: a neuron that is not one ELM with a readout of its memory, neurons that differ in more than their weights,
+            or a refractory time that is no time.
     """
     from ulmus.kernels.stepping import arranged
 
-    weights, activation = [], ""
+    weights: list[Weights] = []
+    settings: list[dict[str, Any]] = []
     for neuron in neurons:
         found = _weights(neuron) if isinstance(neuron, ELM) else None
         if not isinstance(neuron, ELM) or found is None or found.readout is None:
@@ -236,11 +283,42 @@ def arranged_neurons(
                 "predict with the state of the last prediction."
             )
         weights.append(found)
-        activation = neuron.activation
-    if not (isinstance(refractory_ms, int | float) and 0 <= refractory_ms < 1e6):
+        settings.append(_settings(neuron, found))
+    check_alike(settings)
+    if not (isinstance(refractory_ms, float | Real) and 0 <= float(refractory_ms) < 1e6):
         raise ConfigError(f"refractory_ms={refractory_ms!r} is no time; expected 0 or more milliseconds.")
     steps = round(float(refractory_ms) / float(neurons[0].dt_ms))
-    return arranged(weights, activation, copies, [spike_logit(threshold) for threshold in thresholds], steps)
+    logits = [spike_logit(threshold) for threshold in thresholds]
+    return arranged(weights, settings[0]["activation"], copies, logits, steps)
+
+
+def _settings(neuron: ELM, weights: Weights) -> dict[str, Any]:
+    """What neurons that are stepped together have in common."""
+    return {
+        "inputs": neuron.inputs,
+        "outputs": neuron.outputs,
+        "memory": len(weights.memory_decay),
+        "hidden_layers": len(weights.later),
+        "hidden": len(weights.first_bias),
+        "activation": neuron.activation,
+        "dt_ms": float(neuron.dt_ms),
+        "dtype": weights.recurrent.dtype,
+    }
+
+
+def check_alike(settings: Sequence[Mapping[str, Any]]) -> None:
+    """All of several neurons have the settings of the first.
+
+    Raises:
+        ConfigError: one has not; the message names it and the setting.
+    """
+    for number, one in enumerate(settings):
+        for name, value in one.items():
+            if value != settings[0][name]:
+                raise ConfigError(
+                    f"neuron {number} has {name}={str(value)[:60]}, neuron 0 has {str(settings[0][name])[:60]}; expected neurons "
+                    f"that differ in weights, units and threshold alone. Make a separate Cells of those of another {name}."
+                )
 
 
 def _weights(neuron: ELM) -> Weights:

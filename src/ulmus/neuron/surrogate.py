@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from ulmus.errors import ConfigError
@@ -114,7 +114,7 @@ class Surrogate(nn.Module):
 
     Raises:
         ConfigError: the neuron does not have one output for spikes and one for every site and signal, or not the inputs of
-            ``geometry``, or it is bidirectional.
+            ``geometry``, or it is bidirectional, or the threshold is no probability.
     """
 
     def __init__(
@@ -156,6 +156,10 @@ class Surrogate(nn.Module):
             raise ConfigError(
                 f"the neuron has inputs={neuron.inputs}, but geometry is that of {len(geometry.input_piece)} inputs; expected "
                 "as many. Give the geometry of the detailed neuron it was fitted to."
+            )
+        if not 0 <= spike_threshold <= 1:
+            raise ConfigError(
+                f"spike_threshold={spike_threshold} is no probability; expected one from 0 to 1."
             )
         self.neuron = neuron
         self.sites = tuple(sites)
@@ -244,8 +248,8 @@ class Surrogate(nn.Module):
         )
 
     def _warn_of_signs(self, inputs: Float[Tensor, "batch time inputs"] | Events) -> None:
-        signs, known = input_signs(self.neuron, self.geometry, len(self.continuous))
-        if not known:
+        signs, known = self.input_signs
+        if not (known and (signs < 0).any()):
             return
         inhibitory = torch.from_numpy(signs < 0)
         if isinstance(inputs, Events):
@@ -271,7 +275,7 @@ class Surrogate(nn.Module):
         """
         return Stepper(
             self.neuron,
-            self.geometry,
+            self.input_signs,
             self.decode_voltage,
             self.spike_threshold,
             batch,
@@ -283,6 +287,11 @@ class Surrogate(nn.Module):
     def continuous(self) -> list[dict[str, Any]]:
         """Name, unit and scale of the last inputs, where these are continuous ones such as a current (from the card)."""
         return list(self.card.get("continuous", []))
+
+    @property
+    def input_signs(self) -> tuple[Int64[np.ndarray, "inputs"], bool]:
+        """+1 for excitatory, -1 for inhibitory and 0 for continuous inputs, and whether they are known: else all are +1."""
+        return input_signs(self.neuron, self.geometry, len(self.continuous), self.card.get("inhibitory"))
 
     def tables(self) -> Tables:
         """Time constants, weights of inputs, and what memory units add to spikes and voltage, as tables with names and units.
@@ -297,7 +306,7 @@ class Surrogate(nn.Module):
         Raises:
             ConfigError: a model that is not a single ELM.
         """
-        signs, known = input_signs(self.neuron, self.geometry, len(self.continuous))
+        signs, known = self.input_signs
         columns = {
             f"{site}_mv": units.scale_per_mv for site, units in zip(self.sites, self.site_units, strict=True)
         }

@@ -212,7 +212,7 @@ def new_running(arranged: Sequence[Any], wiring: Wiring, device: torch.device | 
 
 
 def grown(activity: Any, status: int) -> Any:
-    """The same with twice the room for what the loop had too little of."""
+    """The same with twice the room for what the loop had too little of; what was given stays as it is."""
     from ulmus.kernels.numba_network import FREE, FREE_COUNT, GROW_EVENTS, GROW_QUEUE
 
     def twice(name: str) -> Any:
@@ -227,8 +227,9 @@ def grown(activity: Any, status: int) -> Any:
             np.arange(room + 1, 2 * room), activity.control[FREE] if activity.control[FREE_COUNT] else -1
         )
         new["queue_next"] = np.concatenate([activity.queue_next, behind])
-        activity.control[FREE] = room
-        activity.control[FREE_COUNT] += room
+        new["control"] = activity.control.copy()
+        new["control"][FREE] = room
+        new["control"][FREE_COUNT] += room
         return activity._replace(**new)
     names = (
         ("event_neuron", "event_input", "event_value", "sorted_input", "sorted_value")
@@ -242,11 +243,10 @@ def run_threads(
     running: Running, played: tuple[Any, ...] | None, last_step: int, recorded: Any, threads: int, seed: int
 ) -> tuple[tuple[Any, Any], Any, Any]:
     """Run to the last step; returns steps and neurons of spikes, outputs and memory of recorded neurons."""
-    from ulmus.kernels.numba_network import ARRIVED, DONE, LEFT, SPIKES, STATUS, STEP, simulate
+    from ulmus.kernels.numba_network import ARRIVED, DONE, LEFT, SPIKES, STATUS, simulate
     from ulmus.kernels.numba_step import P
 
-    network, activity, control = running.network, running.activity, running.activity.control
-    first_step, kind = int(control[STEP]), activity.state.dtype
+    network, first_step, kind = running.network, running.step, running.activity.state.dtype
     if played is not None:
         starts, neurons, inputs, values = played
         network = network._replace(
@@ -257,9 +257,10 @@ def run_threads(
     shape = steps, len(recorded)
     outputs, units = int(network.plans[:, P.outputs].max()), int(network.plans[:, P.memory].max())
     voltage, memory = np.full((*shape, outputs), np.nan, kind), np.full((*shape, units), np.nan, kind)
-    activity = activity._replace(voltage=voltage, memory=memory, recorded=recorded)
-    control[SPIKES] = 0
-    while control[STEP] < last_step:
+    activity = running.activity._replace(voltage=voltage, memory=memory, recorded=recorded)
+    activity.control[SPIKES] = 0
+    while running.step < last_step:
+        control = activity.control
         if running.groups:
             _step_on_device(running.groups, network, activity, first_step, seed)
         else:
@@ -274,11 +275,10 @@ def run_threads(
             for other in others:
                 other.join()
         if control[STATUS] != DONE:
-            activity = grown(activity, int(control[STATUS]))
-            control[STATUS] = DONE
-    count = int(control[SPIKES])
+            # Kept at once: an interruption between two pieces leaves arrays that fit each other.
+            running.activity = activity = grown(activity, int(control[STATUS]))
+    count = int(activity.control[SPIKES])
     spikes = activity.spike_step[:count].copy(), activity.spike_neuron[:count].copy()
-    running.activity = activity
     return spikes, voltage, memory
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, Integer
 
-from ulmus.arguments import check_sizes, whole_numbers
+from ulmus.arguments import check_sizes, is_whole, whole_numbers
 from ulmus.errors import ConfigError, DataError
 from ulmus.files.npz import NpzFile
 from ulmus.files.reading import explained
 from ulmus.files.writing import write_file
-from ulmus.neuron.spikes import input_signs
-from ulmus.neuron.stepper import arranged_neurons
+from ulmus.neuron.stepper import arranged_neurons, check_alike
 from ulmus.neuron.surrogate import Surrogate
 from ulmus.populations.connectors import Connector, FromList
 from ulmus.populations.network import Running, Wiring, new_running, run_threads
@@ -25,6 +24,8 @@ from ulmus.populations.network import Running, Wiring, new_running, run_threads
 Amount = float | Float[np.ndarray, "connections"] | Callable[[np.random.Generator, int], np.ndarray]
 """One number for all connections, one for each, or a function that draws them: ``draw(generator, how_many)``."""
 _MOST_THREADS = 1024
+_MOST_DELAY = 10**7
+"""Steps: each has a place in the queue."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Cells:
     """Neurons of one type.
 
     Args:
-        surrogate: The fitted neuron that all of them are; or one for each, of the same sizes, for weights of their own.
+        surrogate: The fitted neuron that all of them are; or one for each, of the same sizes and settings, for weights, voltage
+            units and thresholds of their own.
         count: How many, where all are the same.
         name: What `Population.connect` and others call them.
     """
@@ -72,7 +74,8 @@ class Population:
             input stay on the CPU, and are the same.
 
     Raises:
-        ConfigError: no cells, names twice, neurons that cannot be stepped, different time steps, or a device that is not there.
+        ConfigError: no cells, names twice, neurons that cannot be stepped, different time steps, a list of neurons that differ in
+            more than weights, units and thresholds, or a device that is not there.
     """
 
     def __init__(
@@ -87,23 +90,25 @@ class Population:
             raise ConfigError(
                 f"cells are a {type(cells).__name__}; expected a list of Cells(surrogate, count, name)."
             )
-        if not isinstance(seed, int | Integral) or seed < 0:
-            raise ConfigError(f"seed={seed!r} is no seed; expected a whole number, 0 or more.")
+        if not is_whole(seed) or not 0 <= seed < 2**63:
+            raise ConfigError(f"seed={seed!r} is no seed; expected a whole number from 0 to 2**63 - 1.")
         names = [group.name for group in cells]
         if not cells or len(set(names)) != len(names):
             raise ConfigError(f"cell types named {names}; expected one or more, each with a name of its own.")
-        self._cells = {group.name: _first(group) for group in cells}
+        self._own = {group.name: _surrogates(group) for group in cells}
+        self._cells = {name: own[0] for name, own in self._own.items()}
         self._draw, self._seed = np.random.default_rng(seed), int(seed)
         self.dt_ms = float(next(iter(self._cells.values())).neuron.dt_ms)
         if any(one.neuron.dt_ms != self.dt_ms for one in self._cells.values()):
             raise ConfigError("cell types with different time steps; expected the same dt_ms everywhere.")
         arranged = []
         for group in cells:
-            own = [group.surrogate] if isinstance(group.surrogate, Surrogate) else list(group.surrogate)
+            own = self._own[group.name]
             check_sizes(count=group.count)
             copies = group.count if isinstance(group.surrogate, Surrogate) else 1
             thresholds = [one.spike_threshold for one in own]
             arranged.append(arranged_neurons([one.neuron for one in own], thresholds, copies, refractory_ms))
+            check_alike([_settings(one) for one in own])
         self._arranged = arranged
         counts = [int(one.plan[0]) for one in arranged]
         first = np.concatenate([[0], np.cumsum(counts)])
@@ -136,11 +141,11 @@ class Population:
             delay_ms: From the spike to its arrival, a time step or more.
 
         Raises:
-            ConfigError: names that are not known, inputs that do not exist, delays below a time step.
+            ConfigError: names that are not known, inputs that do not exist, delays below a time step or of more than ten million.
         """
         self._not_running("connections")
         sources, targets = self._named(source), self._named(target)
-        if not hasattr(connector, "pairs"):
+        if isinstance(connector, type) or not hasattr(connector, "pairs"):
             raise ConfigError(f"connector={connector!r} chooses no pairs; expected one such as AllToAll().")
         before, after = connector.pairs(len(sources), len(targets), source == target, self._draw)
         count = len(before)
@@ -153,14 +158,16 @@ class Population:
             chosen = np.arange(count)
         weights = self._amounts("weight", weight, count)
         delays = self._amounts("delay_ms", delay_ms, count)
-        steps = np.rint(delays / self.dt_ms).astype(np.int64)
-        if count and (steps.min() < 1 or (weights < 0).any()):
+        steps = delays / self.dt_ms
+        if count and (steps.min() < 1 - 1e-6 or steps.max() > _MOST_DELAY or (weights < 0).any()):
             raise ConfigError(
-                f"delay_ms down to {delays.min():g} and weights down to {weights.min():g}; expected delays of "
-                f"{self.dt_ms:g} ms (one time step) or more, and weights of 0 or more: inhibition is a matter of inputs."
+                f"delay_ms from {delays.min():g} to {delays.max():g} and weights down to {weights.min():g}; expected delays of "
+                f"{self.dt_ms:g} ms (one time step) or more, of {_MOST_DELAY} steps at most, and weights of 0 or more: "
+                "inhibition is a matter of inputs."
             )
         values = weights * signs[chosen]
-        self._wiring.connect(before + sources.start, after + targets.start, reached[chosen], values, steps)
+        whole = np.rint(steps).astype(np.int64)
+        self._wiring.connect(before + sources.start, after + targets.start, reached[chosen], values, whole)
 
     def poisson(
         self,
@@ -207,8 +214,9 @@ class Population:
             ConfigError: a duration or a number of threads that cannot be, or neurons that do not exist.
             DataError: events that do not fit.
         """
-        steps = round(duration_ms / self.dt_ms) if 0 <= duration_ms < 1e12 else -1
-        if steps < 0 or not (isinstance(threads, int) and 1 <= threads <= _MOST_THREADS):
+        fits = isinstance(duration_ms, float | Real) and 0 <= duration_ms < 1e12
+        steps = round(float(duration_ms) / self.dt_ms) if fits else -1
+        if steps < 0 or not (is_whole(threads) and 1 <= threads <= _MOST_THREADS):
             raise ConfigError(
                 f"duration_ms={duration_ms!r}, threads={threads!r}: expected a duration of 0 or more, and 1 to "
                 f"{_MOST_THREADS} threads."
@@ -220,7 +228,9 @@ class Population:
         played = self._played(events, self._series(continuous or {}, steps), steps)
         running = self._started()
         first = running.step
-        spikes, outputs, memory = run_threads(running, played, first + steps, recorded, threads, self._seed)
+        spikes, outputs, memory = run_threads(
+            running, played, first + steps, recorded, int(threads), self._seed
+        )
         time_ms = spikes[0] * self.dt_ms
         return Recording(time_ms, spikes[1], self._decoded(outputs, recorded), memory)
 
@@ -265,8 +275,9 @@ class Population:
         return self._running
 
     def _not_running(self, what: str) -> None:
-        if self._running is not None:
+        if self.time_ms > 0:
             raise ConfigError(f"the population has run; {what} can only be added before. Build another one.")
+        self._running = None  # at rest: it is built again, with what is added
 
     def _named(self, name: str) -> range:
         if name not in self.neurons:
@@ -276,9 +287,11 @@ class Population:
     def _inputs(self, name: str, inputs: Any) -> tuple[Any, Any]:
         """Numbers of inputs, and their signs."""
         surrogate = self._cells[name]
-        signs, known = input_signs(surrogate.neuron, surrogate.geometry, len(surrogate.continuous))
+        signs, _ = surrogate.input_signs
         if isinstance(inputs, str):
-            if inputs not in ("excitatory", "inhibitory") or (inputs == "inhibitory" and not known):
+            if inputs not in ("excitatory", "inhibitory") or (
+                inputs == "inhibitory" and not (signs < 0).any()
+            ):
                 raise ConfigError(
                     f"inputs={inputs!r} of {name!r} are not known; expected 'excitatory', 'inhibitory' where the neuron has "
                     "such, or numbers of inputs."
@@ -294,7 +307,12 @@ class Population:
         return numbers, signs[numbers]
 
     def _amounts(self, name: str, amount: Amount, count: int) -> Any:
-        values = np.asarray(amount(self._draw, count) if callable(amount) else amount, dtype=np.float64)
+        try:
+            values = np.asarray(amount(self._draw, count) if callable(amount) else amount, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{name}={str(amount)[:60]!r} is no number; expected one, or one for each of {count} connections."
+            ) from error
         if values.shape not in ((), (count,)) or not np.isfinite(values).all():
             raise ConfigError(
                 f"{name} has shape {list(values.shape)} or is not finite; expected a number, or one for each of "
@@ -318,7 +336,8 @@ class Population:
                     f"channels] = [{steps}, {len(numbers)}, {len(channels)}], channels: {wanted}."
                 )
             step, neuron, channel = np.nonzero(values)
-            scaled = values[step, neuron, channel] / np.array([one["scale"] for one in channels])[channel]
+            scales = np.array([[one["scale"] for one in cell.continuous] for cell in self._own[name]])
+            scaled = (values / scales)[step, neuron, channel]
             first = surrogate.neuron.inputs - len(channels)
             found.append((step, numbers.start + neuron, first + channel, scaled))
         return found
@@ -331,10 +350,15 @@ class Population:
             if not any(len(one[0]) for one in series):
                 return None
             events = (), (), ()
-        parts = [np.asarray(part) for part in events]
-        if len(parts) != 3 or parts[0].ndim != 1 or len({part.shape for part in parts}) != 1:
+        try:
+            parts = [np.asarray(part) for part in events]
+        except (TypeError, ValueError):
+            parts = []
+        fits = len(parts) == 3 and parts[0].ndim == 1 and len({part.shape for part in parts}) == 1
+        if not fits or parts[0].dtype.kind not in "iuf":
             raise DataError(
-                "events of different lengths; expected a time, a neuron and an input for each event."
+                "events of different lengths, or times that are no numbers; expected a time, a neuron and an input for each "
+                "event."
             )
         time_ms = parts[0].astype(np.float64)
         step = whole_numbers("times of events, in steps,", np.floor(time_ms / self.dt_ms + 1e-9), DataError)
@@ -348,7 +372,7 @@ class Population:
             surrogate = self._cells[name]
             bad = here & ((inputs < 0) | (inputs >= surrogate.neuron.inputs))
             here &= ~bad
-            signs, _ = input_signs(surrogate.neuron, surrogate.geometry, len(surrogate.continuous))
+            signs, _ = surrogate.input_signs
             values[here] = signs[inputs[here]]
         if len(step) and (step.min() < 0 or step.max() >= steps or (values == 0).any()):
             raise DataError(
@@ -363,12 +387,15 @@ class Population:
         return starts, neuron[order], inputs[order], values[order]
 
     def _decoded(self, outputs: Any, recorded: Any) -> Any:
-        most = max(len(cell.sites) for cell in self._cells.values())
+        most = max(len(cell.sites) for own in self._own.values() for cell in own)
         voltage = np.full((*outputs.shape[:2], most), np.nan, outputs.dtype)
         for name, numbers in self.neurons.items():
-            here = (recorded >= numbers.start) & (recorded < numbers.stop)
-            cell = self._cells[name]
-            voltage[:, here, : len(cell.sites)] = cell.decode_voltage(outputs[:, here])
+            (places,) = np.nonzero((recorded >= numbers.start) & (recorded < numbers.stop))
+            own = self._own[name]
+            which = (recorded[places] - numbers.start) % len(own)  # all 0 where they share one
+            for number in np.unique(which):
+                here, cell = places[which == number], own[number]
+                voltage[:, here, : len(cell.sites)] = cell.decode_voltage(outputs[:, here])
         return voltage
 
     def _fingerprint(self) -> str:
@@ -390,12 +417,19 @@ def _present(device: torch.device | str) -> torch.device:
         ) from error
 
 
-def _first(group: Cells) -> Surrogate:
+def _surrogates(group: Cells) -> Sequence[Surrogate]:
+    """One that all share, or one for each neuron."""
     own = group.surrogate
-    if not isinstance(own, Surrogate):
-        if not isinstance(own, list | tuple) or not own or not all(isinstance(one, Surrogate) for one in own):
-            raise ConfigError(
-                f"cells {group.name!r} have no surrogates; expected one, or one for each neuron."
-            )
-        own = own[0]
-    return own
+    if isinstance(own, Surrogate):
+        return [own]
+    if not isinstance(own, list | tuple) or not own or not all(isinstance(one, Surrogate) for one in own):
+        raise ConfigError(f"cells {group.name!r} have no surrogates; expected one, or one for each neuron.")
+    return list(own)
+
+
+def _settings(surrogate: Surrogate) -> dict[str, Any]:
+    """What surrogates of one list have in common besides the settings of their neurons."""
+    return {
+        "inhibitory inputs": np.flatnonzero(surrogate.input_signs[0] < 0).tolist(),
+        "continuous inputs": [(one["name"], one["unit"]) for one in surrogate.continuous],
+    }

@@ -9,14 +9,17 @@ import h5py
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from ulmus.errors import DataError, extra
+from ulmus.arguments import whole_numbers
+from ulmus.errors import ConfigError, DataError, extra
 from ulmus.files.containers import open_container
-from ulmus.files.keyed_numbers import Container
+from ulmus.files.hdf5 import Hdf5
+from ulmus.files.keyed_numbers import Container, known_unit
 from ulmus.files.reading import explained
 from ulmus.files.writing import write_file
 from ulmus.populations.population import Recording
 
 _MAGIC, _VERSION = np.uint32(0x0A7A), np.array([0, 1], dtype=np.uint32)
+_IN_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 
 
 def write_spikes(path: str | Path, recording: Recording, neurons: Mapping[str, range]) -> None:
@@ -39,15 +42,24 @@ def write_spikes(path: str | Path, recording: Recording, neurons: Mapping[str, r
         neurons: `Population.neurons`.
 
     Raises:
+        ConfigError: neurons of another kind, or a name that SONATA cannot hold.
         OSError: it cannot be written.
         MissingPackageError: NWB without PyNWB.
     """
     target = Path(path)
+    if not isinstance(neurons, Mapping):
+        raise ConfigError(f"neurons={str(neurons)[:60]} name no cells; expected Population.neurons.")
     write = _write_nwb if target.suffix.lower() == ".nwb" else _write_sonata
     write_file(target, lambda place: write(place, recording, neurons))
 
 
 def _write_sonata(place: Path, recording: Recording, neurons: Mapping[str, range]) -> None:
+    for name in neurons:
+        if not isinstance(name, str) or "\0" in name or {"", "."} & set(name.split("/")):
+            raise ConfigError(
+                f"cells named {name!r} cannot be a population of SONATA; expected a text that is a key of HDF5, such as "
+                "'pyramidal'. Name them so in neurons."
+            )
     with h5py.File(place, "w") as file:
         file.attrs["magic"], file.attrs["version"] = _MAGIC, _VERSION
         for name, numbers in neurons.items():
@@ -106,8 +118,11 @@ def read_spikes(
         raise DataError(
             f"{path}: times and neurons of the spikes are not two lists of one length of finite numbers."
         )
+    neuron = whole_numbers(f"{path}: node_ids", neuron, DataError)
+    if (neuron < 0).any():
+        raise DataError(f"{path}: the node id {neuron.min()} is none; expected 0 or more. Correct node_ids.")
     order = np.argsort(time_ms, kind="stable")
-    return time_ms[order].astype(np.float64), neuron[order].astype(np.int64)
+    return time_ms[order].astype(np.float64), neuron[order]
 
 
 def _chosen(path: Path, held: list[str], population: str | None) -> str:
@@ -130,9 +145,25 @@ def _read_sonata(container: Container, population: str | None) -> tuple[np.ndarr
         for key in keys
         if key.startswith("spikes/") and key.endswith("/timestamps")
     ]
+    if "spikes/timestamps" in keys:
+        raise DataError(
+            f"{container.path} has its timestamps directly under spikes, an older layout without populations; expected "
+            "spikes/<population>/timestamps and node_ids (once gids). Move them there."
+        )
     chosen = _chosen(container.path, held, population)
-    time_ms, neuron = (np.asarray(container.read(f"spikes/{chosen}/{part}")) for part in parts)
-    return time_ms, neuron
+    time, neuron = (np.asarray(container.read(f"spikes/{chosen}/{part}")) for part in parts)
+    return time * _in_ms(container.path, f"spikes/{chosen}/timestamps"), neuron
+
+
+def _in_ms(path: Path, key: str) -> float:
+    """What times are multiplied with: the attribute ``units`` says it, and without it they are in ms."""
+    units = np.ravel(Hdf5(path).dataset(key).attrs.get("units", "ms")).tolist()
+    factor = _IN_MS.get(known_unit(*units[:1]) or "")
+    if factor is None:
+        raise DataError(
+            f"{path}: {key} has units={units}; expected seconds, milliseconds or microseconds. Correct the attribute."
+        )
+    return factor
 
 
 def _read_nwb(container: Container, population: str | None) -> tuple[np.ndarray, np.ndarray]:

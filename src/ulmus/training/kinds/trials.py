@@ -16,6 +16,7 @@ from ulmus.evaluation.predictions import PROTOCOLS, check_fit, matching_threshol
 from ulmus.evaluation.scores import score, signal_scores
 from ulmus.kernels import Events
 from ulmus.neuron import SignalUnits, Surrogate, VoltageUnits
+from ulmus.neuron.spikes import inhibitory_ranges
 from ulmus.settings import Settings
 from ulmus.training.distillation import MixedWindows, check_labelled, check_simulated
 from ulmus.training.problem import Problem
@@ -278,6 +279,7 @@ class SurrogateProblem(Problem):
                 ),
                 **({"site_cut_shares": dict(zip(header.sites, cut, strict=True))} if len(cut) > 1 else {}),
                 "trials": {"train": parts(self.train), "validation": parts(self.validation)},
+                "inhibitory": inhibitory_ranges(header.input_sign),
                 **(
                     {"continuous": [channel._asdict() for channel in header.continuous]}
                     if header.continuous
