@@ -5,12 +5,14 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import ulmus
 import ulmus.baselines
-from ulmus.errors import CheckpointError
+from ulmus.errors import LONGEST, CheckpointError
 from ulmus.evaluation.scores import evaluate
-from ulmus.neuron import shipped_neurons
+from ulmus.neuron import Predictor, shipped_neurons
 from ulmus.neuron.surrogate import VoltageUnits
 
 
@@ -96,6 +98,99 @@ def test_a_model_of_an_unknown_kind_is_not_written(tmp_path):
     with pytest.raises(CheckpointError, match="kind Linear"):
         ulmus.save(torch.nn.Linear(2, 2), tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def weight_normed():
+    neuron = ulmus.ELM(6, 3, memory=4)
+    weight_norm(neuron.mlp[0])
+    return neuron
+
+
+def wrapped():
+    neuron = ulmus.ELM(6, 3, memory=4)
+    neuron.mlp[0] = nn.Sequential(neuron.mlp[0])
+    return neuron
+
+
+def widened():
+    neuron = ulmus.ELM(6, 3, memory=4)
+    neuron.mlp[0], neuron.mlp[1] = nn.Linear(10, 20), nn.Linear(20, 4)
+    return neuron
+
+
+def tied():
+    neuron = ulmus.ELM(6, memory=4, hidden=10)
+    neuron.mlp[0].weight = nn.Parameter(neuron.mlp[1].weight.T)
+    neuron.mlp[0].bias = neuron.mlp[1].bias
+    return neuron
+
+
+@pytest.mark.parametrize("change", [weight_normed, wrapped, widened, tied])
+def test_a_changed_model_is_not_written_as_what_it_was(change, tmp_path):
+    with pytest.raises(
+        CheckpointError, match=r"of this ELM is not what .*ulmus.load\(path, model="
+    ) as caught:
+        ulmus.save(change(), tmp_path / "model")
+    assert len(str(caught.value)) < LONGEST
+    with pytest.raises(CheckpointError, match="kind ELM"):
+        ulmus.save(ulmus.Surrogate(type("ELM", (ulmus.ELM,), {})(6, 2, memory=4)), tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_saving_draws_no_random_numbers(tmp_path):
+    neuron = ulmus.ELM(6, 3, memory=4, branches=3, synapses_per_branch=5, routing="random")
+    before = torch.get_rng_state()
+    ulmus.save(neuron, tmp_path / "neuron")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+RECURRENT = [
+    nn.RNN(3, 5, nonlinearity="relu", batch_first=True),
+    nn.LSTM(3, 5, proj_size=2, batch_first=True),
+    nn.GRU(3, 5, num_layers=2, batch_first=True),
+]
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize("model", RECURRENT, ids=lambda model: type(model).__name__)
+def test_recurrent_layers_of_torch_are_loaded_again(model, tmp_path):
+    again = ulmus.load(ulmus.save(model, tmp_path / "model"))
+    x = torch.randn(2, 10, 3)
+    assert torch.equal(again(x)[0], model(x)[0])
+
+
+def test_every_tensor_keeps_the_precision_it_was_saved_in(tmp_path):
+    neuron = ulmus.ELM(3, 3, memory=5, dtype=torch.float64)
+    predictor = Predictor(neuron, "classification", answers="ab", channels="xyz")
+    again = ulmus.load(ulmus.save(predictor, tmp_path / "model"))
+    dtypes = {name: value.dtype for name, value in predictor.state_dict().items()}
+    assert {name: value.dtype for name, value in again.state_dict().items()} == dtypes
+    assert {torch.float32, torch.float64} <= set(dtypes.values())
+
+
+@pytest.mark.parametrize("bad", ["meta", "complex128", "extra"])
+def test_values_that_files_cannot_hold_are_named(bad, tmp_path):
+    model = nn.LSTM(3, 5, device="meta" if bad == "meta" else None)
+    if bad == "complex128":
+        model = Predictor(Complex(), "classification", answers="ab", channels="xy")
+    if bad == "extra":
+        model = Predictor(Extra(2, 2), "classification", answers="ab", channels="xy")
+    with pytest.raises(CheckpointError, match="expected a plain tensor with values"):
+        ulmus.save(model, tmp_path / "model")
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(2, dtype=torch.complex128))
+
+    def forward(self, x):
+        return (x * self.factor).real, None
+
+
+class Extra(ulmus.ELM):
+    def get_extra_state(self):
+        return {"a": 1}
 
 
 def test_nothing_is_pickled(surrogate, tmp_path):

@@ -8,6 +8,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
@@ -44,10 +45,11 @@ KINDS: dict[str, Any] = {
     )
 }
 """Models by the name that a file gives them."""
-_TORCH: dict[str, Any] = {f"torch.nn.{kind.__name__}": kind for kind in (nn.LSTM, nn.GRU)}
+_TORCH: dict[str, Any] = {f"torch.nn.{kind.__name__}": kind for kind in (nn.RNN, nn.LSTM, nn.GRU)}
 _FOREIGN = "foreign"
-"""Kind of a module that is not ours, of which a file holds the weights alone."""
+"""Kind of a module that Ulmus cannot build, of which a file holds the weights alone."""
 _OF_RNN = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+_OF_ONE_RNN = {nn.RNN: ("nonlinearity",), nn.LSTM: ("proj_size",)}
 SHIPPED = files("ulmus.neuron") / "shipped"
 _HEADER = "ulmus"
 _SUFFIX = ".safetensors"
@@ -59,7 +61,8 @@ def save(neuron: nn.Module, path: str | Path) -> Path:
     """Write a neuron, surrogate or classifier to one file; an existing file is replaced only once the new one is whole.
 
     Raises:
-        CheckpointError: the path cannot be written, or is a folder; or the model is of a kind that cannot be loaded again.
+        CheckpointError: the path cannot be written, or is a folder; or the model is of a kind, or was changed in a way, that
+            cannot be loaded again.
 
     Example:
         >>> ulmus.save(ulmus.ELM(3, 2, memory=5), "neuron.safetensors").name
@@ -70,21 +73,44 @@ def save(neuron: nn.Module, path: str | Path) -> Path:
         raise CheckpointError(
             f"{path} is a folder; give a file name, for example {path / 'neuron.safetensors'}."
         )
-    header = {"format": FORMAT, **_describe(neuron)}
+    # Not by safetensors itself, whose error on a full disk is not the system's.
+    content = file_content(neuron)
     try:
-        metadata = {_HEADER: json.dumps(header)}
-        tensors = {key: value.contiguous() for key, value in neuron.state_dict().items()}
-        # Not by safetensors itself, whose error on a full disk is not the system's.
-        content = serialize(tensors, metadata=metadata)
         write_file(path, lambda made: made.write_bytes(content))
         remove_leftovers(path.parent, path.name)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: the neuron holds a value that JSON cannot ({error}); use plain numbers and texts."
-        ) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written ({error.strerror}); {remedy(error)}.") from error
     return path
+
+
+def file_content(neuron: nn.Module) -> bytes:
+    """What `save` writes.
+
+    Raises:
+        CheckpointError: the model cannot be loaded again from a file.
+    """
+    try:
+        metadata = {_HEADER: json.dumps({"format": FORMAT, **_describe(neuron)})}
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the neuron holds a value that JSON cannot ({error}); use plain numbers and texts."
+        ) from error
+    return serialize(_tensors(neuron), metadata=metadata)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Weights by name; tied ones are there under each of their names, as files share no memory."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        kept = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+        if not kept or value.is_meta or value.dtype == torch.complex128:
+            what = f"a tensor of {value.dtype} on {value.device}" if kept else f"a {type(value).__name__}"
+            raise CheckpointError(
+                f"{name} of the {type(model).__name__} is {what}; expected a plain tensor with values, of "
+                "complex ones complex64. Convert it, fill it (to_empty, reset_parameters), or keep it out of state_dict()."
+            )
+        tensors[name] = value.clone(memory_format=torch.contiguous_format)
+    return tensors
 
 
 def shipped_neurons() -> list[str]:
@@ -106,8 +132,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> Any:
 
     Args:
         path: Where it is, or the name of one of `shipped_neurons`: ``"l5pc-branch-20"``.
-        model: For a `Predictor` of a module of your own, which files do not describe: one of the same shape, which gets the
-            weights.
+        model: For a `Predictor` of a module of your own or of a changed one, which files do not describe: one of the same
+            shape, which gets the weights.
 
     Returns:
         The `Surrogate`, `Classifier` or neuron that was saved, ready to run: call ``train()`` before training it further.
@@ -138,17 +164,23 @@ def load(path: str | Path, model: nn.Module | None = None) -> Any:
     stored = sum(tensor.numel() for tensor in tensors.values())
     with built_within(stored, header.get("model", header), str(path)):
         neuron = _build(header, path, model)
-    floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
-    neuron.to(floating[0] if floating else None)
+    _take_dtypes(neuron, tensors)
     try:
         neuron.load_state_dict(tensors)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1].strip()[:160]
         raise CheckpointError(
             f"{path}: the weights do not fit the neuron described in the header ({reason}). "
-            "The file was changed by hand or is damaged; save it again."
+            "The file was changed by hand or is damaged, or is of another model than the given one; save it again."
         ) from error
     return neuron.eval()
+
+
+def _take_dtypes(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    for name, value in model.state_dict(keep_vars=True).items():
+        stored = tensors.get(name)
+        if stored is not None and stored.is_floating_point() and value.is_floating_point():
+            value.data = value.data.to(stored.dtype)
 
 
 def load_surrogate(model: nn.Module | str | Path, origin: str | Path | None = None) -> Surrogate:
@@ -195,7 +227,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{path} has format {header.get('format') if isinstance(header, dict) else header!r}; "
             f"this Ulmus reads {FORMAT}. Upgrade Ulmus."
         )
-    wrong = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
+    inner = header.get("model")
+    foreign = isinstance(inner, dict) and inner.get("kind") == _FOREIGN  # which may have masks of -inf
+    checked = [key for key in tensors if not (foreign and key.startswith("model."))]
+    wrong = [key for key in checked if not tensors[key].isfinite().all()]
     if wrong:
         raise CheckpointError(
             f"{path}: {wrong[0]} holds values that are not finite; restore it from a copy, or train again."
@@ -245,20 +280,56 @@ def _describe(model: Any) -> dict[str, Any]:
                 "card",
             )
         }
-        known = type(model.model).__name__ in KINDS or isinstance(model.model, nn.RNNBase)
-        inner = _describe(model.model) if known else {"kind": _FOREIGN, "name": type(model.model).__name__}
+        own = {"kind": _FOREIGN, "name": type(model.model).__name__}
+        inner = _describe_neuron(model.model) if is_described(model.model) else own
         return described | {"model": inner} | values
-    if isinstance(model, nn.RNNBase):
-        return {
-            "kind": f"torch.nn.{described['kind']}",
-            "config": {key: getattr(model, key) for key in _OF_RNN},
-        }
-    if described["kind"] not in KINDS:
-        raise CheckpointError(
-            f"a model of kind {described['kind']} could not be loaded again; expected one of {list(KINDS)}. Save its "
+    if changed := _changed(model):
+        raise CheckpointError(changed)
+    return _describe_neuron(model)
+
+
+def is_described(model: nn.Module) -> bool:
+    """Whether a file describes this model so that exactly it can be built again; if not, it is a module of one's own."""
+    return _changed(model) is None
+
+
+def _changed(model: nn.Module) -> str | None:
+    """Why this is not the model that would be built from what a file says of it, if so."""
+    kind = type(model).__name__
+    if type(model) not in (*KINDS.values(), *_TORCH.values()):
+        return (
+            f"a model of kind {kind} could not be loaded again; expected one of {list(KINDS)}. Save its "
             "state_dict() yourself."
         )
-    return described | {"config": model.config}
+    with torch.random.fork_rng(devices=[]):
+        made = _parts(_build(_describe_neuron(model), Path(kind)))
+    found = _parts(model)
+    other = [name for name in {**made, **found} if made.get(name) != found.get(name)]
+    return (
+        f"{other[0]} of this {kind} is not what its settings make, so that it could not be loaded again; expected the layers it "
+        "was made with. Make changes permanent (remove_parametrizations, prune.remove), save its state_dict() yourself, or "
+        "save a ulmus.neuron.Predictor of it, for ulmus.load(path, model=...)."
+        if other
+        else None
+    )
+
+
+def _parts(model: nn.Module) -> dict[str, Any]:
+    """Types of all modules, and shapes of all tensors with whether they are parameters; of tied ones only the first is."""
+    parameters = dict(model.named_parameters())
+    tensors = {
+        name: (getattr(value, "shape", None), name in parameters)
+        for name, value in model.state_dict().items()
+    }
+    return tensors | {name: type(part) for name, part in model.named_modules()}
+
+
+def _describe_neuron(model: Any) -> dict[str, Any]:
+    kind = type(model)
+    if kind in _TORCH.values():
+        keys = (*_OF_RNN, *_OF_ONE_RNN.get(kind, ()))
+        return {"kind": f"torch.nn.{kind.__name__}", "config": {key: getattr(model, key) for key in keys}}
+    return {"kind": kind.__name__, "config": model.config}
 
 
 def _answers(model: Surrogate) -> dict[str, Any]:

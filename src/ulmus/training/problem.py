@@ -12,6 +12,7 @@ from ulmus import kernels
 from ulmus.errors import CheckpointError
 from ulmus.kernels import Events
 from ulmus.neuron import ELM, load
+from ulmus.neuron.called_layers import are_plain
 from ulmus.neuron.files import weights_hash
 
 
@@ -108,8 +109,13 @@ class Problem(ABC):
 
     def backend(self, device: torch.device) -> str:
         """Name of what computes the model."""
-        neurons = [module for module in self.model.modules() if isinstance(module, ELM)]
+        neurons = [module for module in self.model.modules() if isinstance(module, ELM) and _fused(module)]
         if not neurons:
             return "torch"
         with torch.no_grad():
             return kernels.backend_for(self.example().to(device), neurons[0].weights())
+
+
+def _fused(neuron: ELM) -> bool:
+    """Whether weights say all that it does; layers that were replaced or have hooks are called at every step, by PyTorch."""
+    return are_plain([*neuron.mlp, *([] if neuron.readout is None else [neuron.readout])])

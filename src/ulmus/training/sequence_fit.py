@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
-from ulmus.errors import ConfigError, DataError
+from ulmus.errors import CheckpointError, ConfigError, DataError
 from ulmus.neuron import load
+from ulmus.neuron.files import file_content, is_described
 from ulmus.neuron.predictor import LOOKING_AHEAD, Predictor, SequencePrediction, Task
 from ulmus.sequences.arrays.batches import side_by_side
 from ulmus.sequences.arrays.files import read_sequences, step_ms
@@ -224,12 +225,13 @@ def fit(
     recipe = _recipe(model, validation, settings)
     parts, step = _parts(train, validation, recipe)
     module = model if isinstance(model, nn.Module) else None
-    own = isinstance(model, nn.Module) and not hasattr(model, "config")
     problem = ArraysProblem(recipe, parts, step, module)
+    own = module is not None and not is_described(module)
+    _check_trained(problem.model)
     temporary = tempfile.TemporaryDirectory(prefix="ulmus-") if folder is None else None
     where = Path(temporary.name) / "run" if temporary else Path(folder or "")
     fit_recipe(recipe, where, problem=problem, **told)
-    run = SequenceRun(where, module if own and not isinstance(module, nn.RNNBase) else None)
+    run = SequenceRun(where, module if own else None)
     run._temporary = temporary  # it is deleted with the run
     return run.load_best()
 
@@ -246,6 +248,29 @@ def _check_model(model: Any) -> None:
             f"the model is {what}; expected a module (an object, not its class), a kind by its word such as 'elm', a dictionary "
             "with its settings, or a recipe."
         )
+    if isinstance(model, nn.Module) and any(value.is_meta for value in model.parameters()):
+        raise ConfigError(
+            f"the {type(model).__name__} lies on device meta, without values; expected weights. Call to_empty(device='cpu') and "
+            "reset_parameters() first, or build it on the CPU."
+        )
+
+
+def _check_trained(model: Predictor) -> None:
+    """Refuse, before training, what cannot be trained or kept.
+
+    Raises:
+        ConfigError: says why.
+    """
+    kind = type(model.model).__name__
+    if not model.trainable_parameters():
+        raise ConfigError(
+            f"the {kind} has no parameter that is trained; expected some with requires_grad. Call requires_grad_(True) on what "
+            "fit should change."
+        )
+    try:
+        file_content(model)
+    except CheckpointError as error:
+        raise ConfigError(f"the {kind} cannot be trained, as it could not be kept: {error}") from error
 
 
 _TRAINING = {
