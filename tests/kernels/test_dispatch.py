@@ -1,8 +1,12 @@
 """Which backend computes what, and what is said when it cannot."""
 
+import _thread
+import queue
 import subprocess
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,7 +15,18 @@ from torch.autograd import forward_ad
 
 from ulmus import ELM
 from ulmus.errors import BackendError, ConfigError
-from ulmus.kernels import backend_for, backends, dispatch, memory_budget, reference, run, use_backend, warning
+from ulmus.kernels import (
+    backend_for,
+    backends,
+    dispatch,
+    fused,
+    memory_budget,
+    reference,
+    run,
+    shared_memory_budget,
+    use_backend,
+    warning,
+)
 
 
 def test_fused_kernels_are_the_default_on_a_cpu():
@@ -91,8 +106,77 @@ def test_negative_memory_budget():
     with pytest.raises(ConfigError, match="negative"):
         memory_budget(-1)
     with memory_budget(3):
-        assert dispatch._Settings.budget_mebibytes == 3
-    assert dispatch._Settings.budget_mebibytes == dispatch.DEFAULT_BUDGET_MEBIBYTES
+        assert dispatch._budget_mebibytes.value == 3
+    assert dispatch._budget_mebibytes.value == dispatch.DEFAULT_BUDGET_MEBIBYTES
+
+
+def budget():
+    return dispatch._budget_mebibytes.value
+
+
+def in_thread(work, start=None):
+    """What `work` returns in a thread that Python knows, or, with ``_thread.start_new_thread``, in one like those of autograd."""
+    answers = queue.Queue()
+    (start or (lambda f, _: threading.Thread(target=f).start()))(lambda: answers.put(work()), ())
+    return answers.get(timeout=30)
+
+
+def test_blocks_in_threads_that_overlap_leave_nothing_behind():
+    inside, left = threading.Barrier(2), threading.Event()
+
+    def first():
+        with use_backend("reference"), shared_memory_budget(4):
+            inside.wait()
+            inside.wait()
+        left.set()
+        return None
+
+    def second():
+        inside.wait()
+        with use_backend("numba"), shared_memory_budget(3):
+            inside.wait()
+            left.wait()
+            return dispatch._backend.value, budget()
+
+    with ThreadPoolExecutor(2) as pool:
+        others = [pool.submit(work) for work in (first, second)]
+        assert others[1].result() == ("numba", 16.0)
+    assert (dispatch._backend.value, budget()) == (None, dispatch.DEFAULT_BUDGET_MEBIBYTES)
+
+
+def test_lengths_in_threads_share_the_whole_budget_every_time(monkeypatch):
+    budgets, run = set(), fused.run
+    monkeypatch.setattr(fused, "run", lambda *given: budgets.add(given[-1]) or run(*given))
+    neuron, x = ELM(6, memory=4), torch.rand(4, 30, 6)
+    neuron(x)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: neuron(x, lengths=[30, 10, 20, 5]), range(60)))
+    finally:
+        sys.setswitchinterval(before)
+    assert budgets == {48.0, 12.0}
+    assert budget() == dispatch.DEFAULT_BUDGET_MEBIBYTES
+
+
+def test_a_block_is_for_its_thread_and_for_those_of_autograd():
+    with memory_budget(3):
+        assert in_thread(budget) == dispatch.DEFAULT_BUDGET_MEBIBYTES
+        assert in_thread(budget, _thread.start_new_thread) == 3
+    assert in_thread(budget, _thread.start_new_thread) == dispatch.DEFAULT_BUDGET_MEBIBYTES
+
+
+def test_a_call_stays_for_all_threads_but_inside_a_block_only_to_its_end():
+    try:
+        memory_budget(5)
+        assert in_thread(budget) == 5
+        with memory_budget(3):
+            memory_budget(2)
+            assert (budget(), in_thread(budget)) == (2, 5)
+        assert budget() == 5
+    finally:
+        memory_budget(dispatch.DEFAULT_BUDGET_MEBIBYTES)
 
 
 def test_importing_ulmus_leaves_numba_alone():

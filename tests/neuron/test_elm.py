@@ -277,6 +277,7 @@ def test_without_outputs_the_memory_is_returned():
         ({"hidden_layers": -1}, "hidden_layers=-1"),
         ({"hidden_readout": True, "hidden_layers": 0}, "hidden_readout"),
         ({"tau_spacing": "logarithmic"}, "log"),
+        ({"learn_tau_memory": 1}, "learn_tau_memory=1 is no answer; expected True"),
     ],
 )
 def test_values_that_cannot_be_used_are_named(changes, message):
@@ -301,3 +302,15 @@ def test_any_two_numbers_are_a_range_and_can_be_saved(range_ms, tmp_path):
     neuron = make(tau_memory_ms=range_ms)
     ends = ulmus.load(ulmus.save(neuron, tmp_path / "neuron.safetensors")).tau_memory()[[0, -1]]
     torch.testing.assert_close(ends.detach(), torch.tensor([1.0, 2.0]).double(), rtol=1e-4, atol=0)
+
+
+def test_an_exported_readout_of_hidden_units_takes_sequences_of_any_length():
+    torch.manual_seed(0)
+    neuron, free = ulmus.ELM(6, 2, memory=5, hidden_readout=True), torch.export.Dim.DYNAMIC
+    program = torch.export.export(neuron, (torch.rand(2, 10, 6),), dynamic_shapes=({0: free, 1: free},))
+    for time in (1, 9, 17, 70):
+        x = torch.randn(3, time, 6, requires_grad=True)
+        found, wanted = program.module()(x)[0], neuron(x)[0]
+        torch.testing.assert_close(found, wanted)
+        flows = (torch.autograd.grad(y.square().sum(), x)[0] for y in (found, wanted))
+        torch.testing.assert_close(*flows)

@@ -227,10 +227,34 @@ def test_a_packed_sequence_is_its_padded_one_with_lengths():
     assert again.data.shape == packed.data.shape
 
 
-@pytest.mark.parametrize("lengths", [[1, 2], [1, 2, 13], [-1, 2, 3], [1.5, 2, 3]])
+@pytest.mark.parametrize(
+    "lengths",
+    [[1, 2], [1, 2, 13], [-1, 2, 3], [1.5, 2, 3], [None, 4, 4], ["3", "4", "4"], [[1], [1, 2], [3]], "3"],
+)
 def test_lengths_that_do_not_fit_are_named(lengths):
     with pytest.raises(ShapeError, match="lengths="):
         make()(torch.zeros(3, 12, 6), lengths=lengths)
+
+
+def test_an_empty_batch_has_no_lengths():
+    assert make()(torch.zeros(0, 12, 6), lengths=[])[0].shape == (0, 12, 4)
+    assert ulmus.ELM(6, 2, bidirectional=True)(torch.zeros(0, 12, 6), lengths=[])[0].shape == (0, 12, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"row_start": torch.tensor([0, 1, 2])},
+        {"row_start": torch.tensor([0, 1, 0, 2])},
+        {"row_start": torch.tensor([0, 1, 1, 1])},
+        {"values": torch.ones(1)},
+        {"values": torch.ones(3)},
+    ],
+)
+def test_damaged_events_with_lengths_are_refused(change):
+    events = ulmus.Events(torch.tensor([0, 1, 2, 2]), torch.tensor([3, 5]), torch.ones(2), 1, 3, 6)
+    with pytest.raises(ShapeError, match=r"expected batch \* time \+ 1 = 4 row starts that ascend"):
+        ulmus.ELM(6, 2, memory=3)(events._replace(**change), lengths=[2])
 
 
 def test_autocast_changes_nothing():

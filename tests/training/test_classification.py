@@ -171,7 +171,7 @@ def test_values_that_do_not_fit():
         Classifier(neuron, ("a", "b", "c"))
     with pytest.raises(ConfigError, match="reading='first'"):
         Classifier(neuron, ("a", "b"), reading="first")
-    with pytest.raises(ShapeError, match="lengths go from 0 to 3"):
+    with pytest.raises(ShapeError, match="hold 0 at place 0; expected 1 to"):
         Classifier(neuron, ("a", "b"))(torch.zeros(2, 5, 3), torch.tensor([0, 3]))
 
 

@@ -2,8 +2,9 @@
 
 import importlib.util
 import os
+import threading
 from types import TracebackType
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -41,27 +42,74 @@ class Backend(NamedTuple):
     dtypes: tuple[str, ...]
 
 
-class _Settings:
-    """What the user chose; one for the process, as torch's number of threads."""
-
-    backend: str | None = None
-    budget_mebibytes: float = DEFAULT_BUDGET_MEBIBYTES
+T = TypeVar("T")
 
 
-class _Restore:
-    """Undoes a setting at the end of a ``with`` block; without one the setting stays."""
+class _Setting(Generic[T]):
+    """What the user chose: for the process, or inside a ``with`` block for the thread that is in it."""
 
-    def __init__(self, name: str, before: object) -> None:
-        self._name, self._before = name, before
+    def __init__(self, default: T) -> None:
+        self.own = threading.local()
+        self.open: list[_Block[T]] = []
+        self.process: list[_Block[T]] = [_Block(self, default)]
+
+    @property
+    def innermost(self) -> "_Block[T] | None":
+        """The block that this thread is in."""
+        found: _Block[T] | None = getattr(self.own, "block", None)
+        return found
+
+    @property
+    def value(self) -> T:
+        """What holds in this thread."""
+        block = self.innermost
+        # Threads that Python did not start are those in which autograd goes backward on a GPU: they work for a block elsewhere.
+        foreign = not torch.compiler.is_compiling() and self.open and _is_foreign()
+        return (block or (self.open if foreign else self.process)[-1]).value
+
+
+class _Block(Generic[T]):
+    """Sets a value inside a ``with`` block."""
+
+    def __init__(self, setting: _Setting[T], value: T) -> None:
+        self._setting, self.value, self._outer = setting, value, setting.innermost
 
     def __enter__(self) -> None:
-        """The setting is in force already."""
+        """Set it for this thread."""
+        self._setting.own.block = self
+        self._setting.open.append(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Put back what was set before."""
-        setattr(_Settings, self._name, self._before)
+        self._setting.own.block = self._outer
+        self._setting.open.remove(self)
+
+
+class _Choice(_Block[T]):
+    """Sets a value at once, which stays unless it is that of a ``with`` block."""
+
+    def __init__(self, setting: _Setting[T], value: T) -> None:
+        super().__init__(setting, value)
+        if self._outer is None:
+            setting.process.append(self)
+        else:
+            setting.own.block = self
+
+    def __enter__(self) -> None:
+        """Set it for this thread alone."""
+        if self in self._setting.process:
+            self._setting.process.remove(self)
+        super().__enter__()
+
+
+def _is_foreign() -> bool:
+    return isinstance(threading.current_thread(), threading._DummyThread)
+
+
+_backend: _Setting[str | None] = _Setting(None)
+_budget_mebibytes: _Setting[float] = _Setting(DEFAULT_BUDGET_MEBIBYTES)
 
 
 def backends() -> list[Backend]:
@@ -111,8 +159,8 @@ def _interpreting() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def use_backend(name: str | None) -> _Restore:
-    """Compute with the backend `name` from now on, or inside a ``with`` block; ``None`` chooses per call again.
+def use_backend(name: str | None) -> _Choice[str | None]:
+    """Compute with the backend `name` from now on, or inside a ``with`` block, in its thread; ``None`` chooses per call again.
 
     Example:
         >>> with ulmus.use_backend("reference"):
@@ -132,16 +180,16 @@ def use_backend(name: str | None) -> _Restore:
             f"backend {name!r} cannot run here: {known[name].reason}. Expected an available one; "
             "`ulmus doctor` shows which are."
         )
-    before, _Settings.backend = _Settings.backend, name
-    return _Restore("backend", before)
+    return _Choice(_backend, name)
 
 
-def memory_budget(mebibytes: float) -> _Restore:
+def memory_budget(mebibytes: float) -> _Choice[float]:
     """Memory that one call of the fused kernels may keep for its backward pass, in MiB; 48 by default.
 
     The most that fits is kept of every step: all signals inside the neuron; or only the memory's proposals, from which
     half of the rest is computed again; or nothing but the state at the edges of chunks of time, and all is computed again,
-    which takes about a fifth more time. Results are the same to the last bit. Stays, or holds inside a ``with`` block.
+    which takes about a fifth more time. Results are the same to the last bit. Stays, or holds inside a ``with`` block, in its
+    thread.
 
     Raises:
         ConfigError: a negative budget.
@@ -150,13 +198,12 @@ def memory_budget(mebibytes: float) -> _Restore:
         raise ConfigError(
             f"memory_budget({mebibytes}) is negative; expected MiB, zero to keep as little as possible."
         )
-    before, _Settings.budget_mebibytes = _Settings.budget_mebibytes, float(mebibytes)
-    return _Restore("budget_mebibytes", before)
+    return _Choice(_budget_mebibytes, float(mebibytes))
 
 
-def shared_memory_budget(calls: int) -> _Restore:
-    """The memory budget in equal shares, for so many calls that are all kept until one backward pass."""
-    return memory_budget(_Settings.budget_mebibytes / calls)
+def shared_memory_budget(calls: int) -> _Block[float]:
+    """The memory budget in equal shares, for so many calls in a ``with`` block that are all kept until one backward pass."""
+    return _Block(_budget_mebibytes, _budget_mebibytes.value / calls)
 
 
 def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
@@ -165,14 +212,15 @@ def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
     Raises:
         BackendError: the backend that the user named cannot compute this.
     """
-    if _Settings.backend == "reference":
+    chosen = _backend.value
+    if chosen == "reference":
         return "reference"
     device = weights.recurrent.device.type
-    name = _Settings.backend or ("numba" if device == "cpu" else "triton")
+    name = chosen or ("numba" if device == "cpu" else "triton")
     obstacle = _no_triton(inputs, weights) if name == "triton" else _obstacle(inputs, weights)
     if obstacle is None:
         return name
-    if _Settings.backend is not None:
+    if chosen is not None:
         raise BackendError(
             f"backend {name!r} cannot compute this: {obstacle}. Expected {_EXPECTED[name]}; convert them, or call "
             "ulmus.use_backend('reference')."
@@ -185,7 +233,7 @@ def backend_for(inputs: Tensor | Events, weights: Weights) -> str:
 def fuses(like: Tensor) -> bool:
     """Whether weights such as these go to the fused CPU kernels, and nothing records or imitates operations."""
     return (
-        _Settings.backend in (None, "numba")
+        _backend.value in (None, "numba")
         and like.device.type == "cpu"
         and like.dtype in _FUSED_DTYPES
         and not traced(like)
@@ -258,9 +306,9 @@ def run(
     if name == "triton":
         from ulmus.kernels import triton_run
 
-        return triton_run.run(inputs, state, weights, activation, _Settings.budget_mebibytes)
+        return triton_run.run(inputs, state, weights, activation, _budget_mebibytes.value)
     from ulmus.kernels import fused
 
     if isinstance(inputs, Tensor) and inputs.dtype not in (dtype, torch.uint8, torch.bool):
         inputs = inputs.to(dtype)
-    return fused.run(inputs, state, weights, activation, _Settings.budget_mebibytes)
+    return fused.run(inputs, state, weights, activation, _budget_mebibytes.value)

@@ -11,7 +11,7 @@ Spieler et al., ICLR 2024, figure 1c, with synapses summed into branches (Branch
 Only u, dm and m depend on their own past in a nonlinear way. Everything else is computed for all time steps at once.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -62,6 +62,10 @@ def leaky_filter(
     infinite or NaN input never reaches an earlier step.
     """
     time = currents.shape[1]
+    if torch.compiler.is_exporting() and type(time) is not int:
+        # For any length: the rounds would be those of the example.
+        found: Tensor = _recorded_filter(currents, decay, initial)
+        return found
     if time == 0:
         return currents
     first = currents[:, :1] + (decay * initial).unsqueeze(1)
@@ -72,6 +76,27 @@ def leaky_filter(
         traces = traces + decay_over_reach * earlier
         reach, decay_over_reach = 2 * reach, decay_over_reach * decay_over_reach
     return traces
+
+
+@torch.library.custom_op("ulmus::leaky_filter", mutates_args=())
+def _recorded_filter(currents: Tensor, decay: Tensor, initial: Tensor) -> Tensor:
+    return leaky_filter(currents, decay, initial).clone()  # an operator may not return what it was given
+
+
+@_recorded_filter.register_fake
+def _(currents: Tensor, decay: Tensor, initial: Tensor) -> Tensor:
+    return currents.new_empty(currents.shape)
+
+
+def _gradients(ctx: Any, flowing: Tensor) -> tuple[Tensor | None, ...]:
+    with torch.enable_grad():
+        given = [part.detach().requires_grad_() for part in ctx.saved_tensors]
+        return torch.autograd.grad(leaky_filter(*given), given, flowing, allow_unused=True)
+
+
+_recorded_filter.register_autograd(
+    _gradients, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs)
+)
 
 
 def memory_scan(

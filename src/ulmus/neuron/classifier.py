@@ -11,7 +11,7 @@ from ulmus.baselines import Transformer
 from ulmus.errors import ConfigError, ShapeError
 from ulmus.kernels import Events
 from ulmus.neuron.network import ELMNetwork
-from ulmus.neuron.sequence_model import SequenceModel, inside, pooled
+from ulmus.neuron.sequence_model import SequenceModel, inside, pooled, steps_of, without_padding
 from ulmus.neuron.state_clipping import outputs_with_clipped_states
 
 READINGS = ["last", "mean"]
@@ -122,11 +122,8 @@ class Classifier(nn.Module):
             ShapeError: a length that is no number of steps, or an odd number of sequences for two towers.
         """
         steps = inputs.time if isinstance(inputs, Events) else inputs.shape[1]
-        if lengths is not None and not bool(((lengths > 0) & (lengths <= steps)).all()):
-            raise ShapeError(
-                f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but the sequences have {steps} steps; expected 1 "
-                "to that number."
-            )
+        lengths = steps_of(inputs, lengths, next(self.parameters()).device)
+        inputs = without_padding(inputs, lengths)
         # What looks at later steps has to be told which are padding.
         sees_later = isinstance(self.model, Transformer) or getattr(self.model, "bidirectional", False)
         padding = {"lengths": lengths} if sees_later else {}

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ulmus import kernels
 from ulmus.arguments import check_choice, check_positive, check_shares, check_sizes, plain, range_of
-from ulmus.errors import BackendError, ConfigError
+from ulmus.errors import BackendError, ConfigError, ShapeError
 from ulmus.kernels import ACTIVATIONS, ELMState, Events, Traces, Weights
 from ulmus.neuron import called_layers
 from ulmus.neuron import lengths as ragged
@@ -206,6 +206,7 @@ class ELM(nn.Module):
             ShapeError: input, state or lengths of another shape than this neuron's.
         """
         if isinstance(inputs, PackedSequence):
+            ragged.check_no_lengths(lengths)
             return ragged.run_packed(self, inputs, state)
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             raise BackendError(
@@ -253,6 +254,11 @@ class ELM(nn.Module):
         self, x: Tensor | Events, state: Any, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, tuple[ELMState, ELMState]]:
         reverse = cast(ELM, self.reverse)
+        if state is not None and not (isinstance(state, tuple | list) and len(state) == 2):
+            raise ShapeError(
+                f"the state of a bidirectional neuron is {type(state).__name__}; expected a pair, of both directions. Pass the "
+                "state that this neuron returned, or none to start at rest."
+            )
         onward, back = (None, None) if state is None else state
         memory, after = ragged.run(self._runner(readout=False), x, self._state(x, onward), lengths)
         turned = ragged.reversed_in_time(x, lengths)
@@ -324,6 +330,7 @@ class ELM(nn.Module):
             dropout = (self.dropout[0], 0.0, 0.0)
         else:
             pairs = [(layer.weight, layer.bias) for layer in self._layers()]
+            self._check_widths([weight for weight, _ in pairs])
         (first, first_bias), *later = pairs
         if readout is not None and not self.bidirectional and plain_readout:
             of_readout = readout.weight, readout.bias
@@ -339,6 +346,20 @@ class ELM(nn.Module):
             readout=of_readout,
         )
         return dropped(weights, *dropout) if self.training and any(dropout) else weights
+
+    def _check_widths(self, layers: Sequence[Tensor]) -> None:
+        """Kernels go by the sizes of the first layer: one that does not fit the next would be read beyond its end."""
+        widths = [self.branches + self.memory, *[layer.shape[0] for layer in layers]]
+        reads = [*[layer.shape[1] for layer in layers], self.memory]
+        wrong = next(
+            (place for place, pair in enumerate(zip(widths, reads, strict=True)) if pair[0] != pair[1]), None
+        )
+        if wrong is not None:
+            reader = f"mlp[{wrong}] reads" if wrong < len(layers) else "the memory has"
+            raise ShapeError(
+                f"{reader} {reads[wrong]} values, but it is given {widths[wrong]}; expected as many. Replace layers of the MLP "
+                "by ones that fit their neighbours."
+            )
 
     @torch.no_grad()
     def memory_sizes(self) -> Float[Tensor, "memory"]:

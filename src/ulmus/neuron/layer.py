@@ -166,6 +166,7 @@ class ELMLayer(Baseline):
             ShapeError: input, state or lengths of another shape than this layer's.
         """
         if isinstance(inputs, PackedSequence):
+            ragged.check_no_lengths(lengths)
             return ragged.run_packed(self, inputs, state)
         x = checked_input(inputs, self.inputs, self._dtype)
         x, before = self._check(x, state, self.initial_state, self._dtype)

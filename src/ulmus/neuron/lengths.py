@@ -29,6 +29,8 @@ def run(
 
     if lengths is None:
         return stretch(inputs, state)
+    if isinstance(inputs, Events):
+        _check_events(inputs)
     batch, time = _shape(inputs)
     steps = checked_lengths(lengths, batch, time)
     order = sorted(range(batch), key=lambda row: -steps[row])  # the longest first
@@ -67,6 +69,16 @@ def run_packed(model: Any, packed: PackedSequence, state: Any) -> tuple[PackedSe
     return PackedSequence(data, packed.batch_sizes, order, packed.unsorted_indices), after
 
 
+def check_no_lengths(lengths: Any) -> None:
+    """Refuse lengths beside a packed sequence, which has its own.
+
+    Raises:
+        ShapeError: there are some.
+    """
+    if lengths is not None:
+        raise ShapeError("lengths were given beside a PackedSequence, which holds its own; leave them out.")
+
+
 def reversed_in_time(sequences: Any, lengths: Tensor | Sequence[int] | None) -> Any:
     """Every sequence from its last step to its first; what comes after it stays where it is."""
     if isinstance(sequences, Events):
@@ -95,12 +107,13 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, time: int) -> l
     Raises:
         ShapeError: not one whole number from 0 to ``time`` for every sequence.
     """
-    found = torch.as_tensor(lengths)
-    whole = found.dtype not in (torch.bool,) and not found.is_floating_point() and not found.is_complex()
-    if (
-        found.shape != (batch,)
-        or not whole
-        or (batch and not 0 <= int(found.min()) <= int(found.max()) <= time)
+    try:
+        found = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError):  # texts, None, lists of different lengths
+        found = torch.empty(batch + 1)
+    whole = found.dtype != torch.bool and not found.is_floating_point() and not found.is_complex()
+    if found.shape != (batch,) or (
+        batch and not (whole and 0 <= int(found.min()) <= int(found.max()) <= time)
     ):
         raise ShapeError(
             f"lengths={lengths!r} do not fit an input of {batch} sequences of {time} steps; expected a whole number from 0 to "
@@ -111,6 +124,22 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, time: int) -> l
 
 def _shape(inputs: Tensor | Events) -> tuple[int, int]:
     return (inputs.batch, inputs.time) if isinstance(inputs, Events) else (inputs.shape[0], inputs.shape[1])
+
+
+def _check_events(events: Events) -> None:
+    """Numbers of events fit each other, so that stretches can be cut.
+
+    Raises:
+        ShapeError: they do not.
+    """
+    starts, rows, count = events.row_start, events.batch * events.time, len(events.inputs)
+    sizes = len(starts) == rows + 1 and len(events.values) == count
+    if not sizes or int(starts[0]) != 0 or int(starts[-1]) != count or bool((starts.diff() < 0).any()):
+        raise ShapeError(
+            f"events have {len(starts)} row starts, {count} inputs and {len(events.values)} values; expected batch * time + 1 = "
+            f"{rows + 1} row starts that ascend from 0 to the number of events, and as many values as inputs. Build events with "
+            "the functions of ulmus.trials."
+        )
 
 
 def _stretch(inputs: Tensor | Events, rows: Tensor, start: int, end: int) -> Tensor | Events:

@@ -19,7 +19,8 @@ from ulmus.kernels import Events, Weights
 from ulmus.neuron import called_layers, stretches
 from ulmus.neuron.checks import checked_input
 from ulmus.neuron.elm import ELM, State
-from ulmus.neuron.lengths import masked, run_packed
+from ulmus.neuron.lengths import check_no_lengths, masked, run_packed
+from ulmus.neuron.precision import without_autocast
 
 _OF_INPUT = (
     "branches",
@@ -161,11 +162,13 @@ class ELMNetwork(nn.Module):
             ShapeError: input, state or lengths of another shape than this network's.
         """
         if isinstance(inputs, PackedSequence):
+            check_no_lengths(lengths)
             return run_packed(self, inputs, state)
-        before: list[Any] = [None] * len(self.layers) if state is None else [*state]
-        if len(before) != len(self.layers):
+        before: Any = [None] * len(self.layers) if state is None else state
+        if not isinstance(before, tuple | list) or len(before) != len(self.layers):
+            found = f"{len(before)} layers" if isinstance(before, tuple | list) else type(before).__name__
             raise ShapeError(
-                f"the state is one of {len(before)} layers; expected {len(self.layers)}. Pass the state that this network "
+                f"the state is one of {found}; expected {len(self.layers)}. Pass the state that this network "
                 "returned, or none to start at rest."
             )
         if lengths is None and kernels.fuses(self._layers()[0].tau_memory.raw):
@@ -180,7 +183,9 @@ class ELMNetwork(nn.Module):
                 return self._in_stretches(x, states, shares, steps)
         run = [partial(layer, lengths=lengths) for layer in self._layers()]
         hidden, after = self._through(inputs, before, run, list(self.norms), self._memory_sizes)
-        outputs = self.readout(_mean(hidden, shares))
+        weights = self._layers()[0].tau_memory.raw
+        with without_autocast(weights):
+            outputs = self.readout(_mean(hidden, shares).to(weights.dtype))
         return masked(outputs, lengths) if shares is None else outputs, tuple(after)
 
     def _through(

@@ -1,11 +1,13 @@
 """A model with what goes into it and what comes out of it: channels and their units, a task, classes or targets."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ulmus.arguments import check_choice
 from ulmus.baselines import LSTM, TCN, LSTMNetwork, PointNeuron, SpikingNetwork, Transformer
@@ -15,7 +17,7 @@ from ulmus.neuron.elm import ELM
 from ulmus.neuron.evaluating import evaluating
 from ulmus.neuron.layer import ELMLayer
 from ulmus.neuron.network import ELMNetwork
-from ulmus.neuron.sequence_model import pooled
+from ulmus.neuron.sequence_model import pooled, steps_of, without_padding
 
 Task = Literal[
     "classification", "step-classification", "regression", "step-regression", "forecasting", "next-token"
@@ -127,16 +129,37 @@ class Predictor(nn.Module):
         Args:
             values: Sequences from rest, in the units of the data; the end of shorter ones is filled up with anything (tokens
                 with -1).
-            lengths: Steps of every sequence; without them all are as long as the batch.
+            lengths: Steps of every sequence; without them all are as long as the batch. A module of your own that reads
+                backwards too gets them if its ``forward`` has an argument of this name.
 
         Raises:
-            ShapeError: another number of channels or a token that is not known.
+            ShapeError: another number of channels, a token that is not known, or a length that is no number of steps.
         """
         inputs = self.encode(values)
-        # What looks at later steps has to be told which are padding.
-        told = {"lengths": lengths} if isinstance(self.model, Transformer) else {}
-        outputs: Tensor = self.readout(self.model(inputs, **told)[0])
+        if self.task in WHOLE or lengths is not None:
+            lengths = steps_of(inputs, lengths, self.input_mean.device)
+        outputs: Tensor = self.readout(self._outputs(without_padding(inputs, lengths), lengths))
         return pooled(outputs, lengths, self.reading) if self.task in WHOLE else outputs
+
+    def _outputs(self, inputs: Tensor | Events, lengths: Int64[Tensor, "batch"] | None) -> Tensor:
+        """Outputs of the model; what looks at later steps has to be told which are padding."""
+        if lengths is None:
+            outputs: Tensor = self.model(inputs)[0]
+        elif isinstance(inputs, Tensor) and isinstance(self.model, nn.RNNBase) and self.model.bidirectional:
+            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            outputs = pad_packed_sequence(
+                self.model(packed)[0], batch_first=True, total_length=inputs.shape[1]
+            )[0]
+        elif self._reads_lengths():
+            outputs = self.model(inputs, lengths=lengths)[0]
+        else:
+            outputs = self.model(inputs)[0]
+        return outputs
+
+    def _reads_lengths(self) -> bool:
+        if isinstance(self.model, _SPARSE):
+            return isinstance(self.model, Transformer) or bool(getattr(self.model, "bidirectional", False))
+        return "lengths" in inspect.signature(self.model.forward).parameters
 
     def encode(
         self, values: Float[Tensor, "batch time channels"] | Int64[Tensor, "batch time"] | Events

@@ -27,6 +27,10 @@ class TimeConstants(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(learn, bool):
+            raise ConfigError(
+                f"learn_tau_memory={learn!r} is no answer; expected True (trained) or False (as they start)."
+            )
         self.bounds_ms, self.start_ms = bounds_ms, spread(count, range_ms, spacing).tolist()
         self.raw = nn.Parameter(torch.empty(count, dtype=dtype, device=device), requires_grad=learn)
 

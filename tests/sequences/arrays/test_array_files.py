@@ -14,6 +14,7 @@ from ulmus.sequences.arrays.files import read_sequences, step_ms
 from ulmus.sequences.arrays.layout import Layout
 from ulmus.sequences.arrays.sequence_set import sequence_set, spelt, vocabulary
 from ulmus.sequences.arrays.splits import check_apart, split
+from ulmus.sequences.arrays.targets import class_targets, classes_of, number_targets
 
 LENGTHS = [4, 2, 3]
 LABELS = np.array(["left", "right", "left"])
@@ -343,6 +344,54 @@ def test_rows_that_are_not_evenly_spaced_and_labels_that_change_are_named(values
         DataError, match="'label' of sequence s0 .* changes from left to right.*step-classification"
     ):
         read_sequences([str(tmp_path / "a.csv")], layout)
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["01", "1", "2"], ("01", "1", "2")),
+        (["1E2", "100", "3"], ("100", "1E2", "3")),
+        (["1_1", "11", "2_1"], ("11", "1_1", "2_1")),
+        (["1.0", "1", "2"], ("1", "1.0", "2")),
+        (["10", "9", " -3"], ("-3", "9", "10")),
+        (["10.0", "9.0", "2.0"], ("2", "9", "10")),
+        (["9" * 30, "9" * 29 + "8", "1"], ("1", "9" * 29 + "8", "9" * 30)),
+    ],
+)
+def test_labels_and_subjects_written_differently_stay_different(tmp_path, cells, classes):
+    lines = ["x_0,label,subject", *(f"{k},{cell},{cell}" for k, cell in enumerate(cells))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    found = read_sequences([str(tmp_path / "a.csv")], Layout(targets=("label",), columns=("subject",)))
+    assert classes_of(found, "classification") == classes
+    assert len(set(split(found, {"test": 0.34}, by="subject")["train"].columns["subject"])) == 2
+
+
+def test_a_step_without_a_class_has_none_among_labels_that_stay_texts(tmp_path):
+    (tmp_path / "a.csv").write_text("sequence,x,label\na,1,01\na,2,-100\na,3,\na,4,02")
+    found = read_sequences([str(tmp_path / "a.csv")], Layout(targets=("label",), step_targets=True))
+    assert classes_of(found, "step-classification") == ("01", "02")
+    assert class_targets(found, "step-classification", ("01", "02"))[0].tolist() == [0, -100, -100, 1]
+
+
+def test_numbers_may_be_written_in_any_way_where_numbers_are_learnt(tmp_path):
+    (tmp_path / "a.csv").write_text("sequence,x,y\na,1,0.50\na,2,0.5\na,3,+1E-3\na,4,1e-05")
+    found = read_sequences([str(tmp_path / "a.csv")], Layout(targets=("y",), step_targets=True))
+    (target,) = number_targets(found, "step-regression", False)
+    np.testing.assert_allclose(target[:, 0], [0.5, 0.5, 1e-3, 1e-5])
+    (tmp_path / "a.csv").write_text("sequence,x,y\na,1,0.50\na,1_000,0.5")
+    with pytest.raises(DataError, match="column 'x' of .* is '1_000' in line 3; expected a number"):
+        read_sequences([str(tmp_path / "a.csv")], Layout(targets=("y",), step_targets=True))
+
+
+def test_steps_are_those_of_rows_sorted_by_time(values, tmp_path):
+    heads, *lines = rows(values)
+    layout = Layout(targets=("label",), columns=("subject",), time="time_ms")
+    (tmp_path / "a.csv").write_text("\n".join([heads, *np.random.default_rng(1).permutation(lines)]))
+    assert step_ms([str(tmp_path / "a.csv")], layout) == 5.0
+    for cell in ("0", ""):
+        (tmp_path / "a.csv").write_text("\n".join([heads, *[f"s,{cell},1,2,a,0"] * 2]))
+        with pytest.raises(DataError, match="rows of a sequence in .* ms apart by column 'time_ms'"):
+            step_ms([str(tmp_path / "a.csv")], layout)
 
 
 def test_a_share_holds_whole_subjects_and_every_class():

@@ -17,6 +17,9 @@ from ulmus.sequences.arrays.sequence_set import SequenceSet, sequence_set
 
 _LARGEST_WHOLE = 2.0**53
 PARQUET = ".parquet"
+_WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?(e[-+][0-9]+)?")
+_MISSING = {"", "nan", "NaN"}
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", PARQUET)
 
 
@@ -84,9 +87,9 @@ def _numbers(table: Mapping[str, list[str]], name: str, origin: str) -> np.ndarr
     """A column as numbers, an empty cell as NaN."""
     cells = _cells(table, name, origin)
     try:
-        return np.array([float(cell) if cell.strip() else np.nan for cell in cells])
+        return np.array([number(cell) for cell in cells])
     except ValueError:
-        row = next(k for k, cell in enumerate(cells) if cell.strip() and not _is_number(cell))
+        row = next(k for k, cell in enumerate(cells) if not _is_number(cell))
         raise DataError(
             f"column {name!r} of {origin} is {cells[row]!r} in line {row + 2}; expected a number. Name the columns that hold "
             "values with data.values, and those that hold targets with data.targets."
@@ -94,15 +97,22 @@ def _numbers(table: Mapping[str, list[str]], name: str, origin: str) -> np.ndarr
 
 
 def time_between_rows(table: Mapping[str, list[str]], layout: Layout, origin: str) -> float:
-    """Median time in ms from one row of a sequence to the next; 1 where no sequence has two."""
+    """Median time in ms from one row of a sequence to the next in time; 1 where no sequence has two.
+
+    Raises:
+        DataError: time stands still, or is missing.
+    """
     times = _numbers(table, layout.time or "", origin)
-    sequence = table.get(layout.sequence, [""] * len(times))
-    steps = [
-        after - before
-        for before, after, one, other in zip(times, times[1:], sequence, sequence[1:], strict=False)
-        if one == other
-    ]
-    return float(np.median(steps)) if steps else 1.0
+    _, owner = np.unique(table.get(layout.sequence, [""] * len(times)), return_inverse=True)
+    order = np.lexsort((times, owner))
+    steps = np.diff(times[order])[np.diff(owner[order]) == 0]
+    apart = float(np.median(steps)) if steps.size else 1.0
+    if not 0 < apart < np.inf:
+        raise DataError(
+            f"rows of a sequence in {origin} are {apart:g} ms apart by column {layout.time!r}; expected a time for each that is "
+            "later than that of the row before. Correct it, or leave data.time out if rows are steps."
+        )
+    return apart
 
 
 def _cells(table: Mapping[str, list[str]], name: str, origin: str) -> list[str]:
@@ -114,21 +124,33 @@ def _cells(table: Mapping[str, list[str]], name: str, origin: str) -> list[str]:
     return table[name]
 
 
+def number(cell: str) -> float:
+    """A cell as a number; NaN if it is empty.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "_" in cell:  # which float() takes for a mark between digits
+        raise ValueError(cell)
+    return float(cell) if cell.strip() else float("nan")
+
+
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        number(cell)
     except ValueError:
         return False
     return True
 
 
 def _typed(cells: Sequence[str]) -> np.ndarray:
-    """Cells as whole numbers, numbers, or texts, whichever they all are."""
-    for kind in (int, float):
-        try:
-            return np.array([kind(cell) if cell.strip() or kind is int else np.nan for cell in cells])
-        except ValueError:
-            continue
+    """Cells as whole numbers or numbers where these tell apart what the texts do, else as texts: subject 01 may not be 1."""
+    texts = {cell.strip() for cell in cells}
+    if all(map(_WHOLE.fullmatch, texts)):
+        return np.array([int(cell) for cell in cells])
+    known = texts - _MISSING
+    if all(map(_DECIMAL.fullmatch, known)) and len(set(map(float, known))) == len(known):
+        return np.array([number(cell) for cell in cells])
     return np.array(cells)
 
 

@@ -9,6 +9,9 @@ from ulmus.errors import DataError
 from ulmus.neuron.predictor import Task
 from ulmus.sequences.arrays.batches import NO_CLASS
 from ulmus.sequences.arrays.sequence_set import SequenceSet
+from ulmus.sequences.arrays.tables import number
+
+_NO_CLASS = (NO_CLASS, str(NO_CLASS), "")
 
 
 def classes_of(sequences: SequenceSet, task: Task) -> tuple[str, ...]:
@@ -20,7 +23,7 @@ def classes_of(sequences: SequenceSet, task: Task) -> tuple[str, ...]:
     found: set[Any] = set()
     for index in range(len(sequences)):
         found |= set(_labels(sequences, index, task))
-    names = {str(label): label for label in found - {NO_CLASS, ""}}
+    names = {str(label): label for label in found.difference(_NO_CLASS)}
     if len(names) < 2:
         raise DataError(
             f"all targets of {sequences.origin} are {next(iter(names.values()), 'empty')!r}; expected two classes or more to "
@@ -36,7 +39,7 @@ def class_targets(sequences: SequenceSet, task: Task, classes: Sequence[str]) ->
         DataError: a class is not among the known ones.
     """
     place: dict[str, int] = {name: number for number, name in enumerate(classes)}
-    place |= {str(NO_CLASS): NO_CLASS, "": NO_CLASS} if task == "step-classification" else {}
+    place |= dict.fromkeys(map(str, _NO_CLASS), NO_CLASS) if task == "step-classification" else {}
     targets = []
     for index in range(len(sequences)):
         labels = [str(label) for label in _labels(sequences, index, task)]
@@ -61,7 +64,7 @@ def number_targets(sequences: SequenceSet, task: Task, missing: bool) -> list[np
     """
     targets, width = [], None
     for index in range(len(sequences)):
-        target = sequences.target(index)
+        target = _numbers(sequences.target(index))
         if target.dtype.kind not in "fiub":
             raise DataError(
                 f"the target of {sequences.called(index)} is {str(target.reshape(-1)[0])!r}; expected "
@@ -88,6 +91,15 @@ def number_targets(sequences: SequenceSet, task: Task, missing: bool) -> list[np
             )
         targets.append(target)
     return targets
+
+
+def _numbers(target: np.ndarray) -> np.ndarray:
+    """Texts as numbers, if they all are: a table leaves those as they are that it has in two ways, such as 0.5 and 0.50."""
+    try:
+        texts = target.reshape(-1).tolist() if target.dtype.kind == "U" else ()
+        return np.array([number(text) for text in texts]).reshape(target.shape) if texts else target
+    except ValueError:
+        return target
 
 
 class Ahead(Sequence[np.ndarray]):
@@ -150,7 +162,7 @@ def _labels(sequences: SequenceSet, index: int, task: Task) -> list[Any]:
             )
         target = np.where(np.isnan(target), NO_CLASS, target).astype(np.int64)
     labels = np.atleast_1d(target).tolist()
-    if task == "classification" and labels[0] in (NO_CLASS, ""):
+    if task == "classification" and labels[0] in _NO_CLASS:
         raise DataError(
             f"{sequences.called(index)} has no class (NaN or an empty text); expected one. Leave it out."
         )
