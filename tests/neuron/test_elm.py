@@ -314,3 +314,18 @@ def test_an_exported_readout_of_hidden_units_takes_sequences_of_any_length():
         torch.testing.assert_close(found, wanted)
         flows = (torch.autograd.grad(y.square().sum(), x)[0] for y in (found, wanted))
         torch.testing.assert_close(*flows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dtype": "float32"}, "dtype='float32' is none for weights; expected a floating one"),
+        ({"dtype": torch.int32}, "dtype=torch.int32 is none"),
+        ({"dtype": torch.complex64}, "dtype=torch.complex64 is none"),
+        ({"tau_synapse_ms": "5"}, "tau_synapse_ms='5' does not fit; expected one positive time constant"),
+        ({"tau_synapse_ms": [[5.0], [1.0, 2.0]]}, "does not fit; expected one positive time constant"),
+    ],
+)
+def test_types_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        ulmus.ELM(3, 2, memory=5, **settings)

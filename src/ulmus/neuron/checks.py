@@ -51,6 +51,18 @@ def check_directions(kind: str, bidirectional: bool, hidden_readout: bool, memor
         )
 
 
+def check_dtype(dtype: Any) -> None:
+    """Weights are real numbers with a fraction.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ConfigError(
+            f"dtype={dtype!r} is none for weights; expected a floating one, such as torch.float32."
+        )
+
+
 def check_synaptic_weight(synaptic_weight: float) -> None:
     """The initial weight of synapses is zero or positive.
 

@@ -18,6 +18,7 @@ from ulmus.neuron import lengths as ragged
 from ulmus.neuron.checks import (
     bounds,
     check_directions,
+    check_dtype,
     check_layers,
     check_synaptic_weight,
     checked_input,
@@ -133,6 +134,7 @@ class ELM(nn.Module):
         # Asked of an empty tensor, so that torch.device("meta") as a context counts.
         device = torch.empty(0, device=given.pop("device")).device
         place: dict[str, Any] = {"device": device, "dtype": given.pop("dtype") or torch.get_default_dtype()}
+        check_dtype(place["dtype"])
         self.config: dict[str, Any] = {key: plain(value) for key, value in given.items()}
         branches = inputs if branches is None else branches
         hidden = 2 * memory if hidden is None else hidden
@@ -408,10 +410,13 @@ def _linear(inputs: int, outputs: int, device: torch.device, dtype: torch.dtype)
 
 
 def _tau_synapse(tau_ms: float | Sequence[float], branches: int) -> Float[Tensor, "branches"]:
-    tau = torch.as_tensor(tau_ms, dtype=torch.get_default_dtype(), device="cpu")
+    try:
+        tau = torch.as_tensor(tau_ms, dtype=torch.get_default_dtype(), device="cpu")
+    except (TypeError, ValueError, RuntimeError):  # a text, or lists in lists
+        tau = torch.zeros(())
     if tau.dim() > 1 or (tau.dim() == 1 and len(tau) != branches) or not bool((tau > 0).all()):
         raise ConfigError(
-            f"tau_synapse_ms={tau_ms} does not fit; expected one positive time constant in ms, or one for each of "
+            f"tau_synapse_ms={tau_ms!r} does not fit; expected one positive time constant in ms, or one for each of "
             f"the {branches} branches."
         )
     return tau.expand(branches).clone()

@@ -417,6 +417,11 @@ def test_a_share_holds_whole_subjects_and_every_class():
     )
     with pytest.raises(DataError, match="subject 1 is in train and in test"):
         check_apart({"train": one, "test": other}, "subject")
+    apart = {
+        part: sequence_set(np.ones((1, 2, 1)) * k, [k], columns={"subject": np.array([1234567.0 + k])})
+        for k, part in enumerate(("train", "test"))
+    }
+    check_apart(apart, "subject")
     with pytest.raises(DataError, match="sequence 1 of the data has no 'subject'"):
         split(
             sequence_set(np.ones((2, 2, 1)), columns={"subject": np.array([1, np.nan])}),

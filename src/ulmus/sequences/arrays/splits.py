@@ -116,7 +116,7 @@ def check_apart(parts: Mapping[str, SequenceSet], by: str | None) -> None:
 
 def _plainly(value: Any) -> str:
     """A label as text, 1.0 as 1: one file may have it as a number with a point."""
-    return f"{value:g}" if isinstance(value, np.floating) else str(value)
+    return np.format_float_positional(value, trim="-") if isinstance(value, np.floating) else str(value)
 
 
 def _stratified(
