@@ -129,7 +129,7 @@ def test_a_fit_of_one_answer_has_its_scores_and_no_others(stores, runs, name, ab
 def test_a_fit_of_the_voltage_alone_never_spikes_and_is_saved_as_such(stores, runs):
     surrogate = ulmus.load(runs["voltage"].folder)
     assert (surrogate.spikes, surrogate.sites) == (False, ("soma",))
-    inputs = torch.ones(1, 300, stores["whole"].header.inputs)
+    inputs = torch.tensor(stores["whole"].header.input_sign, dtype=torch.float32).expand(1, 300, -1)
     prediction = surrogate.predict(inputs)
     assert not prediction.spike_times_ms[0].size
     assert float(prediction.spike_probability.max()) < 1e-12

@@ -83,3 +83,12 @@ def showing(probability: list[float], threshold: float) -> list[int]:
             found.append(step)
             start = "done"
     return found
+
+
+def saturated() -> ulmus.Surrogate:
+    """One that drives its spike probability to where rounding flattens it: a logit up to 146 in input of `input_of`."""
+    model = surrogate("no hidden layer")
+    with torch.no_grad():
+        model.neuron.readout.weight[0] *= 300
+        model.neuron.readout.bias[0] -= 1000
+    return model

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from export_cases import CASES, events, input_of, predicted, showing, surrogate
+from export_cases import CASES, events, input_of, predicted, saturated, showing, surrogate
 
 import ulmus
 import ulmus.baselines
@@ -171,8 +171,9 @@ def js_calls(folder, model, calls: str) -> list[str]:
 
 
 @pytest.mark.parametrize("language", ["c", "javascript"])
-def test_spikes_are_peaks_of_the_logit_where_the_probability_is_1(language, saturated, tmp_path):
-    model, x = saturated, input_of(saturated, 500)
+def test_spikes_are_peaks_of_the_logit_where_the_probability_is_1(language, tmp_path):
+    model = saturated()
+    x = input_of(model, 500)
     if language == "c":
         _, found = run_c([program("gcc"), "-std=c99"], export(model, tmp_path / "neuron.c"), model, events(x))
     else:

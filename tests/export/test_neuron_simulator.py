@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export_cases import events, input_of, predicted, showing, surrogate
+from export_cases import events, input_of, predicted, saturated, showing, surrogate
 
 import ulmus
 from ulmus.export import export
@@ -107,7 +107,7 @@ h.quit()
 
 
 @pytest.fixture(scope="module")
-def mechanisms(tmp_path_factory, saturated) -> Path:
+def mechanisms(tmp_path_factory) -> Path:
     """A folder with compiled neurons, which NEURON loads by itself when it is started there."""
     compile_ = Path(sys.executable).with_name("nrnivmodl")
     if not compile_.exists() or shutil.which("g++") is None:
@@ -118,7 +118,7 @@ def mechanisms(tmp_path_factory, saturated) -> Path:
     alone = ulmus.Surrogate(ulmus.ELM(4, 1, memory=3), sites=())
     alone.card["recipe"] = 'my "great\\ cell" é, ENDCOMMENT'
     export(alone, folder / "alone.mod")
-    export(saturated, folder / "saturated.mod")
+    export(saturated(), folder / "saturated.mod")
     done = subprocess.run([compile_, "."], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -160,8 +160,9 @@ def test_the_artificial_cell_computes_the_surrogate(kind, case, mechanisms):
     assert memory[0] != memory[1]
 
 
-def test_spikes_are_peaks_of_the_logit_where_the_probability_is_1(mechanisms, saturated):
-    model, x = saturated, input_of(saturated, 500)
+def test_spikes_are_peaks_of_the_logit_where_the_probability_is_1(mechanisms):
+    model = saturated()
+    x = input_of(model, 500)
     _, spikes, *_ = nrn(mechanisms, RUN, "saturated", "soma_mV", told=json.dumps(events(x)))
     wanted = model.predict(x[None])
     assert [time - 1.0 for time in spikes] == wanted.spike_times_ms[0].tolist()
