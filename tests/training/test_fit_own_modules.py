@@ -117,3 +117,17 @@ def test_a_frozen_model_still_trains_the_readout_that_fit_adds():
     before = [value.clone() for value in frozen.parameters()]
     run = fit(frozen, DATA, **SHORT)
     assert all(torch.equal(a, b) for a, b in zip(run.model.model.parameters(), before, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of PyTorch itself
+def test_a_compiled_module_is_refused_before_training():
+    compiled = torch.compile(ulmus.ELM(3, 2, memory=4))
+    with pytest.raises(ConfigError, match="compiled by torch.compile; expected the module itself"):
+        ulmus.fit(compiled, (np.zeros((4, 5, 3), dtype=np.float32), np.array([0, 1, 0, 1])))
+
+
+def test_an_idle_part_of_ones_own_stops_nobody(tmp_path):
+    neuron = ulmus.ELM(3, 2, memory=4)
+    neuron.probe = torch.nn.Identity()
+    x = torch.randn(2, 5, 3)
+    torch.testing.assert_close(ulmus.load(ulmus.save(neuron, tmp_path / "a.safetensors"))(x)[0], neuron(x)[0])

@@ -30,9 +30,6 @@ class CsvFiles(Container):
         self._columns: dict[str, Array] = {}
         self._places: dict[str, tuple[Path, str, int, int]] = {}
         files = csv_files(path) if path.is_dir() else [path]
-        if twice := [name for name, count in Counter(map(_table, files)).items() if count > 1]:
-            same = ", ".join(file.name for file in files if _table(file) == twice[0])
-            raise DataError(f"{path} holds {same}; expected one table called {twice[0]!r}; keep one of them")
         for file in files:
             if _packed(file):
                 check_gzip(file)
@@ -109,8 +106,12 @@ def _number(text: str) -> float:
 
 
 def csv_files(folder: Path) -> list[Path]:
-    """The CSV and TSV files in a folder, in order, without those that macOS leaves beside files on other disks."""
-    return [file for file in files_in(folder, "*") if file.name.lower().endswith(CSV)]
+    """The CSV and TSV files in a folder, in order, of one table the first in the order of `CSV`: others are copies."""
+    files = [file for file in files_in(folder, "*") if file.name.lower().endswith(CSV)]
+    files.sort(
+        key=lambda file: next(place for place, end in enumerate(CSV) if file.name.lower().endswith(end))
+    )
+    return sorted({_table(file): file for file in reversed(files)}.values())
 
 
 def _packed(file: Path) -> bool:

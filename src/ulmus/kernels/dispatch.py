@@ -43,6 +43,8 @@ class Backend(NamedTuple):
 
 
 T = TypeVar("T")
+_KEPT = 8
+"""Choices for the process that a ``with`` block may still give way to."""
 
 
 class _Setting(Generic[T]):
@@ -94,6 +96,7 @@ class _Choice(_Block[T]):
         super().__init__(setting, value)
         if self._outer is None:
             setting.process.append(self)
+            del setting.process[:-_KEPT]
         else:
             setting.own.block = self
 

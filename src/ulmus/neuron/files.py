@@ -304,7 +304,9 @@ def _changed(model: nn.Module) -> str | None:
     with torch.random.fork_rng(devices=[]):
         made = _parts(_build(_describe_neuron(model), Path(kind)))
     found = _parts(model)
-    other = [name for name in {**made, **found} if made.get(name) != found.get(name)]
+    # Parts of one's own without tensors, which the neuron does not call, may lie in it.
+    idle = {name for name, part in found.items() if name not in made and isinstance(part, type)}
+    other = [name for name in {**made, **found} if name not in idle and made.get(name) != found.get(name)]
     return (
         f"{other[0]} of this {kind} is not what its settings make, so that it could not be loaded again; expected the layers it "
         "was made with. Make changes permanent (remove_parametrizations, prune.remove), save its state_dict() yourself, or "

@@ -248,6 +248,11 @@ def _check_model(model: Any) -> None:
             f"the model is {what}; expected a module (an object, not its class), a kind by its word such as 'elm', a dictionary "
             "with its settings, or a recipe."
         )
+    if hasattr(model, "_orig_mod"):
+        raise ConfigError(
+            "the model was compiled by torch.compile; expected the module itself, whose weights are kept. Give that one, and "
+            "compile what fit returns."
+        )
     if isinstance(model, nn.Module) and any(value.is_meta for value in model.parameters()):
         raise ConfigError(
             f"the {type(model).__name__} lies on device meta, without values; expected weights. Call to_empty(device='cpu') and "

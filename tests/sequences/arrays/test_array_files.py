@@ -515,3 +515,19 @@ def test_one_number_is_no_array(values, name, tmp_path):
     np.savez(tmp_path / "a.npz", **{**parts, name: np.array(1)})
     with pytest.raises(DataError, match=f"{name} is one number"):
         read_sequences([str(tmp_path / "a.npz")], Layout())
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["01", "01 ", "02"], ["01", "01", "02"]),
+        (["01", "02", "NaN", " "], ["01", "02", "", ""]),
+        (["NAN", "1"], [np.nan, 1.0]),
+        (["1234567890123456789", "-3"], [1234567890123456789, -3]),
+        (["a", "NaN", "01"], ["a", "NaN", "01"]),
+    ],
+)
+def test_numbers_that_are_names_are_stripped_and_missing_ones_stay_missing(cells, expected):
+    from ulmus.sequences.arrays.tables import _typed
+
+    np.testing.assert_array_equal(_typed(cells), np.array(expected))

@@ -17,9 +17,9 @@ from ulmus.sequences.arrays.sequence_set import SequenceSet, sequence_set
 
 _LARGEST_WHOLE = 2.0**53
 PARQUET = ".parquet"
-_WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
+_WHOLE = re.compile("0|-?[1-9][0-9]*")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?(e[-+][0-9]+)?")
-_MISSING = {"", "nan", "NaN"}
+_MISSING = {"", "nan"}
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", PARQUET)
 
 
@@ -146,11 +146,13 @@ def _is_number(cell: str) -> bool:
 def _typed(cells: Sequence[str]) -> np.ndarray:
     """Cells as whole numbers or numbers where these tell apart what the texts do, else as texts: subject 01 may not be 1."""
     texts = {cell.strip() for cell in cells}
-    if all(map(_WHOLE.fullmatch, texts)):
+    if all(map(_WHOLE.fullmatch, texts)) and all(abs(int(text)) < 2**63 for text in texts):
         return np.array([int(cell) for cell in cells])
-    known = texts - _MISSING
+    known = {text for text in texts if text.lower() not in _MISSING}
     if all(map(_DECIMAL.fullmatch, known)) and len(set(map(float, known))) == len(known):
         return np.array([number(cell) for cell in cells])
+    if all(map(_is_number, known)):  # written in several ways; what is missing is missing here too
+        return np.array([text if (text := cell.strip()) in known else "" for cell in cells])
     return np.array(cells)
 
 
