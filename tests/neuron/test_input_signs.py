@@ -61,3 +61,10 @@ def test_the_page_of_a_browser_knows_them_too(tmp_path):
 def test_a_threshold_that_is_no_probability_is_refused(threshold):
     with pytest.raises(ulmus.UlmusError, match="no probability; expected one from 0 to 1"):
         ulmus.Surrogate(ulmus.ELM(6, 2, memory=5), spike_threshold=threshold)
+
+
+@pytest.mark.parametrize("ranges", [[3, 5], [(8, 20)], [(5, 3)], 4])
+def test_ranges_that_are_none_are_refused(ranges):
+    surrogate = ulmus.Surrogate(ulmus.ELM(6, 2, memory=5), card={"inhibitory": ranges})
+    with pytest.raises(ulmus.UlmusError, match="expected ranges of the 6 inputs"):
+        surrogate.stepper()

@@ -1,10 +1,12 @@
 """Spikes in and out of a fitted neuron: signs of its inputs, and where its spike probability says that it fires."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int8, Int64
 
+from ulmus.errors import ConfigError
 from ulmus.geometry import Geometry
 from ulmus.neuron.elm import ELM
 from ulmus.neuron.sequence_model import SequenceModel
@@ -21,11 +23,14 @@ def input_signs(
     Ranges of inhibitory inputs come from the trials that it was fitted to. Without them, windows routing has as many
     inhibitory inputs after the excitatory ones; so has a cell on every piece of which an input of either kind lies. The last
     inputs, which so many are, may be continuous ones: they have no sign, 0.
+
+    Raises:
+        ConfigError: ranges that are none.
     """
     inputs = neuron.inputs - continuous
     if inhibitory is not None:
         signs = np.ones(inputs, dtype=np.int64)
-        for first, stop in inhibitory:
+        for first, stop in _checked(inhibitory, inputs):
             signs[first:stop] = -1
         return np.concatenate([signs, np.zeros(continuous, dtype=np.int64)]), True
     half = inputs // 2
@@ -34,6 +39,19 @@ def input_signs(
         halves = halves or bool((geometry.input_piece[:half] == geometry.input_piece[half:inputs]).all())
     signs = np.repeat([1, -1], [half, half]) if halves else np.ones(inputs, dtype=np.int64)
     return np.concatenate([signs, np.zeros(continuous, dtype=np.int64)]), halves
+
+
+def _checked(ranges: Any, inputs: int) -> list[tuple[int, int]]:
+    try:
+        found = [(int(first), int(stop)) for first, stop in ranges]
+    except (TypeError, ValueError):
+        found = [(0, 0)]
+    if not all(0 <= first < stop <= inputs for first, stop in found):
+        raise ConfigError(
+            f"card['inhibitory'] is {str(ranges)[:60]}; expected ranges of the {inputs} inputs, first and behind the last, such "
+            "as [(639, 1278)]. Correct the card."
+        )
+    return found
 
 
 def inhibitory_ranges(signs: Int8[np.ndarray, "inputs"]) -> list[tuple[int, int]]:
