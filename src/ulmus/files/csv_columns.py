@@ -31,7 +31,7 @@ class CsvFiles(Container):
         self._places: dict[str, tuple[Path, str, int, int]] = {}
         files = csv_files(path) if path.is_dir() else [path]
         for file in files:
-            if _packed(file):
+            if is_packed(file):
                 check_gzip(file)
             separator, row, names = _header(file)
             for number, name in enumerate(names):
@@ -84,7 +84,7 @@ class CsvFiles(Container):
 
     def _load(self, key: str, **settings: Any) -> Array:
         file, separator, row, number = self._places[key]
-        with warnings.catch_warnings(), _opened(file) as lines:
+        with warnings.catch_warnings(), open_table(file) as lines:
             warnings.filterwarnings("ignore", "loadtxt: input contained no data")  # a silent trial
             return np.loadtxt(
                 lines,
@@ -114,24 +114,26 @@ def csv_files(folder: Path) -> list[Path]:
     return sorted({_table(file): file for file in reversed(files)}.values())
 
 
-def _packed(file: Path) -> bool:
+def is_packed(file: Path) -> bool:
+    """Whether a table is packed by gzip, as its name ends."""
     return file.suffix.lower() == ".gz"
 
 
-def _opened(file: Path) -> TextIO:
+def open_table(file: Path) -> TextIO:
+    """The text of a table, which may be packed."""
     # Not the lines' ends as Python would have them: a quoted field may hold some.
-    opened: Any = gzip.open if _packed(file) else open
+    opened: Any = gzip.open if is_packed(file) else open
     return opened(file, "rt", encoding="utf-8-sig", newline="")  # type: ignore[no-any-return]
 
 
 def _table(file: Path) -> str:
     """Name of a table: that of its file, without what says how it is stored."""
-    return Path(file.stem).stem if _packed(file) else file.stem
+    return Path(file.stem).stem if is_packed(file) else file.stem
 
 
 def _header(file: Path) -> tuple[str, int, list[str]]:
     """Separator, number of lines up to the header, and names of the columns."""
-    with _opened(file) as lines:
+    with open_table(file) as lines:
         row = 0
         while line := lines.readline(_LONGEST_LINE):
             row += 1

@@ -12,17 +12,20 @@ from ulmus.kernels.warning import warn_once
 from ulmus.kernels.weights import bounded
 
 
-def are_plain(layers: Iterable[nn.Module]) -> bool:
-    """Whether weight and bias say all that these layers do.
+def are_plain(layers: Iterable[nn.Module | None]) -> bool:
+    """Whether weight and bias say all that these layers do; one that is not there does nothing.
 
     They do for `nn.Linear`, also parametrized. They do not for another module in its place (LoRA, quantized), or with hooks,
     by which pruning and the old `torch.nn.utils.weight_norm` set the weight when the layer is called.
     """
     return all(
         # Most are what they were made as, and are not asked whether they are parametrized: a microsecond each, at every call.
-        (type(layer) is nn.Linear or type_before_parametrizations(layer) is nn.Linear)
-        and layer.bias is not None
-        and not hooked(layer)
+        layer is None
+        or (
+            (type(layer) is nn.Linear or type_before_parametrizations(layer) is nn.Linear)
+            and layer.bias is not None
+            and not hooked(layer)
+        )
         for layer in layers
     )
 

@@ -227,7 +227,7 @@ class ELM(nn.Module):
     def _runner(self, readout: bool = True) -> ragged.Run[ELMState]:
         """What computes a stretch of time; the weights are computed once for all stretches."""
         called = not called_layers.are_plain(self.mlp)
-        plain_readout = self.readout is None or called_layers.are_plain([self.readout])
+        plain_readout = called_layers.are_plain([self.readout])
         weights = self._weights(called, plain_readout)
         if not called and not self.hidden_readout and (plain_readout or not readout):
             weights = weights if readout else weights._replace(readout=None)
@@ -303,7 +303,7 @@ class ELM(nn.Module):
         Raises:
             ConfigError: layers of the MLP or the readout were replaced or have hooks, so that weights do not say what they do.
         """
-        if not called_layers.are_plain([*self.mlp, *([] if self.readout is None else [self.readout])]):
+        if not called_layers.are_plain([*self.mlp, self.readout]):
             raise ConfigError(
                 "layers of this neuron were replaced or have hooks, so that weights alone do not say what they compute; "
                 "expected plain nn.Linear. Make changes permanent first, for example with prune.remove."

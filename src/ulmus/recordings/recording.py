@@ -68,9 +68,8 @@ class MappedFile:
         if leading is not None:
             self._check_same_trials(leading)
         self._places = find_places(self._file, mapping, leading)
-        trials = (
-            mapping.trials
-        )  # they cut one recording into pieces, or say how long trials without a trace are
+        # They cut one recording into pieces, or say how long trials without a trace are.
+        trials = mapping.trials
         self._cut = trials is not None and (leading is not None or trials.starts is not None)
         self._whole: dict[Inputs | OutputSpikes, Events] = {}  # lists of the whole file
         self.latest: dict[

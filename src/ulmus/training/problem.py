@@ -109,13 +109,10 @@ class Problem(ABC):
 
     def backend(self, device: torch.device) -> str:
         """Name of what computes the model."""
-        neurons = [module for module in self.model.modules() if isinstance(module, ELM) and _fused(module)]
+        # Layers that were replaced or have hooks are called at every step, by PyTorch.
+        found = (module for module in self.model.modules() if isinstance(module, ELM))
+        neurons = [neuron for neuron in found if are_plain([*neuron.mlp, neuron.readout])]
         if not neurons:
             return "torch"
         with torch.no_grad():
             return kernels.backend_for(self.example().to(device), neurons[0].weights())
-
-
-def _fused(neuron: ELM) -> bool:
-    """Whether weights say all that it does; layers that were replaced or have hooks are called at every step, by PyTorch."""
-    return are_plain([*neuron.mlp, *([] if neuron.readout is None else [neuron.readout])])

@@ -1,7 +1,6 @@
 """Sequences from tables: CSV and Parquet, with a row for every step (long) or for every sequence (wide)."""
 
 import csv
-import gzip
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ulmus.errors import DataError, closest, extra
+from ulmus.files.csv_columns import CSV, is_packed, open_table
 from ulmus.files.limits import check_gzip, check_unpacked
 from ulmus.files.reading import explained
 from ulmus.sequences.arrays.layout import Layout
@@ -20,7 +20,7 @@ PARQUET = ".parquet"
 _WHOLE = re.compile("0|-?[1-9][0-9]*")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?(e[-+][0-9]+)?")
 _MISSING = {"", "nan"}
-TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", PARQUET)
+TABLES = (*CSV, PARQUET)
 
 
 def read_table(path: Path) -> dict[str, list[str]]:
@@ -32,15 +32,12 @@ def read_table(path: Path) -> dict[str, list[str]]:
     if path.suffix.lower() == PARQUET:
         columns = parquet_columns(path)
         return {name: [_text(cell) for cell in cells] for name, cells in columns.items()}
-    name = path.name.lower()
-    packed = name.endswith(".gz")
-    opened: Any = gzip.open if packed else open
-    delimiter = "\t" if ".tsv" in name else ","
+    delimiter = "\t" if ".tsv" in path.name.lower() else ","
     with (
         explained(str(path), "UTF-8 text with a line of names", "save it again"),
-        opened(path, "rt", newline="", encoding="utf-8-sig") as file,
+        open_table(path) as file,
     ):
-        if packed:
+        if is_packed(path):
             check_gzip(path)
         rows = csv.reader(file, delimiter=delimiter)
         heads = next(rows, [])
